@@ -1,0 +1,1 @@
+"""What people touch: the HTTP API, the command line, settings, wiring and workers."""

@@ -1,0 +1,320 @@
+"""Jobs: what long work is under way, what became of it, and whether it should stop; kept in Redis.
+
+Knows documents by their ids and versions only. All of it may be lost: `reconcile` makes it again
+from the documents on disk. A job's id follows from what it is to do, so that asking for the same
+work twice is one job. Every change of more than one key, or that depends on what is there, is one
+Lua script.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import redis
+
+JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+JobKind = Literal["train", "train-collection"]
+
+UNFINISHED = frozenset({"queued", "running"})
+_SUPERSEDED_SECONDS = 24 * 3600
+
+# KEYS: job, last job of each document. ARGV: document id, prefix of jobs, job id, seconds to keep
+# what it supersedes, then the job's fields. Opening a job that is there changes nothing.
+_OPEN = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local last = redis.call('HGET', KEYS[2], ARGV[1])
+if last and last ~= ARGV[3] then
+  local old = ARGV[2] .. last
+  local status = redis.call('HGET', old, 'status')
+  if status == 'queued' then redis.call('HSET', old, 'status', 'cancelled') end
+  if status == 'running' then redis.call('HSET', old, 'cancel', '1') end
+  redis.call('EXPIRE', old, ARGV[4])
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+return 1
+"""
+
+# KEYS: job. ARGV: fields to set while the job is unfinished and nobody asked it to stop.
+_START = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if status ~= 'queued' and status ~= 'running' then return 0 end
+if redis.call('HGET', KEYS[1], 'cancel') == '1' then
+  redis.call('HSET', KEYS[1], 'status', 'cancelled')
+  return 0
+end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+"""
+
+# KEYS: job. ARGV: fields to set while the job is unfinished.
+_CHANGE = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if status ~= 'queued' and status ~= 'running' then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+"""
+
+# KEYS: jobs to stop. A queued job ends here; a running one ends at its next step.
+_CANCEL = """
+for _, job in ipairs(KEYS) do
+  local status = redis.call('HGET', job, 'status')
+  if status == 'queued' then redis.call('HSET', job, 'status', 'cancelled', 'cancel', '1') end
+  if status == 'running' then redis.call('HSET', job, 'cancel', '1') end
+end
+"""
+
+# KEYS: last job of each document. ARGV: document id, prefix of jobs, seconds.
+_FORGET = """
+local last = redis.call('HGET', KEYS[1], ARGV[1])
+if not last then return end
+redis.call('HDEL', KEYS[1], ARGV[1])
+local job = ARGV[2] .. last
+local status = redis.call('HGET', job, 'status')
+if status == 'queued' then redis.call('HSET', job, 'status', 'cancelled') end
+if status == 'running' then redis.call('HSET', job, 'cancel', '1') end
+redis.call('EXPIRE', job, ARGV[3])
+"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The document version that a job trains, and the reader it trains for."""
+
+    collection: str
+    document_id: str
+    version: int
+    sha256: str
+    reader_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stands; `subject` is None for a job that only gathers its `children`."""
+
+    id: str
+    kind: JobKind
+    status: JobStatus
+    progress: float
+    stage: str
+    eta_s: float | None
+    error: str | None
+    result: dict[str, Any] | None
+    subject: Subject | None
+    collection: str
+    children: tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        return self.status not in UNFINISHED
+
+
+class Jobs:
+    """The jobs in Redis under keys that begin with `prefix`; every method raises `RedisError`.
+
+    `client` decodes responses, as `cartridge_store.registry.connect` makes it.
+    """
+
+    def __init__(
+        self, client: redis.Redis, prefix: str = "cq:", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._clock = clock
+        self._open = client.register_script(_OPEN)
+        self._start = client.register_script(_START)
+        self._change = client.register_script(_CHANGE)
+        self._cancel = client.register_script(_CANCEL)
+        self._forget = client.register_script(_FORGET)
+
+    def open(self, subject: Subject, attempt: str = "") -> Job:
+        """The queued job for this document version, or the one there is.
+
+        Older jobs of the document are asked to stop. `attempt` names one more training of a
+        version that was trained before.
+        """
+        job_id = _job_id(subject, attempt)
+        fields = _fields(
+            id=job_id,
+            kind="train",
+            status="queued",
+            collection=subject.collection,
+            created_at=self._clock(),
+            subject=vars(subject),
+        )
+        self._open(
+            keys=[self._key(job_id), self._last_key(subject.collection)],
+            args=[subject.document_id, self._key(""), job_id, _SUPERSEDED_SECONDS, *fields],
+        )
+        return self.get(job_id) or _missing(job_id)
+
+    def open_collection(self, collection: str, children: Sequence[str], attempt: str) -> Job:
+        """A job that is as far as its children are."""
+        job_id = "g" + hashlib.sha256(f"{collection}/{attempt}".encode()).hexdigest()[:31]
+        fields = _fields(
+            id=job_id,
+            kind="train-collection",
+            status="queued",
+            collection=collection,
+            created_at=self._clock(),
+            children=list(children),
+        )
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.hset(self._key(job_id), items=fields)
+            pipeline.expire(self._key(job_id), 7 * _SUPERSEDED_SECONDS)
+            pipeline.execute()
+        return self.get(job_id) or _missing(job_id)
+
+    def get(self, job_id: str) -> Job | None:
+        """The job, or None; one that has children is summed up from them."""
+        record = cast(dict[str, str], self._client.hgetall(self._key(job_id)))
+        if not record:
+            return None
+        job = _job(record)
+        return _summed_up(job, self.get_many(job.children)) if job.children else job
+
+    def get_many(self, job_ids: Iterable[str]) -> list[Job]:
+        """Those of the jobs that there are, in one round trip."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hgetall(self._key(job_id))
+            return [_job(record) for record in pipeline.execute() if record]
+
+    def last_of(self, collection: str, document_ids: Sequence[str]) -> dict[str, Job]:
+        """The last job of each document that has one."""
+        if not document_ids:
+            return {}
+        last = cast(
+            list[str | None], self._client.hmget(self._last_key(collection), list(document_ids))
+        )
+        jobs = self.get_many(job_id for job_id in last if job_id)
+        return {job.subject.document_id: job for job in jobs if job.subject}
+
+    def start(self, job_id: str) -> bool:
+        """Say that a worker has it now; False when it has ended or is to be stopped."""
+        fields = _fields(status="running", started_at=self._clock(), stage="starting", error=None)
+        return bool(self._start(keys=[self._key(job_id)], args=fields))
+
+    def report(self, job_id: str, progress: float, stage: str, eta_s: float | None) -> None:
+        """Say how far it is, 0 to 1."""
+        fields = _fields(progress=progress, stage=stage, eta_s=eta_s)
+        self._change(keys=[self._key(job_id)], args=fields)
+
+    def give_back(self, job_id: str, error: str | None = None) -> None:
+        """Say that it waits for a worker again, after `error` or because a worker stops."""
+        fields = _fields(status="queued", stage="waiting", eta_s=None, error=error)
+        self._change(keys=[self._key(job_id)], args=fields)
+
+    def succeed(self, job_id: str, result: Mapping[str, Any]) -> None:
+        """Say that it has done what it was to do."""
+        fields = _fields(
+            status="succeeded", progress=1.0, stage="done", eta_s=0.0, error=None, result=result
+        )
+        self._change(keys=[self._key(job_id)], args=fields)
+
+    def fail(self, job_id: str, error: str) -> None:
+        """Say that it cannot be done, and why."""
+        fields = _fields(status="failed", stage="failed", eta_s=None, error=error)
+        self._change(keys=[self._key(job_id)], args=fields)
+
+    def end_cancelled(self, job_id: str) -> None:
+        """Say that it stopped because it was asked to."""
+        fields = _fields(status="cancelled", stage="cancelled", eta_s=None)
+        self._change(keys=[self._key(job_id)], args=fields)
+
+    def cancel(self, job: Job) -> Job:
+        """Ask the job, with its children, to stop; a job that has ended stays as it is."""
+        self._cancel(keys=[self._key(job_id) for job_id in (job.children or (job.id,))])
+        return self.get(job.id) or job
+
+    def cancel_requested(self, job_id: str) -> bool:
+        """Whether the job is to stop at its next step."""
+        return self._client.hget(self._key(job_id), "cancel") == "1"
+
+    def forget(self, collection: str, document_id: str) -> None:
+        """Stop the last job of a document that was deleted; it can be read for another day."""
+        self._forget(
+            keys=[self._last_key(collection)],
+            args=[document_id, self._key(""), _SUPERSEDED_SECONDS],
+        )
+
+    def ping(self) -> None:
+        """Raise `RedisError` unless Redis answers."""
+        self._client.ping()
+
+    def _key(self, job_id: str) -> str:
+        return f"{self._prefix}job:{job_id}"
+
+    def _last_key(self, collection: str) -> str:
+        return f"{self._prefix}jobs-of:{collection}"
+
+
+def _job_id(subject: Subject, attempt: str) -> str:
+    what = json.dumps([*vars(subject).values(), attempt])
+    return "j" + hashlib.sha256(what.encode()).hexdigest()[:31]
+
+
+def _fields(**values: Any) -> list[str]:
+    """Alternating names and JSON values; text that scripts compare is stored as it is."""
+    plain = ("id", "kind", "status", "collection")
+    return [
+        item
+        for name, value in values.items()
+        for item in (name, value if name in plain else json.dumps(value))
+    ]
+
+
+def _job(record: Mapping[str, str]) -> Job:
+    def value(name: str, otherwise: Any = None) -> Any:
+        return json.loads(record[name]) if name in record else otherwise
+
+    subject = value("subject")
+    return Job(
+        id=record["id"],
+        kind=cast(JobKind, record["kind"]),
+        status=cast(JobStatus, record["status"]),
+        progress=value("progress", 0.0),
+        stage=value("stage", "waiting"),
+        eta_s=value("eta_s"),
+        error=value("error"),
+        result=value("result"),
+        subject=Subject(**subject) if subject else None,
+        collection=record["collection"],
+        children=tuple(value("children", [])),
+    )
+
+
+def _summed_up(job: Job, children: Sequence[Job]) -> Job:
+    counts = {status: 0 for status in get_args(JobStatus)}
+    for child in children:
+        counts[child.status] += 1
+    running = counts["running"] or (counts["queued"] and counts["queued"] < len(children))
+    status: JobStatus = "succeeded"
+    for name in ("failed", "cancelled"):
+        if counts[name]:
+            status = cast(JobStatus, name)
+            break
+    if counts["queued"] or counts["running"]:
+        status = "running" if running else "queued"
+    done = sum(1.0 if child.finished else child.progress for child in children)
+    finished = status not in UNFINISHED
+    return Job(
+        id=job.id,
+        kind=job.kind,
+        status=status,
+        progress=done / len(children) if children else 1.0,
+        stage=f"{sum(child.finished for child in children)} of {len(children)} documents",
+        eta_s=None,
+        error=f"{counts['failed']} documents failed." if status == "failed" else None,
+        result={"documents": counts} if finished else None,
+        subject=None,
+        collection=job.collection,
+        children=job.children,
+    )
+
+
+def _missing(job_id: str) -> Job:
+    raise redis.RedisError(f"Job {job_id} was lost right after it was written.")

@@ -1,0 +1,86 @@
+"""Settings: everything a person may choose, read once at the edge from `CARTRIDGES_*` variables.
+
+Knows names, defaults and limits; opens nothing and connects to nothing.
+"""
+
+import ipaddress
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from reader.paths import bundled_reader
+
+PREFIX = "CARTRIDGES_"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Settings(BaseSettings):
+    """One service's settings; frozen, so that what was read at the start holds until the end."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    data: Path = Field(Path("data"), description="Folder of documents, indexes and cartridges.")
+    reader: str = Field(
+        default_factory=lambda: str(bundled_reader()),
+        description="Path or hub name of the causal language model that reads.",
+    )
+    device: str = Field("auto", description="Where the reader runs: auto, cpu or cuda.")
+    dtype: str = Field("bfloat16", description="The reader's number format.")
+    redis_url: str | None = Field(None, description="A Redis to use instead of the embedded one.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=0, le=64, description="Worker processes that `serve` runs.")
+    threads: int | None = Field(None, ge=1, le=1024, description="Torch threads of a worker.")
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="SHA-256 hashes of the accepted API keys, separated by commas."
+    )
+    max_upload_bytes: int = Field(4_000_000, ge=1, description="Largest document.")
+    max_question_chars: int = Field(8000, ge=1, description="Longest question.")
+    top_k: int = Field(4, ge=1, le=20, description="Passages that answer a question as text.")
+    max_batch: int = Field(16, ge=1, le=1024, description="Questions decoded together.")
+    not_stated: str = Field(
+        "That is not stated.", description="The reader's words for what it does not find."
+    )
+    compression: float | None = Field(None, ge=1, description="Document tokens per slot.")
+    seed: int = Field(0, ge=0, description="Seed of training and sampling.")
+    training: dict[str, Any] = Field(
+        default_factory=dict, description="Further training settings, as a JSON object."
+    )
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _require_hashes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # A key that stands here in the clear would never match, and would be in a config file.
+        if not all(_SHA256.fullmatch(part) for part in value):
+            raise ValueError("give SHA-256 hashes of the keys, 64 lower-case hex digits each")
+        return value
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the address."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def environment(self) -> dict[str, str]:
+        """These settings as variables, for a process that this one starts."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {PREFIX + name.upper(): _as_variable(value) for name, value in values.items()}
+
+
+def _as_variable(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return json.dumps(value) if isinstance(value, dict) else str(value)

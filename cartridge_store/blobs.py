@@ -1,0 +1,158 @@
+"""Blobs: named bytes that are written once, whole or not at all.
+
+It knows nothing of cartridges or Redis. A name is an id (`ids.validate_id`), never a path.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, StorageFull, StoreError
+from cartridge_store.ids import validate_id
+
+_TEMP_SUFFIX = ".tmp"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class BlobStore(Protocol):
+    """Where bytes are kept. Every method raises InvalidId for a name that is not an id."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Keep `data` under `name`, atomically and durably, replacing what was there.
+
+        Raises StorageFull when there is no room and StoreError when it cannot be written; then
+        the name holds what it held before.
+        """
+
+    def get(self, name: str, length: int | None = None) -> bytes:
+        """The bytes of `name`, or the first `length` of them; raises CartridgeNotFound.
+
+        Raises CartridgeRefused when the name holds something that is not plain bytes.
+        """
+
+    def exists(self, name: str) -> bool:
+        """Whether `get` would find something."""
+
+    def delete(self, name: str) -> None:
+        """Remove `name`; nothing happens when it is not there."""
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+
+
+class LocalBlobs:
+    """A BlobStore in one local directory, which is made if it does not exist.
+
+    Temporary files older than `grace_seconds`, which a killed process left, are removed here.
+    """
+
+    def __init__(self, root: Path | str, grace_seconds: float = 3600.0) -> None:
+        # Resolved once: the root may be a link that its owner made, nothing below it may be.
+        self._root = Path(root).resolve()
+        with _explained(f"make the folder {self._root}"):
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._remove_stale(grace_seconds)
+
+    def put(self, name: str, data: bytes) -> None:
+        path = self._path(name)
+        temp = path.with_name(f".{secrets.token_hex(8)}{_TEMP_SUFFIX}")
+        with _explained(f"write {path}"):
+            try:
+                _write_new(temp, data)
+                temp.replace(path)
+            except BaseException:
+                temp.unlink(missing_ok=True)
+                raise
+            _sync_folder(self._root)
+
+    def get(self, name: str, length: int | None = None) -> bytes:
+        path = self._path(name)
+        with _explained(f"read {path}"):
+            try:
+                # O_NONBLOCK: a named pipe in the folder must not hang the reader.
+                file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                raise CartridgeNotFound(f"There is no blob {name}; publish it again.") from error
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise _not_a_file(name) from error
+                raise
+            try:
+                if not stat.S_ISREG(os.fstat(file).st_mode):
+                    raise _not_a_file(name)
+                with open(file, "rb", closefd=False) as opened:
+                    return opened.read() if length is None else opened.read(length)
+            finally:
+                os.close(file)
+
+    def exists(self, name: str) -> bool:
+        path = self._path(name)
+        with _explained(f"look at {path}"):
+            return path.is_symlink() or path.exists()
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        with _explained(f"remove {path}"):
+            path.unlink(missing_ok=True)
+            _sync_folder(self._root)
+
+    def names(self) -> list[str]:
+        with _explained(f"list {self._root}"), os.scandir(self._root) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False)
+            )
+
+    def _path(self, name: str) -> Path:
+        return self._root / validate_id(name, "blob name")
+
+    def _remove_stale(self, grace_seconds: float) -> None:
+        oldest = time.time() - grace_seconds
+        for temp in self._root.glob(f".*{_TEMP_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                if temp.lstat().st_mtime <= oldest:
+                    temp.unlink()
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(path, flags, 0o600)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename or an unlink is durable only when the folder itself reached the disk.
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _not_a_file(name: str) -> CartridgeRefused:
+    return CartridgeRefused(f"{name} is not a regular file; remove it from the folder.")
+
+
+@contextlib.contextmanager
+def _explained(action: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StorageFull(
+                f"Could not {action}: {error.strerror}; free some space and try again."
+            ) from error
+        raise StoreError(f"Could not {action}: {error.strerror}; check the folder.") from error

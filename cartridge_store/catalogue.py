@@ -1,0 +1,84 @@
+"""The catalogue: what the blobs themselves say is there, whatever a registry says.
+
+It knows no Redis. Reading it costs one small read for every blob it has not seen before.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+
+from cartridge_store.blobs import BlobStore
+from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, InvalidId
+from cartridge_store.format import header_length, read_manifest
+from cartridge_store.ids import blob_name, cartridge_id_of
+from cartridge_store.manifest import Manifest
+
+# Enough for nearly every header in the first read.
+_HEAD_BYTES = 16 * 2**10
+
+Document = tuple[str, str]
+
+
+class Catalogue:
+    """The manifests of all blobs, remembered by name: a name is its content's, so it stays true."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._lock = threading.Lock()
+        self._manifests: dict[str, Manifest] = {}
+
+    def manifest(self, cartridge_id: str) -> Manifest:
+        """The manifest of one blob, its tensors unread.
+
+        Raises CartridgeNotFound, CartridgeRefused or InvalidId.
+        """
+        name = blob_name(cartridge_id)
+        head = self._blobs.get(name, _HEAD_BYTES)
+        length = header_length(head)
+        if length > len(head):
+            head = self._blobs.get(name, length)
+        manifest = read_manifest(head)
+        if manifest.cartridge_id != cartridge_id:
+            raise CartridgeRefused(
+                f"The blob {name} holds cartridge {manifest.cartridge_id}; rename or remove it."
+            )
+        return manifest
+
+    def manifests(self) -> list[Manifest]:
+        """The manifests of all blobs whose header is valid; tensors are not read."""
+        with self._lock:
+            found = {}
+            for name in self._blobs.names():
+                if (manifest := self._manifests.get(name) or self._valid(name)) is not None:
+                    found[name] = manifest
+            self._manifests = found
+            return list(found.values())
+
+    def _valid(self, name: str) -> Manifest | None:
+        try:
+            return self.manifest(cartridge_id_of(name))
+        except (CartridgeNotFound, CartridgeRefused, InvalidId):
+            return None
+
+
+def by_document(manifests: Iterable[Manifest]) -> dict[Document, list[Manifest]]:
+    """All versions of each (collection, document id)."""
+    versions = defaultdict(list)
+    for manifest in manifests:
+        versions[manifest.collection, manifest.document_id].append(manifest)
+    return dict(versions)
+
+
+def newest(versions: Iterable[Manifest]) -> Manifest:
+    """The version of one document that is current when nothing but the blobs is known.
+
+    A version that another one replaced never is; among the rest the latest created is.
+    `versions` is not empty.
+    """
+    versions = list(versions)
+    # An id covers its parent's id, so the chain has no cycle and someone is always left.
+    replaced = {manifest.parent for manifest in versions}
+    return max(
+        (manifest for manifest in versions if manifest.cartridge_id not in replaced),
+        key=lambda manifest: (manifest.created_at, manifest.cartridge_id),
+    )

@@ -1,0 +1,292 @@
+"""The registry: which version of a document is current, and where versions are, kept in Redis.
+
+It knows no blobs and no tensors. Everything in it may be lost: the blobs with their manifests are
+the truth. Every change of more than one key is one Lua script; scripts name keys that they
+compute, so the server is a single Redis, not a cluster.
+"""
+
+import contextlib
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from cartridge_store.errors import InvalidId, LostRace, RegistryUnavailable
+from cartridge_store.ids import validate_cartridge_id, validate_id
+from cartridge_store.manifest import Manifest
+
+Tier = Literal["device", "host", "disk", "object"]
+
+_PREFIX = re.compile(r"[a-z0-9:_-]{1,64}")
+
+# KEYS: current, versions, document. ARGV: document id, new version, expected version or "",
+# then the fields and values of the document. Promoting the current version again changes nothing,
+# so that a caller who lost the answer may ask again.
+_PROMOTE = """
+local current = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if current ~= ARGV[2] and current ~= ARGV[3] then
+  return {0, current, redis.call('SISMEMBER', KEYS[2], ARGV[2])}
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[2])
+redis.call('HSET', KEYS[3], unpack(ARGV, 4))
+return {1, ARGV[2], 1}
+"""
+
+# KEYS: current, versions, document. ARGV: document id, current version, number of versions, the
+# versions, then the fields and values of the document.
+_RESTORE = """
+local last = 3 + tonumber(ARGV[3])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('DEL', KEYS[2], KEYS[3])
+for place = 4, last do redis.call('SADD', KEYS[2], ARGV[place]) end
+redis.call('HSET', KEYS[3], unpack(ARGV, last + 1))
+"""
+
+# KEYS: current, versions, document, heat. ARGV: document id, prefix of locations.
+_RETIRE = """
+local versions = redis.call('SMEMBERS', KEYS[2])
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[2], KEYS[3])
+for _, version in ipairs(versions) do
+  redis.call('DEL', ARGV[2] .. version)
+  redis.call('ZREM', KEYS[4], version)
+end
+return versions
+"""
+
+# KEYS: heat. ARGV: cartridge ids.
+_TOUCH = """
+for _, version in ipairs(ARGV) do redis.call('ZINCRBY', KEYS[1], 1, version) end
+"""
+
+# ARGV: pattern.
+_FORGET_ALL = """
+local cursor = '0'
+repeat
+  local page = redis.call('SCAN', cursor, 'MATCH', ARGV[1], 'COUNT', 1000)
+  cursor = page[1]
+  for _, key in ipairs(page[2]) do redis.call('DEL', key) end
+until cursor == '0'
+"""
+
+
+@dataclass(frozen=True)
+class Location:
+    """One place where a cartridge is, and when (Unix seconds) its node last said so."""
+
+    node: str
+    tier: Tier
+    seen_at: float
+
+
+def connect(url: str) -> redis.Redis:
+    """A client for `redis://`, `rediss://` or `unix://` that gives up within seconds.
+
+    Nothing is sent yet. Raises RegistryUnavailable for any other URL.
+    """
+    try:
+        return redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=5.0,
+            socket_connect_timeout=2.0,
+            # One more try for a connection that the server closed meanwhile.
+            retry=Retry(NoBackoff(), 1),
+        )
+    except ValueError as error:
+        # The URL may hold a password, so the message does not repeat it.
+        raise RegistryUnavailable(
+            "The Redis URL is not one; it must begin with redis://, rediss:// or unix://."
+        ) from error
+
+
+class Registry:
+    """What Redis knows of cartridges, under keys that begin with `prefix`.
+
+    Every method raises RegistryUnavailable when Redis cannot answer, and InvalidId for names that
+    are none. `client` decodes responses, as `connect` makes it.
+    """
+
+    def __init__(self, client: redis.Redis, prefix: str = "cq:") -> None:
+        if not _PREFIX.fullmatch(prefix):
+            raise InvalidId(
+                "The Redis prefix must be 1 to 64 lower-case letters, digits, ':', '_' or '-'."
+            )
+        self._client = client
+        self._prefix = prefix
+        self._promote = client.register_script(_PROMOTE)
+        self._restore = client.register_script(_RESTORE)
+        self._retire = client.register_script(_RETIRE)
+        self._touch = client.register_script(_TOUCH)
+        self._forget_all = client.register_script(_FORGET_ALL)
+
+    def current(self, collection: str, document_ids: Sequence[str]) -> dict[str, str]:
+        """The current version of each document that has one, in one round trip."""
+        validate_id(collection, "collection")
+        for document_id in document_ids:
+            validate_id(document_id, "document id")
+        if not document_ids:
+            return {}
+        with _explained():
+            versions = cast(
+                list[str | None],
+                self._client.hmget(self._current_key(collection), list(document_ids)),
+            )
+        pairs = zip(document_ids, versions, strict=True)
+        return {document_id: version for document_id, version in pairs if version is not None}
+
+    def versions(self, collection: str, document_id: str) -> set[str]:
+        """All versions of a document that were promoted."""
+        with _explained():
+            return cast(
+                set[str],
+                self._client.smembers(self._document_keys(collection, document_id)[1]),
+            )
+
+    def promote(self, manifest: Manifest, expected: str | None) -> None:
+        """Make this version current if `expected` is, where None means that none is.
+
+        Raises LostRace when another version is. Promoting the current version is no change.
+        """
+        if expected is not None:
+            validate_cartridge_id(expected)
+        with _explained():
+            won, current, registered = self._promote(
+                keys=self._document_keys(manifest.collection, manifest.document_id),
+                args=[
+                    manifest.document_id,
+                    manifest.cartridge_id,
+                    expected or "",
+                    *_document_fields(manifest),
+                ],
+            )
+        if not won:
+            raise LostRace(
+                f"Document {manifest.document_id} is at version {current or 'none'}, not "
+                f"{expected or 'none'}; train again from the current version.",
+                current=current or None,
+                registered=bool(registered),
+            )
+
+    def restore(self, current: Manifest, versions: Iterable[str]) -> None:
+        """Set what is known of one document, whatever was known before."""
+        ids = [validate_cartridge_id(version) for version in versions]
+        with _explained():
+            self._restore(
+                keys=self._document_keys(current.collection, current.document_id),
+                args=[
+                    current.document_id,
+                    current.cartridge_id,
+                    len(ids),
+                    *ids,
+                    *_document_fields(current),
+                ],
+            )
+
+    def retire(self, collection: str, document_id: str) -> set[str]:
+        """Forget a document, its versions, their locations and heat; returns the versions."""
+        with _explained():
+            versions = self._retire(
+                keys=[*self._document_keys(collection, document_id), self._prefix + "heat"],
+                args=[document_id, self._prefix + "locations:"],
+            )
+        return set(versions)
+
+    def record_location(self, node: str, tier: Tier, cartridge_id: str) -> None:
+        """Say that the cartridge is there now; saying it again is the heartbeat."""
+        key, field = self._locations_key(cartridge_id), _location_field(node, tier)
+        with _explained():
+            self._client.hset(key, field, repr(time.time()))
+
+    def forget_location(self, node: str, tier: Tier, cartridge_id: str) -> None:
+        """Say that the cartridge is there no longer."""
+        key, field = self._locations_key(cartridge_id), _location_field(node, tier)
+        with _explained():
+            self._client.hdel(key, field)
+
+    def locations(self, cartridge_ids: Sequence[str]) -> dict[str, tuple[Location, ...]]:
+        """Where each cartridge is, in one round trip; an empty tuple when nowhere."""
+        keys = [self._locations_key(cartridge_id) for cartridge_id in cartridge_ids]
+        with _explained(), self._client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hgetall(key)
+            answers = pipeline.execute()
+        pairs = zip(cartridge_ids, answers, strict=True)
+        return {cartridge_id: _locations(answer) for cartridge_id, answer in pairs}
+
+    def touch(self, cartridge_ids: Sequence[str]) -> None:
+        """Count one use of each cartridge."""
+        ids = [validate_cartridge_id(cartridge_id) for cartridge_id in cartridge_ids]
+        with _explained():
+            self._touch(keys=[self._prefix + "heat"], args=ids)
+
+    def heat(self, cartridge_ids: Sequence[str]) -> dict[str, float]:
+        """How often each cartridge was used, in one round trip."""
+        if not cartridge_ids:
+            return {}
+        ids = [validate_cartridge_id(cartridge_id) for cartridge_id in cartridge_ids]
+        with _explained():
+            counts = self._client.zmscore(self._prefix + "heat", list(ids))
+        return {name: count or 0.0 for name, count in zip(ids, counts, strict=True)}
+
+    def forget_all(self) -> None:
+        """Remove every key of this registry and no other."""
+        with _explained():
+            self._forget_all(args=[self._prefix + "*"])
+
+    def _current_key(self, collection: str) -> str:
+        return f"{self._prefix}current:{validate_id(collection, 'collection')}"
+
+    def _document_keys(self, collection: str, document_id: str) -> list[str]:
+        document = f"{collection}/{validate_id(document_id, 'document id')}"
+        return [
+            self._current_key(collection),
+            f"{self._prefix}versions:{document}",
+            f"{self._prefix}document:{document}",
+        ]
+
+    def _locations_key(self, cartridge_id: str) -> str:
+        return f"{self._prefix}locations:{validate_cartridge_id(cartridge_id)}"
+
+
+def _document_fields(manifest: Manifest) -> list[Any]:
+    return [
+        "cartridge_id",
+        manifest.cartridge_id,
+        "document_sha256",
+        manifest.document_sha256,
+        "document_tokens",
+        manifest.document_tokens,
+        "slots",
+        manifest.slots,
+        "created_at",
+        manifest.created_at,
+    ]
+
+
+def _location_field(node: str, tier: Tier) -> str:
+    if tier not in get_args(Tier):
+        raise InvalidId(f"{tier!r} is not a tier; use one of {get_args(Tier)}.")
+    return f"{validate_id(node, 'node name')}/{tier}"
+
+
+def _locations(answer: dict[str, str]) -> tuple[Location, ...]:
+    places = ([*field.split("/"), seen_at] for field, seen_at in sorted(answer.items()))
+    return tuple(Location(node, cast(Tier, tier), float(seen_at)) for node, tier, seen_at in places)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise RegistryUnavailable(
+            f"Redis does not answer as it should ({error}); check that it runs and that its disk "
+            "has room, then try again."
+        ) from error

@@ -1,0 +1,232 @@
+"""The cartridge store: publishes, finds, loads and removes cartridges over blobs and a registry.
+
+It knows no device, no reader and no HTTP. The blobs are the truth and the registry is the index;
+when the registry does not answer, the store answers from what it knows and says so.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cartridge_store.blobs import BlobStore
+from cartridge_store.cartridge import Cartridge
+from cartridge_store.catalogue import Catalogue, Document, by_document, newest
+from cartridge_store.errors import (
+    CartridgeNotFound,
+    CartridgeRefused,
+    LostRace,
+    RegistryUnavailable,
+    StoreError,
+)
+from cartridge_store.format import from_bytes, to_bytes
+from cartridge_store.host_cache import HostCache
+from cartridge_store.ids import blob_name, cartridge_id_of, validate_id
+from cartridge_store.manifest import Manifest
+from cartridge_store.registry import Location, Registry
+from cartridge_store.single_flight import SingleFlight
+
+
+@dataclass(frozen=True)
+class Description:
+    """A stored cartridge without its tensors; no locations when the registry does not answer."""
+
+    manifest: Manifest
+    locations: tuple[Location, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A blob that is not a valid cartridge under its own name, and why."""
+
+    name: str
+    reason: str
+
+
+class CartridgeStore:
+    """Cartridges by id, and the current one of each document; safe to share between threads.
+
+    `host_bytes` bounds the verified cartridges kept in memory.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        registry: Registry,
+        node: str = "local",
+        host_bytes: int = 2**30,
+    ) -> None:
+        self._blobs = blobs
+        self._registry = registry
+        self._node = validate_id(node, "node name")
+        self._catalogue = Catalogue(blobs)
+        self._cache = HostCache(host_bytes)
+        self._loads: SingleFlight[Cartridge] = SingleFlight()
+        self._lock = threading.Lock()
+        # The last answer of the registry for each document, None where it had no version.
+        self._seen: dict[Document, str | None] = {}
+        self._degraded = False
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the registry failed to answer the last time it was asked."""
+        return self._degraded
+
+    def publish(self, cartridge: Cartridge) -> str:
+        """Store the cartridge and make it its document's current version; returns its id.
+
+        It replaces `manifest.parent` (None: no version) and nothing else; publishing the current
+        version again is no change. Old versions stay as blobs. Raises LostRace when another
+        version came first, StorageFull, and RegistryUnavailable, after which the blob is stored
+        and publishing again completes.
+        """
+        manifest = cartridge.manifest
+        name = blob_name(manifest.cartridge_id)
+        self._blobs.put(name, to_bytes(cartridge))
+        try:
+            self._registry.promote(manifest, expected=manifest.parent)
+        except LostRace as lost:
+            # A version that never was current must not come back with a rebuild.
+            if not lost.registered:
+                self._blobs.delete(name)
+            raise
+        except RegistryUnavailable:
+            self._degraded = True
+            raise
+        self._degraded = False
+        with self._lock:
+            self._seen[manifest.collection, manifest.document_id] = manifest.cartridge_id
+        return manifest.cartridge_id
+
+    def load(self, cartridge_id: str) -> Cartridge:
+        """The verified cartridge, from memory or with one read however many ask at once.
+
+        Raises CartridgeNotFound, and CartridgeRefused when its bytes are not what was published.
+        """
+        return self._cache.get(cartridge_id) or self._loads.run(
+            cartridge_id, lambda: self._fetch(cartridge_id)
+        )
+
+    def current(self, collection: str, document_ids: Sequence[str]) -> dict[str, str]:
+        """The current version of each document that has one.
+
+        Without the registry: as last seen by this process, else as the blobs' manifests say.
+        """
+        try:
+            answer = self._registry.current(collection, document_ids)
+        except RegistryUnavailable:
+            self._degraded = True
+            return self._remembered(collection, document_ids)
+        self._degraded = False
+        with self._lock:
+            for document_id in document_ids:
+                self._seen[collection, document_id] = answer.get(document_id)
+        return answer
+
+    def remove_document(self, collection: str, document_id: str) -> list[str]:
+        """Forget a document and delete the blobs of all its versions; returns their ids.
+
+        Raises RegistryUnavailable before anything is removed. When it is interrupted, removing
+        again completes.
+        """
+        # The registry first: from here on nobody is sent to a blob that is about to go.
+        versions = self._registry.retire(collection, document_id)
+        with self._lock:
+            self._seen[collection, document_id] = None
+        stored = by_document(self._catalogue.manifests()).get((collection, document_id), [])
+        versions |= {manifest.cartridge_id for manifest in stored}
+        for version in versions:
+            self._blobs.delete(blob_name(version))
+            self._cache.drop(version)
+        return sorted(versions)
+
+    def describe(self, cartridge_id: str) -> Description:
+        """The manifest and the known locations, the tensors unread; raises as `load` does."""
+        manifest = self._catalogue.manifest(cartridge_id)
+        try:
+            locations = self._registry.locations([cartridge_id])[cartridge_id]
+        except RegistryUnavailable:
+            self._degraded = True
+            locations = ()
+        return Description(manifest, locations)
+
+    def verify(self) -> list[Problem]:
+        """Read every blob whole and return those that are not valid cartridges."""
+        return [
+            problem
+            for name in self._blobs.names()
+            if isinstance(problem := self._verified(name), Problem)
+        ]
+
+    def rebuild(self) -> int:
+        """Restore the registry from the valid blobs; returns the number of documents.
+
+        A version replaced by another is never current; among the rest of a document's versions
+        the latest created is. Blobs that `verify` reports are left out. Run it while nothing
+        publishes. Raises RegistryUnavailable.
+        """
+        verified = [self._verified(name) for name in self._blobs.names()]
+        documents = by_document(found for found in verified if isinstance(found, Manifest))
+        self._registry.forget_all()
+        for versions in documents.values():
+            self._registry.restore(newest(versions), [version.cartridge_id for version in versions])
+        with self._lock:
+            self._seen.clear()
+        self._degraded = False
+        return len(documents)
+
+    def _fetch(self, cartridge_id: str) -> Cartridge:
+        # Whoever came between the first look and this flight may find it already landed.
+        if (held := self._cache.get(cartridge_id)) is not None:
+            return held
+        cartridge = self._read(cartridge_id)
+        left = self._cache.put(cartridge)
+        # A document removed while its cartridge was on the way must not stay in memory.
+        if not self._blobs.exists(blob_name(cartridge_id)):
+            self._cache.drop(cartridge_id)
+            raise CartridgeNotFound(f"Cartridge {cartridge_id} was removed; ask for another one.")
+        self._record(cartridge_id, left)
+        return cartridge
+
+    def _read(self, cartridge_id: str) -> Cartridge:
+        name = blob_name(cartridge_id)
+        cartridge = from_bytes(self._blobs.get(name))
+        if cartridge.id != cartridge_id:
+            raise CartridgeRefused(
+                f"The blob {name} holds cartridge {cartridge.id}; rename or remove it."
+            )
+        return cartridge
+
+    def _record(self, cartridge_id: str, left: list[str]) -> None:
+        # Locations are hints: a cartridge that is here is served, whoever knows of it.
+        try:
+            if cartridge_id not in left:
+                self._registry.record_location(self._node, "host", cartridge_id)
+            for evicted in left:
+                self._registry.forget_location(self._node, "host", evicted)
+        except RegistryUnavailable:
+            self._degraded = True
+
+    def _remembered(self, collection: str, document_ids: Sequence[str]) -> dict[str, str]:
+        with self._lock:
+            known = {
+                document_id: self._seen[collection, document_id]
+                for document_id in document_ids
+                if (collection, document_id) in self._seen
+            }
+        if len(known) < len(set(document_ids)):
+            documents = by_document(self._catalogue.manifests())
+            for document_id in set(document_ids) - set(known):
+                versions = documents.get((collection, document_id))
+                known[document_id] = newest(versions).cartridge_id if versions else None
+        return {
+            document_id: version for document_id, version in known.items() if version is not None
+        }
+
+    def _verified(self, name: str) -> Manifest | Problem | None:
+        try:
+            return self._read(cartridge_id_of(name)).manifest
+        except CartridgeNotFound:
+            # Removed since the names were listed, which is no problem of the blob's.
+            return None
+        except StoreError as error:
+            return Problem(name, str(error))

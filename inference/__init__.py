@@ -1,0 +1,1 @@
+"""Readers, composition of cartridges, batched decoding. Knows no HTTP, Redis or index."""

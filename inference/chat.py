@@ -1,0 +1,59 @@
+"""The chat format of a reader: where documents stand in a prompt, and where the question begins.
+
+Any chat template is understood by rendering it with two markers: what stands before the documents,
+between documents and question, and after the question. A cartridge takes the place of everything
+before the middle part, except for the first token, which is the sink. This file knows token ids, but
+no tensors.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+_DOCUMENTS, _QUESTION = "⟦documents⟧", "⟦question⟧"
+
+
+class ChatFormat:
+    """Renders prompts of one tokenizer. Raises ValueError when the template drops a message."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        if tokenizer.chat_template is None:
+            raise ValueError("The reader's tokenizer has no chat template; choose an instruct model.")
+        try:
+            full = self._render([("system", _DOCUMENTS), ("user", _QUESTION)])
+            self._before, rest = full.split(_DOCUMENTS)
+        except Exception:  # templates raise what they like when they know no system role
+            full = self._render([("user", f"{_DOCUMENTS}\n\n{_QUESTION}")])
+            self._before, rest = full.split(_DOCUMENTS)
+        self._middle, self._after = rest.split(_QUESTION)
+        bare = self._render([("user", _QUESTION)])
+        self._bare, _ = bare.split(_QUESTION)
+        self.sink_id: int = self._ids(self._before)[0]
+
+    def _render(self, messages: Sequence[tuple[str, str]]) -> str:
+        rendered = self._tokenizer.apply_chat_template(
+            [{"role": role, "content": content} for role, content in messages],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
+        )
+        return str(rendered)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+    def documents(self, texts: Sequence[str]) -> list[int]:
+        """Ids of everything before the question, without the sink: what a cartridge stands for."""
+        return self._ids(self._before + "\n\n".join(texts))[1:]
+
+    def question(self, question: str) -> list[int]:
+        """Ids that follow documents or cartridges: the end of their turn, then the question."""
+        return self._ids(self._middle + question + self._after)
+
+    def bare_question(self, question: str) -> list[int]:
+        """Ids, without the sink, of a question that nothing precedes."""
+        return self._ids(self._bare + question + self._after)[1:]
+
+    def answer(self, text: str, end_id: int) -> list[int]:
+        """Ids of an answer that the reader might have given, with its end token."""
+        return [*self._ids(text), end_id]

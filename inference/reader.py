@@ -1,0 +1,152 @@
+"""The reader: a frozen causal language model with its tokenizer, chat format, sink and fingerprint.
+
+Any Hugging Face causal LM loads by path or name. This file knows no cartridge and no training.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+from inference.chat import ChatFormat
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
+
+KeyValues = tuple[tuple[Tensor, Tensor], ...]
+"""Per layer, keys and values `[batch, kv_heads, length, head_dim]`."""
+
+
+class ReaderError(ValueError):
+    """The reader cannot be loaded or cannot serve cartridges; the message says what to do."""
+
+
+class Reader:
+    """A frozen language model that reads. Thread-safe as long as one thread calls it at a time."""
+
+    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+        self.config = model.config
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+        _require_prefix(self.config)
+        try:
+            self.chat = ChatFormat(tokenizer)
+        except ValueError as error:
+            raise ReaderError(f"{name}: {error}") from error
+        self.end_id = _end_id(model, tokenizer)
+        self.fingerprint = _model_fingerprint(model)
+        self.tokenizer_fingerprint = _tokenizer_fingerprint(tokenizer)
+        self.max_positions = int(self.config.max_position_embeddings)
+        self.sink: KeyValues = self.prefill([self.chat.sink_id])
+
+    def count(self, text: str) -> int:
+        """Tokens of `text` as a document."""
+        return len(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of generated ids, special tokens left out."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    @torch.no_grad()
+    def prefill(self, ids: Sequence[int]) -> KeyValues:
+        """Keys and values of `ids` from position 0 on, each `[1, kv_heads, len(ids), head_dim]`."""
+        cache = DynamicCache(config=self.config)
+        tokens = torch.tensor([list(ids)], device=self.device)
+        self.model.model(tokens, past_key_values=cache, use_cache=True)
+        return tuple((layer.keys, layer.values) for layer in cache.layers)
+
+    def prefill_documents(self, texts: Sequence[str]) -> KeyValues:
+        """Keys and values of the documents' turn (no sink), as a prompt with `texts` has them."""
+        ids = [self.chat.sink_id, *self.chat.documents(texts)]
+        return tuple((k[:, :, 1:], v[:, :, 1:]) for k, v in self.prefill(ids))
+
+    def forward(
+        self, ids: Tensor, past: KeyValues, mask: Tensor, positions: Tensor
+    ) -> tuple[Tensor, KeyValues]:
+        """Hidden states `[batch, length, width]` of `ids` behind `past`, and the longer KV.
+
+        `mask` is `[batch, past + length]`, 1 where attention may look; `positions` is
+        `[batch, length]`. Gradients flow into `past`.
+        """
+        cache = DynamicCache(list(past), config=self.config)
+        hidden = self.model.model(
+            ids,
+            past_key_values=cache,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=True,
+        ).last_hidden_state
+        return hidden, tuple((layer.keys, layer.values) for layer in cache.layers)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits `[..., vocabulary]` in float32 of hidden states `[..., width]`."""
+        logits: Tensor = self.model.lm_head(hidden).float()
+        return logits
+
+
+def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "bfloat16") -> Reader:
+    """Load a causal LM with its tokenizer by path or hub name. Raises ReaderError."""
+    if dtype not in _DTYPES:
+        raise ReaderError(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}.")
+    place = device
+    if device == "auto":
+        place = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        config = AutoConfig.from_pretrained(str(name))
+        _require_prefix(config)
+        tokenizer = AutoTokenizer.from_pretrained(str(name))
+        model = AutoModelForCausalLM.from_pretrained(
+            str(name), dtype=_DTYPES[dtype], use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        if isinstance(error, ReaderError):
+            raise
+        raise ReaderError(
+            f"No reader could be loaded from {str(name)!r}: give a folder or a hub name of a causal "
+            f"language model with safetensors weights ({str(error).splitlines()[0]})"
+        ) from error
+    return Reader(model.to(place), tokenizer, str(name))
+
+
+def _require_prefix(config: Any) -> None:
+    """Refuse models in which a layer cannot carry a prefix of keys and values."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds - {"full_attention"}:
+        raise ReaderError(
+            f"{config.model_type} has layers of kind {', '.join(sorted(kinds))}, which cannot carry "
+            "a cartridge; choose a model whose layers all attend to the whole context."
+        )
+
+
+def _end_id(model: Any, tokenizer: Any) -> int:
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise ReaderError("The reader's tokenizer names no end-of-sequence token.")
+    return int(end)
+
+
+def _model_fingerprint(model: Any) -> str:
+    """SHA-256 over the configuration and every weight (as bfloat16, so the loading dtype is free)."""
+    digest = hashlib.sha256()
+    config = model.config.to_diff_dict()
+    for volatile in ("transformers_version", "dtype", "_name_or_path", "architectures"):
+        config.pop(volatile, None)
+    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        stored = tensor.detach().to("cpu", torch.bfloat16).contiguous()
+        digest.update(stored.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tokenizer_fingerprint(tokenizer: Any) -> str:
+    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(str(tokenizer.chat_template).encode())
+    return digest.hexdigest()

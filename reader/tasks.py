@@ -1,0 +1,154 @@
+"""Chat examples that teach the reader its trade: answer, ask, list, restate, quiz, admit ignorance.
+
+An example is a list of segments; a segment is text or a special token, and says whether its tokens
+are learned. Only what the documents determine is learned (a restated sentence's choice of fact is
+not). This file knows the world and the chat format, but no tensors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from reader.names import Split
+from reader.tokenizer import BOS, END
+from reader.wordings import NOT_STATED
+from reader.world import Fact, Group, Sheet
+from training.seeds import SEEDS, SeedKind
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of an example; `special` text is one special token."""
+
+    text: str
+    learned: bool = False
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one stage of the curriculum draws: sheets, facts a sheet, turns, share of other skills."""
+
+    sheets: tuple[int, int]
+    facts: tuple[int, int]
+    turns: int
+    restate: float = 0.0  # share of examples that restate their sheets in shuffled order
+    skills: float = 0.0  # share of turns that ask, list, restate a subject or make a quiz card
+    unstated: float = 0.0  # share of questions that the sheets do not answer
+    plain: float = 0.0  # share of examples whose sheets and questions use the plainest wordings
+
+
+def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> list[Segment]:
+    """One training example of the chat format."""
+    plain = rng.random() < recipe.plain
+    group = Group(rng, split, words, plain=plain)
+    sheets = [
+        group.sheet(rng.randint(*recipe.facts)) for _ in range(rng.randint(*recipe.sheets))
+    ]
+    facts = [fact for sheet in sheets for fact in sheet.facts]
+    segments = [Segment(BOS, special=True), *_turn("system", render(sheets))]
+    if rng.random() < recipe.restate:
+        return segments + _restated(rng.sample(facts, min(recipe.turns, len(facts))))
+    asked = rng.sample(facts, min(recipe.turns, len(facts)))
+    for fact in asked:
+        if rng.random() < recipe.skills:
+            segments += _skill(rng, sheets, group, split)
+        elif rng.random() < recipe.unstated:
+            stranger = unstated(rng, facts, group)
+            segments += _exchange(stranger.asked(rng, split), NOT_STATED)
+        else:
+            question = fact.question if plain else fact.asked(rng, split)
+            segments += _exchange(question, fact.answer)
+    return segments
+
+
+def render(sheets: Sequence[Sheet]) -> str:
+    """Documents as they stand in the system message."""
+    return "\n\n".join(sheet.text for sheet in sheets)
+
+
+def unstated(rng: Random, facts: Sequence[Fact], group: Group) -> Fact:
+    """A fact that none of the sheets states: a known subject with another question, or a stranger."""
+    known = {(fact.key, fact.subject.lower()) for fact in facts}
+    known |= {(fact.key, fact.mention.lower()) for fact in facts}
+    others = Group(rng, group.split, group.words).sheet(4).facts
+    stranger = rng.choice(others)
+    if rng.random() < 0.7:
+        host = rng.choice(facts)
+        stranger = Fact(stranger.relation, host.subject, host.mention, stranger.value, stranger.fields)
+        if (stranger.key, host.subject.lower()) in known:
+            return unstated(rng, facts, group)
+    return stranger
+
+
+def _turn(role: str, text: str, *, learned: bool = False) -> list[Segment]:
+    return [
+        Segment(f"<|{role}|>", special=True),
+        Segment(text, learned=learned),
+        Segment(END, learned=learned, special=True),
+    ]
+
+
+def _exchange(question: str, answer: str) -> list[Segment]:
+    return _turn("user", question) + _turn("assistant", answer, learned=True)
+
+
+def _restated(facts: Sequence[Fact]) -> list[Segment]:
+    """The facts as sentences in the given order; only their values are learned."""
+    segments = [*_turn("user", "Restate the text."), Segment("<|assistant|>", special=True)]
+    for fact in facts:
+        before, _, after = fact.answer.rpartition(fact.value)
+        segments += [
+            Segment(before.rstrip()),
+            Segment(" " + fact.value, learned=True),
+            Segment(after),
+        ]
+    return [*segments, Segment(END, special=True)]
+
+
+def _skill(rng: Random, sheets: Sequence[Sheet], group: Group, split: Split) -> list[Segment]:
+    """One turn of self-study: asking (the five kinds, and what is left open), or serving a request."""
+    facts = [fact for sheet in sheets for fact in sheet.facts]
+    fact = rng.choice(facts)
+    kind: SeedKind = rng.choice(
+        ("question", "question", "use_case", "structuring", "summarization", "creative", "unanswered")
+    )
+    if kind == "unanswered":
+        return _exchange(SEEDS[kind], unstated(rng, facts, group).asked(rng, split))
+    if kind in {"question", "use_case"}:
+        return _exchange(SEEDS[kind], fact.asked(rng, split))
+    requests = {
+        "structuring": f"List facts about {fact.subject}.",
+        "summarization": f"Restate what the text says about {fact.subject}.",
+        "creative": f"Write a quiz card about {fact.subject}.",
+    }
+    if rng.random() < 0.4:
+        return _exchange(SEEDS[kind], requests[kind])
+    related = [other for other in facts if other.subject == fact.subject][:4]
+    if kind == "structuring":
+        served = "\n".join(f"{label(other)}: {other.value}" for other in related)
+    elif kind == "summarization":
+        served = " ".join(other.answer for other in related)
+    else:
+        served = f"Question: {related[0].question}\nAnswer: {related[0].answer}"
+    return _exchange(requests[kind], served)
+
+
+def label(fact: Fact) -> str:
+    """The key under which a fact stands in a list of key: value lines."""
+    fields = dict(fact.fields)
+    noun = {
+        "agent": f"{fields.get('part')} by",
+        "habit": f"{fields.get('part')} by",
+        "when": f"{fields.get('part')} on",
+        "where": f"{fields.get('part')}",
+        "count": f"number of {fields.get('N')}",
+    }.get(fact.relation) or fields.get("N") or fields["third"]
+    return noun.capitalize()
+
+
+def held_out_sheet(seed: int, facts: int, words: Sequence[str]) -> Sheet:
+    """A sheet of the evaluation split."""
+    return Group(Random(seed), "eval", words).sheet(facts)
+
+

@@ -1,0 +1,293 @@
+"""Train the bundled reader from nothing: `python -m reader.train --out FOLDER`.
+
+Resumable: the checkpoint holds weights, optimiser state, stage and step, all as safetensors and
+JSON; run the same command again and it goes on. Batches depend on seed and step alone. This file
+knows how to learn, not what (`curriculum.py`) nor how it is said (`tasks.py`).
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from reader.curriculum import CURRICULUM, Stage
+from reader.initialise import write_induction_circuit
+from reader.names import Split
+from reader.paths import word_list
+from reader.tasks import Segment, example
+from reader.tokenizer import corpus, dictionary, train_tokenizer
+
+VOCABULARY = 4096
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Token ids, targets (IGNORED where nothing is learned), positions, all `[batch, length]`."""
+
+    ids: Tensor
+    targets: Tensor
+    positions: Tensor
+
+
+def small_config() -> Qwen3Config:
+    """The default reader: five layers, width 256, grouped-query attention."""
+    return Qwen3Config(
+        vocab_size=VOCABULARY,
+        hidden_size=256,
+        num_hidden_layers=5,
+        num_attention_heads=6,
+        num_key_value_heads=3,
+        head_dim=64,
+        intermediate_size=512,
+        max_position_embeddings=16_384,
+        tie_word_embeddings=True,
+        attention_bias=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+
+
+def encode(
+    segments: Sequence[Segment], tokenizer: PreTrainedTokenizerFast
+) -> tuple[list[int], list[bool], int]:
+    """Token ids, which of them are learned, and where the conversation begins."""
+    texts = [s.text for s in segments if not s.special]
+    encoded = iter(tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False))
+    ids: list[int] = []
+    learned: list[bool] = []
+    conversation = 0
+    for segment in segments:
+        if segment.special:
+            if segment.text == "<|user|>" and not conversation:
+                conversation = len(ids)
+            pieces = [tokenizer.convert_tokens_to_ids(segment.text)]
+        else:
+            pieces = next(encoded).ids
+        ids += pieces
+        learned += [segment.learned] * len(pieces)
+    return ids, learned, conversation
+
+
+def draw_batch(
+    stage: Stage,
+    tokenizer: PreTrainedTokenizerFast,
+    words: Sequence[str],
+    rng: Random,
+    split: Split = "train",
+) -> Batch:
+    """Examples of one stage until the batch holds the stage's tokens, padded on the right."""
+    rows: list[tuple[list[int], list[bool], int]] = []
+    longest = 0
+    while not rows or (len(rows) + 1) * longest <= stage.batch_tokens:
+        row = encode(example(rng, stage.recipe, words, split), tokenizer)
+        longest = max(longest, len(row[0]))
+        rows.append(row)
+    ids = torch.full((len(rows), longest), 1)
+    targets = torch.full((len(rows), longest), IGNORED)
+    positions = torch.arange(longest).repeat(len(rows), 1)
+    for row, (tokens, learned, conversation) in enumerate(rows):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        shifted = [t if use else IGNORED for t, use in zip(tokens, learned, strict=True)][1:]
+        targets[row, : len(shifted)] = torch.tensor(shifted)
+        if stage.max_gap and rng.random() < 0.5:
+            positions[row, conversation:] += rng.randint(0, stage.max_gap)
+    return Batch(ids, targets, positions)
+
+
+def learned_logits(model: Qwen3ForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits `[n, vocabulary]` and targets `[n]` at the learned positions only."""
+    # The mask of ones matters: without a mask, transformers reads a jump of positions as the border
+    # of a packed sequence and cuts the attention there.
+    hidden = model.model(
+        batch.ids,
+        position_ids=batch.positions,
+        attention_mask=torch.ones_like(batch.ids),
+        use_cache=False,
+    ).last_hidden_state
+    chosen = batch.targets != IGNORED
+    return model.lm_head(hidden[chosen]), batch.targets[chosen]
+
+
+@torch.no_grad()
+def answers_right(model: Qwen3ForCausalLM, batch: Batch) -> list[bool]:
+    """For each learned run of tokens, whether every token is the reader's first choice."""
+    logits, targets = learned_logits(model, batch)
+    right = torch.zeros_like(batch.targets, dtype=torch.bool)
+    right[batch.targets != IGNORED] = logits.argmax(-1) == targets
+    results: list[bool] = []
+    for row in range(len(batch.ids)):
+        inside = False
+        for position, target in enumerate(batch.targets[row].tolist()):
+            if target == IGNORED:
+                inside = False
+                continue
+            good = bool(right[row, position])
+            if inside:
+                results[-1] &= good
+            else:
+                results.append(good)
+            inside = True
+    return results
+
+
+class Trainer:
+    """Weights, optimiser and place in the curriculum, with their checkpoint."""
+
+    def __init__(self, folder: Path, seed: int, rate: float, *, fresh_words: int = 12_000) -> None:
+        self.folder, self.seed, self.rate = folder, seed, rate
+        self.words = dictionary(word_list(), fresh_words)
+        self.tokenizer = self._tokenizer()
+        torch.manual_seed(seed)
+        self.model = Qwen3ForCausalLM(small_config())
+        write_induction_circuit(self.model, seed)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01
+        )
+        self.stage = self.step = self.stage_step = self.tokens = 0
+        self.seconds = 0.0
+        if (folder / "state.json").exists():
+            self._restore()
+
+    def _tokenizer(self) -> PreTrainedTokenizerFast:
+        if (self.folder / "tokenizer.json").exists():
+            return PreTrainedTokenizerFast.from_pretrained(self.folder)
+        recipe = CURRICULUM[-1].recipe
+        rng = Random(self.seed)
+        examples = (
+            " ".join(s.text for s in example(rng, recipe, self.words, "train") if not s.special)
+            for _ in range(1_500)
+        )
+        tokenizer = train_tokenizer(corpus(examples, self.words), VOCABULARY)
+        tokenizer.save_pretrained(self.folder)
+        return tokenizer
+
+    def run(self, log: Path) -> Iterator[dict[str, float | str]]:
+        """Train to the end of the curriculum, yielding a record every ten steps."""
+        last_save = time.monotonic()
+        losses: list[float] = []
+        while self.stage < len(CURRICULUM):
+            stage = CURRICULUM[self.stage]
+            started = time.monotonic()
+            losses.append(self._learn(stage))
+            self.seconds += time.monotonic() - started
+            done = self.stage_step >= stage.max_steps
+            if self.step % 20 == 0 or done:
+                right = answers_right(self.model.eval(), self._batch(stage, "probe"))
+                share = sum(right) / len(right)
+                record: dict[str, float | str] = {
+                    "stage": stage.name,
+                    "step": self.step,
+                    "tokens": self.tokens,
+                    "seconds": round(self.seconds, 1),
+                    "loss": round(sum(losses) / len(losses), 4),
+                    "right": round(share, 4),
+                }
+                losses.clear()
+                with log.open("a") as lines:
+                    lines.write(json.dumps(record) + "\n")
+                yield record
+                if done or share >= stage.promote_at:
+                    self.stage, self.stage_step = self.stage + 1, 0
+            if time.monotonic() - last_save > 120:
+                self.save()
+                last_save = time.monotonic()
+        self.save()
+
+    def _batch(self, stage: Stage, purpose: str) -> Batch:
+        rng = Random(f"{self.seed}/{purpose}/{self.step}")
+        return draw_batch(stage, self.tokenizer, self.words, rng)
+
+    def _learn(self, stage: Stage) -> float:
+        batch = self._batch(stage, "train")
+        self.model.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, targets = learned_logits(self.model, batch)
+        loss = cross_entropy(logits.float(), targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        rate = self.rate * min(1.0, (self.step + 1) / 30)
+        if self.stage == len(CURRICULUM) - 1:
+            left = 1 - self.stage_step / stage.max_steps
+            rate *= min(1.0, left / 0.6)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self.stage_step += 1
+        self.tokens += batch.ids.numel()
+        return float(loss.detach())
+
+    def save(self) -> None:
+        """Write weights, optimiser state and place; the state file goes last and makes it valid."""
+        tensors = {
+            f"{parameter}.{name}": value.contiguous()
+            for parameter, state in self.optimiser.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+        save_file(tensors, self.folder / "optimiser.tmp")
+        save_file(
+            {name: p.detach().contiguous() for name, p in self.model.named_parameters()},
+            self.folder / "weights.tmp",
+        )
+        place = {k: getattr(self, k) for k in ("stage", "step", "stage_step", "tokens", "seconds")}
+        (self.folder / "state.tmp").write_text(json.dumps(place))
+        for name in ("optimiser", "weights"):
+            os.replace(self.folder / f"{name}.tmp", self.folder / f"{name}.train.safetensors")
+        os.replace(self.folder / "state.tmp", self.folder / "state.json")
+
+    def _restore(self) -> None:
+        place = json.loads((self.folder / "state.json").read_text())
+        for name, value in place.items():
+            setattr(self, name, value)
+        weights = load_file(self.folder / "weights.train.safetensors")
+        self.model.load_state_dict(weights, strict=False)
+        stored = load_file(self.folder / "optimiser.train.safetensors")
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in stored.items():
+            parameter, name = key.split(".", 1)
+            state.setdefault(int(parameter), {})[name] = value
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+    def publish(self, folder: Path) -> None:
+        """Write the finished reader: bf16 weights, config, tokenizer."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.to(torch.bfloat16).save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def main() -> None:
+    """Entry point of `python -m reader.train`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; rerun to resume")
+    parser.add_argument("--publish", type=Path, help="where the finished reader is written")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    trainer = Trainer(options.out, options.seed, options.rate)
+    print(json.dumps([asdict(stage) for stage in CURRICULUM]), flush=True)
+    for record in trainer.run(options.out / "log.jsonl"):
+        print(json.dumps(record), flush=True)
+    if options.publish:
+        trainer.publish(options.publish)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Retrieval: which documents, and which passages of them, does a question need?"""

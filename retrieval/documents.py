@@ -1,0 +1,267 @@
+"""The document library: every accepted text, one JSON file each, the truth for texts.
+
+Knows ids, titles, texts and versions. Does not know what was made of a document (vectors,
+cartridges) nor its status.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from retrieval.durable import locked, make_folder, replace_file, sync_folder
+from retrieval.errors import DocumentCorrupt, DocumentNotFound, DocumentRefused
+from retrieval.parsing import MAX_TITLE_CHARACTERS, normalise, require_text, title_of
+
+logger = logging.getLogger(__name__)
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+# Quotes within a text are escaped in JSON: no text can look like this field.
+_VERSION = re.compile(rb'"version": (\d{1,18})')
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with an id, a title, a version and a collection.
+
+    `sha256` is that of the text's UTF-8 bytes. Versions start at 1, grow with every change of
+    text or title, and are not used again after a deletion.
+    """
+
+    collection: str
+    id: str
+    title: str
+    text: str
+    version: int
+    sha256: str
+    created_at: datetime
+
+
+def check_id(value: str, what: str = "document id") -> str:
+    """The id itself. Raises `DocumentRefused("bad_id")` unless it is safe as a file name."""
+    if not _ID.fullmatch(value) or ".." in value:
+        raise DocumentRefused(
+            "bad_id",
+            f"This {what} is not valid; use 1 to 128 of a-z, 0-9, '.', '_' and '-', starting with "
+            "a letter or digit and without '..'.",
+        )
+    return value
+
+
+class DocumentLibrary:
+    """Documents on disk under `root/<collection>/documents/<id>.json`.
+
+    Safe for several threads and processes at once: changes of a collection take its lock, and
+    readers see a document before a change or after it. Every method validates its ids.
+    """
+
+    def __init__(self, root: Path, *, max_bytes: int = 4_000_000) -> None:
+        self._root = Path(root)
+        self._max_bytes = max_bytes
+
+    def put(
+        self, collection: str, id: str | None, title: str | None, text: str
+    ) -> tuple[Document, bool]:
+        """Store a text durably; returns the document and whether this made a new version.
+
+        The same content again is the same version. Without an id, one is derived from title and
+        content, so that sending the same twice is one document; without a title, one is derived
+        from the text. Raises `DocumentRefused` and `StorageFull`; then nothing has changed.
+        """
+        check_id(collection, "collection name")
+        text, sha256 = self._accept(text)
+        title = _accept_title(title)
+        if id is None:
+            id = _derive_id(title or title_of(text) or "", sha256)
+        make_folder(self._documents(collection))
+        with locked(self._lock(collection)):
+            current = self._readable(collection, check_id(id))
+            if title is None:
+                title = _keep_title(current, text) or title_of(text) or id
+            if current and (current.sha256, current.title) == (sha256, title):
+                return current, False
+            version = self._last_version(collection, id) + 1
+            document = Document(collection, id, title, text, version, sha256, datetime.now(UTC))
+            replace_file(self._path(collection, id), _to_json(document))
+            return document, True
+
+    def get(self, collection: str, id: str) -> Document:
+        """The document. Raises `DocumentNotFound`, `DocumentCorrupt`, `DocumentRefused`."""
+        document = self.find(collection, id)
+        if document is None:
+            raise DocumentNotFound(f"Collection {collection} has no document {id}.")
+        return document
+
+    def find(self, collection: str, id: str) -> Document | None:
+        """The document, or None. Raises `DocumentCorrupt` and, for bad ids, `DocumentRefused`."""
+        path = self._path(collection, id)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        return _from_json(data, collection, id)
+
+    def exists(self, collection: str, id: str) -> bool:
+        """Whether the collection holds this id, without reading the document."""
+        return self._path(collection, id).is_file()
+
+    def ids(self, collection: str) -> tuple[str, ...]:
+        """All ids of a collection in order; none when there is no such collection."""
+        check_id(collection, "collection name")
+        folder = self._documents(collection)
+        if not folder.is_dir():
+            return ()
+        names = (path.name.removesuffix(".json") for path in folder.glob("*.json"))
+        return tuple(sorted(name for name in names if _ID.fullmatch(name)))
+
+    def list(
+        self, collection: str, after: str | None = None, limit: int = 50
+    ) -> tuple[Document, ...]:
+        """Up to `limit` documents in id order, those after the id `after`.
+
+        An unreadable document is left out, with a warning in the log: the others stay usable.
+        """
+        if limit < 1:
+            raise ValueError("Ask for at least one document.")
+        documents: list[Document] = []
+        for id in self.ids(collection):
+            if after is not None and id <= after:
+                continue
+            if document := self._readable(collection, id):
+                documents.append(document)
+            if len(documents) == limit:
+                break
+        return tuple(documents)
+
+    def delete(self, collection: str, id: str) -> bool:
+        """Remove a document durably; returns whether it was there.
+
+        Its version number is remembered, so that a later document of this id cannot be taken for
+        this one.
+        """
+        path = self._path(collection, id)
+        if not path.is_file():
+            return False
+        deleted = self._deleted(collection)
+        make_folder(deleted)
+        with locked(self._lock(collection)):
+            version = {"version": self._last_version(collection, id)}
+            replace_file(deleted / f"{id}.json", json.dumps(version).encode())
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            sync_folder(path.parent)
+            return True
+
+    def collections(self) -> tuple[str, ...]:
+        """The names of all collections that hold a document, in order."""
+        return tuple(name for name in self._folders() if self.ids(name))
+
+    def count(self, collection: str | None = None) -> int:
+        """How many documents the collection holds, or all collections together."""
+        names = self._folders() if collection is None else [collection]
+        return sum(len(self.ids(name)) for name in names)
+
+    def _accept(self, text: str) -> tuple[str, str]:
+        # UTF-8 has at least one byte per character: no need to encode what is far too long.
+        size = len(text)
+        if size <= self._max_bytes:
+            text = require_text(normalise(text))
+            encoded = text.encode("utf-8")
+            size = len(encoded)
+        if size > self._max_bytes:
+            raise DocumentRefused(
+                "too_large",
+                f"The text is larger than {self._max_bytes} bytes; split it into smaller ones.",
+            )
+        return text, hashlib.sha256(encoded).hexdigest()
+
+    def _readable(self, collection: str, id: str) -> Document | None:
+        try:
+            return self.find(collection, id)
+        except DocumentCorrupt as error:
+            logger.warning("%s", error)
+            return None
+
+    def _last_version(self, collection: str, id: str) -> int:
+        """The highest version this id has had; read even from a damaged file where possible."""
+        found = [0]
+        for folder in (self._documents(collection), self._deleted(collection)):
+            with suppress(FileNotFoundError):
+                found += map(int, _VERSION.findall((folder / f"{id}.json").read_bytes()))
+        return max(found)
+
+    def _folders(self) -> Iterator[str]:
+        if self._root.is_dir():
+            yield from sorted(
+                path.name
+                for path in self._root.iterdir()
+                if _ID.fullmatch(path.name) and path.is_dir()
+            )
+
+    def _documents(self, collection: str) -> Path:
+        return self._root / collection / "documents"
+
+    def _deleted(self, collection: str) -> Path:
+        return self._root / collection / "deleted"
+
+    def _lock(self, collection: str) -> Path:
+        return self._root / collection / "lock"
+
+    def _path(self, collection: str, id: str) -> Path:
+        check_id(collection, "collection name")
+        return self._documents(collection) / f"{check_id(id)}.json"
+
+
+def _accept_title(title: str | None) -> str | None:
+    title = " ".join(normalise(title).split()) if title else None
+    if title and len(title) > MAX_TITLE_CHARACTERS:
+        raise DocumentRefused(
+            "bad_title", f"The title is longer than {MAX_TITLE_CHARACTERS} characters; shorten it."
+        )
+    return title or None
+
+
+def _keep_title(current: Document | None, text: str) -> str | None:
+    """A title that someone chose stays; one that was derived from the old text does not."""
+    if current is None or (text != current.text and current.title == title_of(current.text)):
+        return None
+    return current.title
+
+
+def _derive_id(title: str, sha256: str) -> str:
+    ascii_title = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_title).strip("-")[:60].strip("-")
+    return f"{slug or 'document'}-{sha256[:12]}"
+
+
+def _to_json(document: Document) -> bytes:
+    fields = asdict(document) | {"created_at": document.created_at.isoformat()}
+    return json.dumps(fields, ensure_ascii=False, indent=1).encode("utf-8")
+
+
+def _from_json(data: bytes, collection: str, id: str) -> Document:
+    try:
+        fields: dict[str, Any] = json.loads(data)
+        document = Document(**fields | {"created_at": datetime.fromisoformat(fields["created_at"])})
+        intact = (
+            (document.collection, document.id) == (collection, id)
+            and document.sha256 == hashlib.sha256(document.text.encode("utf-8")).hexdigest()
+            and isinstance(document.title, str)
+            and type(document.version) is int
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        intact = False
+    if not intact:
+        raise DocumentCorrupt(
+            f"Document {id} of collection {collection} is damaged; send it again or delete it."
+        )
+    return document

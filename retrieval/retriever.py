@@ -1,0 +1,199 @@
+"""The retriever: documents go in, and for a question the documents to answer from come out.
+
+Wires the library, an encoder and one index per collection. Knows nothing of cartridges, models
+or HTTP.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from retrieval.chunking import Chunk, chunk
+from retrieval.documents import Document, DocumentLibrary, check_id
+from retrieval.encoder import Encoder
+from retrieval.errors import DocumentCorrupt, IndexCorrupt, QuestionRefused
+from retrieval.index import VectorIndex
+from retrieval.parsing import is_text
+from retrieval.selection import Selected, select_documents
+from retrieval.table import Entry, Indexed
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_DOCUMENTS_PER_WRITE = 32
+
+
+class Retriever:
+    """Search over the library's collections; indexes live under `root/<collection>/`.
+
+    Safe for several threads and processes. A corrupt index is rebuilt from the library by the
+    call that meets it, with a warning in the log. Methods that name a collection raise
+    `DocumentRefused("bad_id")` for a name that cannot be one; those that write raise
+    `StorageFull`; those that encode raise `EncoderUnavailable`.
+    """
+
+    def __init__(self, library: DocumentLibrary, encoder: Encoder, root: Path) -> None:
+        self._library = library
+        self._encoder = encoder
+        self._root = Path(root)
+        self._mutex = threading.Lock()
+        self._indexes: dict[str, VectorIndex] = {}
+
+    def index_document(self, document: Document) -> None:
+        """Make a document searchable, in place of its older version. Durable on return."""
+        self.index_documents([document])
+
+    def index_documents(self, documents: Iterable[Document]) -> None:
+        """Make documents searchable, a few dozen with each durable write."""
+        remaining = iter(documents)
+        while batch := list(islice(remaining, _DOCUMENTS_PER_WRITE)):
+            by_collection: dict[str, list[Document]] = {}
+            for document in batch:
+                by_collection.setdefault(document.collection, []).append(document)
+            for collection, members in by_collection.items():
+                self._mending(
+                    collection, partial(VectorIndex.add_many, entries=self._encode(members))
+                )
+
+    def remove_document(self, collection: str, id: str) -> None:
+        """Make a document unsearchable; nothing happens when it is not indexed."""
+        if self._is_on_disk(collection):
+            self._mending(collection, lambda index: index.remove(id))
+
+    def is_indexed(self, document: Document) -> bool:
+        """Whether exactly this version of the document is searchable."""
+        if not self._is_on_disk(document.collection):
+            return False
+        found = self._mending(document.collection, lambda index: index.find(document.id))
+        return _matches(found, document)
+
+    def search(
+        self,
+        collection: str,
+        question: str,
+        top_k: int,
+        chunk_k: int = 20,
+        documents: Sequence[str] | None = None,
+    ) -> list[Selected]:
+        """The `top_k` documents whose chunks are among the `chunk_k` nearest to the question.
+
+        With `documents`, only these are searched. A collection without an index has nothing to
+        find. Raises `QuestionRefused` for a question that is blank or not text, and `ValueError`
+        for `top_k` or `chunk_k` < 1.
+        """
+        if not is_text(question) or not question.strip():
+            raise QuestionRefused("The question is empty or not text; ask one in words.")
+        if top_k < 1 or chunk_k < 1:
+            raise ValueError("Ask for at least one document and one chunk.")
+        if not self._is_on_disk(collection):
+            return []
+        vector = self._encoder.encode([question])[0]
+        hits = self._mending(
+            collection, lambda index: index.search(vector, max(top_k, chunk_k), documents)
+        )
+        # A document is deleted from the library first: from then on nobody may find it.
+        found = {hit.document_id for hit in hits}
+        held = {id for id in found if self._library.exists(collection, id)}
+        return select_documents((hit for hit in hits if hit.document_id in held), top_k)
+
+    def reconcile(self, collection: str) -> tuple[int, int]:
+        """Make the index agree with the library; returns how many documents it added and removed.
+
+        Cheap when they agree. This is what to run after a crash, or with a new encoder.
+        """
+        return self._mending(collection, lambda index: self._reconcile(collection, index))
+
+    def rebuild(self, collection: str) -> int:
+        """Make the index anew from the library; returns how many documents it then holds."""
+        index = self._index(collection)
+        index.reset()
+        added, _ = self._reconcile(collection, index)
+        return added
+
+    def _reconcile(self, collection: str, index: VectorIndex) -> tuple[int, int]:
+        indexed = index.documents()
+        stale = [id for id in indexed if not self._library.exists(collection, id)]
+        for id in stale:
+            index.remove(id)
+        missing = (
+            document
+            for document in self._readable(collection)
+            if not _matches(indexed.get(document.id), document)
+        )
+        added = 0
+        while batch := list(islice(missing, _DOCUMENTS_PER_WRITE)):
+            for document in batch:
+                found = indexed.get(document.id)
+                if found and found.version >= document.version:
+                    # Left by a document that was lost; the index would take it for the newer one.
+                    index.remove(document.id)
+            index.add_many(self._encode(batch))
+            added += len(batch)
+        return added, len(stale)
+
+    def _mending(self, collection: str, use: Callable[[VectorIndex], T]) -> T:
+        index = self._index(collection)
+        try:
+            return use(index)
+        except IndexCorrupt as error:
+            logger.warning("The index of collection %s is being rebuilt. %s", collection, error)
+            self.rebuild(collection)
+            return use(index)
+
+    def _index(self, collection: str) -> VectorIndex:
+        folder = self._folder(collection)
+        with self._mutex:
+            if collection not in self._indexes:
+                self._indexes[collection] = VectorIndex(
+                    folder, self._encoder.dimension, self._encoder.name
+                )
+            return self._indexes[collection]
+
+    def _is_on_disk(self, collection: str) -> bool:
+        return self._folder(collection).is_dir()
+
+    def _folder(self, collection: str) -> Path:
+        return self._root / check_id(collection, "collection name")
+
+    def _readable(self, collection: str) -> Iterator[Document]:
+        for id in self._library.ids(collection):
+            try:
+                document = self._library.find(collection, id)
+            except DocumentCorrupt as error:
+                logger.warning("%s", error)
+                continue
+            if document:
+                yield document
+
+    def _encode(self, documents: Sequence[Document]) -> list[Entry]:
+        chunks = [tuple(chunk(document.text)) for document in documents]
+        vectors = self._encoder.encode(
+            [
+                _text_to_encode(document, piece)
+                for document, pieces in zip(documents, chunks, strict=True)
+                for piece in pieces
+            ]
+        )
+        entries, start = [], 0
+        for document, pieces in zip(documents, chunks, strict=True):
+            stop = start + len(pieces)
+            entries.append(
+                Entry(document.id, document.version, document.sha256, pieces, vectors[start:stop])
+            )
+            start = stop
+        return entries
+
+
+def _matches(indexed: Indexed | None, document: Document) -> bool:
+    state = (document.version, document.sha256)
+    return indexed is not None and (indexed.version, indexed.sha256) == state
+
+
+def _text_to_encode(document: Document, piece: Chunk) -> str:
+    # A chunk from the middle of a document often does not say what it is about.
+    return f"Title: {document.title}\n{piece.text}"

@@ -1,0 +1,41 @@
+"""Tiny random models on disk, for tests that need a reader but no reading."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from reader.tokenizer import train_tokenizer
+
+TEXT = (
+    "The boiler of the garden flat was last serviced by Franz Huber. Who serviced the boiler of the "
+    "garden flat? The north gate was painted on 14 March 1962 by Mira Tolen of Kestrel House. "
+)
+
+
+def write_tiny_model(folder: Path, kind: str = "qwen3", seed: int = 0) -> Path:
+    """A two-layer random model of `kind` with a tokenizer of its own; returns its folder."""
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer([TEXT] * 20, 320)
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "initializer_range": 0.4,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 1,
+    }
+    if kind == "qwen3":
+        model: Any = Qwen3ForCausalLM(Qwen3Config(head_dim=8, **shape))
+    else:
+        model = LlamaForCausalLM(LlamaConfig(**shape))
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
