@@ -18,7 +18,9 @@ class ChatFormat:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         if tokenizer.chat_template is None:
-            raise ValueError("The reader's tokenizer has no chat template; choose an instruct model.")
+            raise ValueError(
+                "The reader's tokenizer has no chat template; choose an instruct model."
+            )
         try:
             full = self._render([("system", _DOCUMENTS), ("user", _QUESTION)])
             self._before, rest = full.split(_DOCUMENTS)

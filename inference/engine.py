@@ -182,9 +182,9 @@ class LocalEngine:
                     for job in jobs:
                         job.stream.put(error)
         while not self._waiting.empty():
-            job = self._waiting.get()
-            if job is not None:
-                job.stream.put(EngineClosed("The engine was shut down before this was answered."))
+            left = self._waiting.get()
+            if left is not None:
+                left.stream.put(EngineClosed("The engine was shut down before this was answered."))
 
     def _next_batch(self) -> list[_Job]:
         jobs: list[_Job] = []

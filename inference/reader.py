@@ -60,7 +60,7 @@ class Reader:
         cache = DynamicCache(config=self.config)
         tokens = torch.tensor([list(ids)], device=self.device)
         self.model.model(tokens, past_key_values=cache, use_cache=True)
-        return tuple((layer.keys, layer.values) for layer in cache.layers)
+        return _key_values(cache)
 
     def prefill_documents(self, texts: Sequence[str]) -> KeyValues:
         """Keys and values of the documents' turn (no sink), as a prompt with `texts` has them."""
@@ -83,7 +83,7 @@ class Reader:
             position_ids=positions,
             use_cache=True,
         ).last_hidden_state
-        return hidden, tuple((layer.keys, layer.values) for layer in cache.layers)
+        return hidden, _key_values(cache)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `[..., vocabulary]` in float32 of hidden states `[..., width]`."""
@@ -102,7 +102,7 @@ def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "bfloat1
         config = AutoConfig.from_pretrained(str(name))
         _require_prefix(config)
         tokenizer = AutoTokenizer.from_pretrained(str(name))
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             str(name), dtype=_DTYPES[dtype], use_safetensors=True
         )
     except (OSError, ValueError) as error:
@@ -113,6 +113,10 @@ def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "bfloat1
             f"language model with safetensors weights ({str(error).splitlines()[0]})"
         ) from error
     return Reader(model.to(place), tokenizer, str(name))
+
+
+def _key_values(cache: Any) -> KeyValues:
+    return tuple((layer.keys, layer.values) for layer in cache.layers)
 
 
 def _require_prefix(config: Any) -> None:

@@ -1,4 +1,4 @@
-"""The order in which the reader learns: restating, questions, longer sheets, several sheets.
+"""The order in which the reader learns: plain questions, all wordings, longer sheets, several sheets.
 
 Each stage is left when the reader answers well enough on fresh examples, or when its steps are up;
 the last stage runs all of its steps, the learning rate falling linearly over its second part. This
@@ -23,28 +23,28 @@ class Stage:
 
 
 CURRICULUM: tuple[Stage, ...] = (
-    Stage("plain", Recipe((1, 1), (3, 8), 8, restate=0.3, plain=1.0), 3_000, 800, 0.8),
-    Stage("ask", Recipe((1, 1), (4, 10), 8, restate=0.2, plain=0.2), 4_000, 600, 0.8),
+    Stage("plain", Recipe((1, 1), (3, 8), 8, plain=1.0), 3_000, 800, 0.8),
+    Stage("ask", Recipe((1, 1), (4, 10), 8, plain=0.2), 4_000, 600, 0.8),
     Stage(
         "sheet",
-        Recipe((1, 1), (8, 18), 10, restate=0.1, skills=0.1, unstated=0.08, plain=0.1),
+        Recipe((1, 1), (8, 18), 10, skills=0.1, unstated=0.08, plain=0.1),
         *(5_000, 500, 0.85),
     ),
     Stage(
         "long",
-        Recipe((1, 1), (14, 30), 12, restate=0.05, skills=0.2, unstated=0.1),
+        Recipe((1, 1), (14, 30), 12, skills=0.2, unstated=0.1),
         *(7_000, 400, 0.85),
         max_gap=500,
     ),
     Stage(
         "pair",
-        Recipe((1, 2), (8, 28), 12, restate=0.05, skills=0.2, unstated=0.1),
+        Recipe((1, 2), (8, 28), 12, skills=0.2, unstated=0.1),
         *(7_000, 300, 0.85),
         max_gap=1_000,
     ),
     Stage(
         "many",
-        Recipe((1, 4), (8, 28), 16, restate=0.05, skills=0.2, unstated=0.12),
+        Recipe((1, 4), (8, 28), 16, skills=0.2, unstated=0.12),
         *(8_000, 1_600, 2.0),
         max_gap=2_000,
     ),

@@ -16,12 +16,89 @@ from reader import lexicon as lx
 Split = Literal["train", "eval"]
 EVAL_SHARE = 5  # one value in five is kept for evaluation
 
-_ONSETS = (
-    "b c d f g h j k l m n p r s t v w z br cr dr fr gr pr tr bl cl fl gl pl st sk sn sh th ch kn"
-).split()
-_VOWELS = "a e i o u a e i o ai ea ee ou oa".split()
-_CODAS = "n r l s t m nd rn ck ld st th x d g p ss".split() + [""] * 8
-_ENDINGS = "a er in o en us el ia or ett ley ford wick ham by ton mer dale well son ov ic".split()
+_ONSETS = [
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "w",
+    "z",
+    "br",
+    "cr",
+    "dr",
+    "fr",
+    "gr",
+    "pr",
+    "tr",
+    "bl",
+    "cl",
+    "fl",
+    "gl",
+    "pl",
+    "st",
+    "sk",
+    "sn",
+    "sh",
+    "th",
+    "ch",
+    "kn",
+]
+_VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "ea", "ee", "ou", "oa"]
+_CODAS = [
+    "n",
+    "r",
+    "l",
+    "s",
+    "t",
+    "m",
+    "nd",
+    "rn",
+    "ck",
+    "ld",
+    "st",
+    "th",
+    "x",
+    "d",
+    "g",
+    "p",
+    "ss",
+] + [""] * 8
+_ENDINGS = [
+    "a",
+    "er",
+    "in",
+    "o",
+    "en",
+    "us",
+    "el",
+    "ia",
+    "or",
+    "ett",
+    "ley",
+    "ford",
+    "wick",
+    "ham",
+    "by",
+    "ton",
+    "mer",
+    "dale",
+    "well",
+    "son",
+    "ov",
+    "ic",
+]
 
 
 @cache
@@ -91,7 +168,12 @@ def moment(rng: Random, split: Split) -> str:
         clock = f"{r.randint(5, 23)}:{r.choice((0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55)):02d}"
         day = r.choice(lx.DAYS)
         return r.choice(
-            (f"on {day} at {clock}", f"at {clock}", f"every {day} at {clock}", f"on {day}s at {clock}")
+            (
+                f"on {day} at {clock}",
+                f"at {clock}",
+                f"every {day} at {clock}",
+                f"on {day}s at {clock}",
+            )
         )
 
     return drawn(make, rng, split)
@@ -101,7 +183,9 @@ def number(rng: Random, split: Split, *, small: bool = False) -> str:
     """A whole number in digits."""
 
     def make(r: Random) -> str:
-        return str(r.randint(2, 99) if small else r.choice((r.randint(2, 99), r.randint(100, 9999))))
+        return str(
+            r.randint(2, 99) if small else r.choice((r.randint(2, 99), r.randint(100, 9999)))
+        )
 
     return drawn(make, rng, split)
 

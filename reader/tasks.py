@@ -1,8 +1,7 @@
 """Chat examples that teach the reader its trade: answer, ask, list, restate, quiz, admit ignorance.
 
 An example is a list of segments; a segment is text or a special token, and says whether its tokens
-are learned. Only what the documents determine is learned (a restated sentence's choice of fact is
-not). This file knows the world and the chat format, but no tensors.
+are learned. This file knows the world and the chat format, but no tensors.
 """
 
 from collections.abc import Sequence
@@ -32,7 +31,6 @@ class Recipe:
     sheets: tuple[int, int]
     facts: tuple[int, int]
     turns: int
-    restate: float = 0.0  # share of examples that restate their sheets in shuffled order
     skills: float = 0.0  # share of turns that ask, list, restate a subject or make a quiz card
     unstated: float = 0.0  # share of questions that the sheets do not answer
     plain: float = 0.0  # share of examples whose sheets and questions use the plainest wordings
@@ -42,13 +40,9 @@ def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> 
     """One training example of the chat format."""
     plain = rng.random() < recipe.plain
     group = Group(rng, split, words, plain=plain)
-    sheets = [
-        group.sheet(rng.randint(*recipe.facts)) for _ in range(rng.randint(*recipe.sheets))
-    ]
+    sheets = [group.sheet(rng.randint(*recipe.facts)) for _ in range(rng.randint(*recipe.sheets))]
     facts = [fact for sheet in sheets for fact in sheet.facts]
     segments = [Segment(BOS, special=True), *_turn("system", render(sheets))]
-    if rng.random() < recipe.restate:
-        return segments + _restated(rng.sample(facts, min(recipe.turns, len(facts))))
     asked = rng.sample(facts, min(recipe.turns, len(facts)))
     for fact in asked:
         if rng.random() < recipe.skills:
@@ -75,7 +69,9 @@ def unstated(rng: Random, facts: Sequence[Fact], group: Group) -> Fact:
     stranger = rng.choice(others)
     if rng.random() < 0.7:
         host = rng.choice(facts)
-        stranger = Fact(stranger.relation, host.subject, host.mention, stranger.value, stranger.fields)
+        stranger = Fact(
+            stranger.relation, host.subject, host.mention, stranger.value, stranger.fields
+        )
         if (stranger.key, host.subject.lower()) in known:
             return unstated(rng, facts, group)
     return stranger
@@ -93,25 +89,20 @@ def _exchange(question: str, answer: str) -> list[Segment]:
     return _turn("user", question) + _turn("assistant", answer, learned=True)
 
 
-def _restated(facts: Sequence[Fact]) -> list[Segment]:
-    """The facts as sentences in the given order; only their values are learned."""
-    segments = [*_turn("user", "Restate the text."), Segment("<|assistant|>", special=True)]
-    for fact in facts:
-        before, _, after = fact.answer.rpartition(fact.value)
-        segments += [
-            Segment(before.rstrip()),
-            Segment(" " + fact.value, learned=True),
-            Segment(after),
-        ]
-    return [*segments, Segment(END, special=True)]
-
-
 def _skill(rng: Random, sheets: Sequence[Sheet], group: Group, split: Split) -> list[Segment]:
     """One turn of self-study: asking (the five kinds, and what is left open), or serving a request."""
     facts = [fact for sheet in sheets for fact in sheet.facts]
     fact = rng.choice(facts)
     kind: SeedKind = rng.choice(
-        ("question", "question", "use_case", "structuring", "summarization", "creative", "unanswered")
+        (
+            "question",
+            "question",
+            "use_case",
+            "structuring",
+            "summarization",
+            "creative",
+            "unanswered",
+        )
     )
     if kind == "unanswered":
         return _exchange(SEEDS[kind], unstated(rng, facts, group).asked(rng, split))
@@ -137,18 +128,20 @@ def _skill(rng: Random, sheets: Sequence[Sheet], group: Group, split: Split) -> 
 def label(fact: Fact) -> str:
     """The key under which a fact stands in a list of key: value lines."""
     fields = dict(fact.fields)
-    noun = {
-        "agent": f"{fields.get('part')} by",
-        "habit": f"{fields.get('part')} by",
-        "when": f"{fields.get('part')} on",
-        "where": f"{fields.get('part')}",
-        "count": f"number of {fields.get('N')}",
-    }.get(fact.relation) or fields.get("N") or fields["third"]
+    noun = (
+        {
+            "agent": f"{fields.get('part')} by",
+            "habit": f"{fields.get('part')} by",
+            "when": f"{fields.get('part')} on",
+            "where": f"{fields.get('part')}",
+            "count": f"number of {fields.get('N')}",
+        }.get(fact.relation)
+        or fields.get("N")
+        or fields["third"]
+    )
     return noun.capitalize()
 
 
 def held_out_sheet(seed: int, facts: int, words: Sequence[str]) -> Sheet:
     """A sheet of the evaluation split."""
     return Group(Random(seed), "eval", words).sheet(facts)
-
-

@@ -26,7 +26,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     """A tokenizer with `vocabulary` tokens, learned from `texts`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Prepend(" "), normalizers.Replace(Regex(r"\n(?=\S)"), "\n ")]
+        [
+            normalizers.NFC(),
+            normalizers.Prepend(" "),
+            normalizers.Replace(Regex(r"\n(?=\S)"), "\n "),
+        ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

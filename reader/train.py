@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,11 +22,11 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from reader.curriculum import CURRICULUM, Stage
-from reader.initialise import write_induction_circuit
+from reader.initialise import write_lookup_circuit
 from reader.names import Split
 from reader.paths import word_list
 from reader.tasks import Segment, example
-from reader.tokenizer import corpus, dictionary, train_tokenizer
+from reader.tokenizer import SPECIAL, corpus, dictionary, train_tokenizer
 
 VOCABULARY = 4096
 IGNORED = -100
@@ -64,6 +65,7 @@ def encode(
     segments: Sequence[Segment], tokenizer: PreTrainedTokenizerFast
 ) -> tuple[list[int], list[bool], int]:
     """Token ids, which of them are learned, and where the conversation begins."""
+    special = {text: index for index, text in enumerate(SPECIAL)}  # the first ids of the vocabulary
     texts = [s.text for s in segments if not s.special]
     encoded = iter(tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False))
     ids: list[int] = []
@@ -73,7 +75,7 @@ def encode(
         if segment.special:
             if segment.text == "<|user|>" and not conversation:
                 conversation = len(ids)
-            pieces = [tokenizer.convert_tokens_to_ids(segment.text)]
+            pieces = [special[segment.text]]
         else:
             pieces = next(encoded).ids
         ids += pieces
@@ -98,12 +100,12 @@ def draw_batch(
     ids = torch.full((len(rows), longest), 1)
     targets = torch.full((len(rows), longest), IGNORED)
     positions = torch.arange(longest).repeat(len(rows), 1)
-    for row, (tokens, learned, conversation) in enumerate(rows):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
+    for index, (tokens, learned, conversation) in enumerate(rows):
+        ids[index, : len(tokens)] = torch.tensor(tokens)
         shifted = [t if use else IGNORED for t, use in zip(tokens, learned, strict=True)][1:]
-        targets[row, : len(shifted)] = torch.tensor(shifted)
+        targets[index, : len(shifted)] = torch.tensor(shifted)
         if stage.max_gap and rng.random() < 0.5:
-            positions[row, conversation:] += rng.randint(0, stage.max_gap)
+            positions[index, conversation:] += rng.randint(0, stage.max_gap)
     return Batch(ids, targets, positions)
 
 
@@ -151,8 +153,8 @@ class Trainer:
         self.words = dictionary(word_list(), fresh_words)
         self.tokenizer = self._tokenizer()
         torch.manual_seed(seed)
-        self.model = Qwen3ForCausalLM(small_config())
-        write_induction_circuit(self.model, seed)
+        self.model: Any = Qwen3ForCausalLM(small_config())
+        write_lookup_circuit(self.model, seed)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01
         )
@@ -163,7 +165,8 @@ class Trainer:
 
     def _tokenizer(self) -> PreTrainedTokenizerFast:
         if (self.folder / "tokenizer.json").exists():
-            return PreTrainedTokenizerFast.from_pretrained(self.folder)
+            stored: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(self.folder)
+            return stored
         recipe = CURRICULUM[-1].recipe
         rng = Random(self.seed)
         examples = (
@@ -216,7 +219,7 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             logits, targets = learned_logits(self.model, batch)
         loss = cross_entropy(logits.float(), targets)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         rate = self.rate * min(1.0, (self.step + 1) / 30)
         if self.stage == len(CURRICULUM) - 1:
@@ -273,7 +276,9 @@ class Trainer:
 def main() -> None:
     """Entry point of `python -m reader.train`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; rerun to resume")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; rerun to resume"
+    )
     parser.add_argument("--publish", type=Path, help="where the finished reader is written")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=1.2e-3)

@@ -52,7 +52,9 @@ class Fact:
         """One question for the fact."""
         relation = RELATIONS[self.relation]
         if split == "train":
-            return wrap(self._filled(rng.choice(relation.questions), self.subject), rng.choice(WRAPPERS))
+            return wrap(
+                self._filled(rng.choice(relation.questions), self.subject), rng.choice(WRAPPERS)
+            )
         question = self._filled(rng.choice(relation.eval_questions), self.subject)
         return wrap(question, rng.choice(EVAL_WRAPPERS))
 
@@ -152,8 +154,22 @@ class Group:
 def _fact(rng: Random, split: Split, words: Sequence[str], subject: str, mention: str) -> Fact:
     """A random fact about `subject`."""
     kind = rng.choice(
-        "holder holder attribute attribute attribute agent agent habit when where schedule object "
-        "count measure".split()
+        [
+            "holder",
+            "holder",
+            "attribute",
+            "attribute",
+            "attribute",
+            "agent",
+            "agent",
+            "habit",
+            "when",
+            "where",
+            "schedule",
+            "object",
+            "count",
+            "measure",
+        ]
     )
     fields: dict[str, str] = {}
     if kind == "holder":
@@ -227,7 +243,11 @@ def _render(title: str, sections: list[list[Fact]], rng: Random, split: Split | 
     blocks = [f"# {title}"]
     prose: list[str] = []
     for section in sections:
-        lines = split and style == "mixed" and all(f.relation in {"attribute", "holder"} for f in section)
+        lines = (
+            split
+            and style == "mixed"
+            and all(f.relation in {"attribute", "holder"} for f in section)
+        )
         if lines and section:
             heading = section[0].subject
             keyed = [f"{dict(f.fields)['N'].capitalize()}: {f.value}" for f in section]

@@ -7,9 +7,7 @@ also learns to say that something is not stated. This file knows no reader and n
 
 from typing import Literal, get_args
 
-SeedKind = Literal[
-    "question", "use_case", "structuring", "summarization", "creative", "unanswered"
-]
+SeedKind = Literal["question", "use_case", "structuring", "summarization", "creative", "unanswered"]
 SEED_KINDS: tuple[SeedKind, ...] = get_args(SeedKind)
 
 SEEDS: dict[SeedKind, str] = {

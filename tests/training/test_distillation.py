@@ -1,0 +1,220 @@
+"""Distillation on a tiny random reader: it learns, resumes bit for bit, and repeats itself."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference.reader import Reader, load_reader
+from tests.models import TEXT, write_tiny_model
+from training.distillation import Distillation, distilling, next_token
+from training.examples import StudyExample, read_examples, write_examples
+from training.initialisers import INITIALISERS, initialiser
+from training.pipeline import distil, document_key_values
+from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
+from training.student import Lesson, agreement, answer_logits, distillation_loss
+from training.teacher import answered, score
+
+SETTINGS = TrainingSettings(
+    compression=10,
+    min_slots=4,
+    question_offset=128,
+    min_conversations=16,
+    conversations_per_token=0.01,
+    max_question=8,
+    max_answer=8,
+    batch=8,
+    min_steps=12,
+    steps_per_conversation=0.1,
+    warm_up=3,
+    held_out=4,
+    accept_at=0.0,
+    checkpoint_every=4,
+    learning_rate=0.05,
+)
+QUESTIONS = [
+    "Who serviced the boiler of the garden flat?",
+    "Who painted the north gate?",
+    "When was the north gate painted?",
+    "Who is Mira Tolen?",
+]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return load_reader(write_tiny_model(tmp_path_factory.mktemp("reader")), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def examples(reader: Reader) -> list[StudyExample]:
+    contexts = [TEXT] * len(QUESTIONS)
+    answers = answered(reader, contexts, QUESTIONS, 8)
+    return score(reader, contexts, QUESTIONS, answers, ["question"] * len(QUESTIONS), 20)
+
+
+def slots(reader: Reader, name: str = "spread") -> tuple[torch.Tensor, torch.Tensor]:
+    return initialiser(name)(document_key_values(reader, TEXT), 6, 0)
+
+
+def test_teacher_is_a_plain_prefill(reader: Reader, examples: list[StudyExample]) -> None:
+    for question, example in zip(QUESTIONS, examples, strict=True):
+        ids = [reader.chat.sink_id, *reader.chat.documents([TEXT]), *reader.chat.question(question)]
+        logits = reader.model(torch.tensor([[*ids, *example.answer]])).logits[0, len(ids) - 1 : -1]
+        expected = torch.log_softmax(logits.float(), -1).topk(20)
+        assert np.allclose(example.top_logprobs, expected.values.numpy(), atol=1e-4)
+        greedy = expected.indices[:, 0].tolist()
+        assert greedy[: len(example.answer) - 1] == list(example.answer[:-1])
+
+
+def test_student_behind_the_whole_document_is_its_teacher(
+    reader: Reader, examples: list[StudyExample]
+) -> None:
+    document = reader.prefill_documents([TEXT])
+    keys, values = (torch.cat([pair[i] for pair in document]) for i in range(2))
+    lesson = Lesson.of(examples, reader.device)
+    logits = answer_logits(reader, keys, values, lesson, 1 + keys.shape[2])
+    student = torch.log_softmax(logits, -1).gather(-1, lesson.top_ids)
+    assert (student - lesson.top_logprobs).abs().max() < 1e-3
+    exact = agreement(logits, lesson)
+    truncated = [len(e.answer) == 9 for e in examples]  # its last token is not the reader's choice
+    assert all(good or cut for good, cut in zip(exact, truncated, strict=True))
+
+
+def test_loss_is_the_cross_entropy_against_the_teachers_top_k(
+    reader: Reader, examples: list[StudyExample]
+) -> None:
+    lesson = Lesson.of(examples[:1], reader.device)
+    logits = torch.randn(len(examples[0].answer), len(reader.tokenizer))
+    expected = 0.0
+    for row, line in enumerate(torch.log_softmax(logits, -1)):
+        for token, logprob in zip(
+            examples[0].top_ids[row], examples[0].top_logprobs[row], strict=True
+        ):
+            expected -= float(np.exp(logprob)) * float(line[int(token)])
+    assert float(distillation_loss(logits, lesson)) == pytest.approx(
+        expected / len(examples[0].answer), rel=1e-4
+    )
+
+
+def test_distillation_lowers_the_loss(
+    reader: Reader, examples: list[StudyExample], tmp_path: Path
+) -> None:
+    run = Distillation(*slots(reader), 40, SETTINGS, tmp_path)
+    run.run(distilling(reader, examples, SETTINGS), lambda _: None)
+    assert np.mean(run.losses[-5:]) < 0.8 * np.mean(run.losses[:5])
+
+
+def test_next_token_baseline_learns_the_text(reader: Reader, tmp_path: Path) -> None:
+    run = Distillation(*slots(reader), 30, SETTINGS, tmp_path)
+    run.run(next_token(reader, TEXT, SETTINGS), lambda _: None)
+    assert np.mean(run.losses[-5:]) < np.mean(run.losses[:5])
+
+
+def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
+    reader: Reader, examples: list[StudyExample], tmp_path: Path
+) -> None:
+    loss_of = distilling(reader, examples, SETTINGS)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = Distillation(*slots(reader), 12, SETTINGS, tmp_path / "a")
+    whole.run(loss_of, lambda _: None)
+    calls = iter([False] * 7 + [True])
+    first = Distillation(*slots(reader), 12, SETTINGS, tmp_path / "b")
+    with pytest.raises(Cancelled):
+        first.run(loss_of, lambda _: None, lambda: next(calls))
+    second = Distillation(*slots(reader), 12, SETTINGS, tmp_path / "b")
+    assert second.step == 7
+    second.run(loss_of, lambda _: None)
+    assert torch.equal(whole.keys, second.keys)
+    assert torch.equal(whole.values, second.values)
+    assert whole.losses == second.losses
+
+
+def test_weights_are_never_touched(
+    reader: Reader, examples: list[StudyExample], tmp_path: Path
+) -> None:
+    before = {name: p.clone() for name, p in reader.model.named_parameters()}
+    run = Distillation(*slots(reader), 3, SETTINGS, tmp_path)
+    run.run(distilling(reader, examples, SETTINGS), lambda _: None)
+    for name, parameter in reader.model.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.grad is None
+
+
+@pytest.mark.parametrize("name", list(INITIALISERS))
+def test_initialisers_give_the_shape_and_repeat(reader: Reader, name: str) -> None:
+    keys, values = slots(reader, name)
+    assert keys.shape == values.shape == (2, 2, 6, 8)
+    again, _ = slots(reader, name)
+    assert torch.equal(keys, again)
+
+
+def test_first_and_spread_are_columns_of_the_document(reader: Reader) -> None:
+    document = document_key_values(reader, TEXT)
+    keys, _ = slots(reader, "first")
+    assert torch.equal(keys[0], document[0][0][0, :, :6])
+    keys, _ = slots(reader, "spread")
+    assert torch.equal(keys[1, :, 0], document[1][0][0, :, 0])
+    assert torch.equal(keys[1, :, -1], document[1][0][0, :, -1])
+
+
+def test_examples_survive_parquet(examples: list[StudyExample], tmp_path: Path) -> None:
+    write_examples(tmp_path / "e.parquet", examples)
+    for read, written in zip(read_examples(tmp_path / "e.parquet"), examples, strict=True):
+        assert (read.kind, read.prompt, read.answer) == (
+            written.kind,
+            written.prompt,
+            written.answer,
+        )
+        assert np.array_equal(read.top_ids, written.top_ids)
+        assert np.array_equal(read.top_logprobs, written.top_logprobs)
+
+
+def test_the_pipeline_repeats_itself_and_reports(reader: Reader, tmp_path: Path) -> None:
+    reports: list[Progress] = []
+    first = distil(reader, TEXT * 2, SETTINGS, workdir=tmp_path / "a", progress=reports.append)
+    again = distil(reader, TEXT * 2, SETTINGS, workdir=tmp_path / "b")
+    assert torch.equal(first.keys, again.keys)
+    assert torch.equal(first.values, again.values)
+    assert first.figures == again.figures
+    assert first.passed
+    done = [report.done for report in reports]
+    assert done == sorted(done)
+    assert done[-1] == 1.0
+    assert [*dict.fromkeys(report.stage for report in reports)] == [
+        "self-study",
+        "distillation",
+        "check",
+    ]
+
+
+def test_a_cancelled_pipeline_goes_on_to_the_same_cartridge(reader: Reader, tmp_path: Path) -> None:
+    whole = distil(reader, TEXT, SETTINGS, workdir=tmp_path / "a")
+    asked = iter(range(10_000))
+    with pytest.raises(Cancelled):
+        distil(reader, TEXT, SETTINGS, workdir=tmp_path / "b", cancelled=lambda: next(asked) > 30)
+    resumed = distil(reader, TEXT, SETTINGS, workdir=tmp_path / "b")
+    assert torch.equal(whole.keys, resumed.keys)
+
+
+def test_other_settings_do_not_reuse_a_folder(reader: Reader, tmp_path: Path) -> None:
+    first = distil(reader, TEXT, SETTINGS, workdir=tmp_path)
+    other = distil(reader, TEXT, replace(SETTINGS, seed=1), workdir=tmp_path)
+    assert not torch.equal(first.keys, other.keys)
+
+
+def test_the_held_out_check_decides(reader: Reader, tmp_path: Path) -> None:
+    refused = distil(reader, TEXT, replace(SETTINGS, accept_at=1.0), workdir=tmp_path)
+    assert refused.passed == (refused.figures["held_out_agreement"] == 1.0)
+    assert "held-out answers" in refused.reason
+
+
+def test_bad_input_is_refused_in_a_sentence(reader: Reader, tmp_path: Path) -> None:
+    with pytest.raises(TrainingRefused, match="too short"):
+        distil(reader, "a", SETTINGS, workdir=tmp_path)
+    with pytest.raises(TrainingRefused, match="initialiser"):
+        initialiser("magic")
+    with pytest.raises(TrainingRefused, match="compression"):
+        TrainingSettings(compression=0)

@@ -1,0 +1,68 @@
+"""Study examples: a conversation's tokens with the teacher's top-k log-probabilities, in Parquet.
+
+The file is written once and whole, so that a resumed run reads what the first one made. This file
+knows no model.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class StudyExample:
+    """One question and answer behind a document.
+
+    `prompt` are the ids from the document's end to the answer's start; `answer` the answer's ids
+    with its end token (`n`); `top_ids` int32 `[n, k]` and `top_logprobs` float32 `[n, k]` are what
+    the teacher thought at each of them.
+    """
+
+    kind: str
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    top_ids: NDArray[np.int32]
+    top_logprobs: NDArray[np.float32]
+
+
+def write_examples(path: Path, examples: Sequence[StudyExample]) -> None:
+    """Write examples to a Parquet file, whole or not at all."""
+    width = examples[0].top_ids.shape[1] if examples else 0
+    table = pa.table(
+        {
+            "kind": [e.kind for e in examples],
+            "prompt": pa.array([e.prompt for e in examples], pa.list_(pa.int32())),
+            "answer": pa.array([e.answer for e in examples], pa.list_(pa.int32())),
+            "top_ids": pa.array([e.top_ids.ravel() for e in examples], pa.list_(pa.int32())),
+            "top_logprobs": pa.array(
+                [e.top_logprobs.ravel() for e in examples], pa.list_(pa.float32())
+            ),
+        },
+        metadata={"top_k": json.dumps(width)},
+    )
+    aside = path.with_suffix(".tmp")
+    pq.write_table(table, aside)
+    os.replace(aside, path)
+
+
+def read_examples(path: Path) -> list[StudyExample]:
+    """Read what `write_examples` wrote."""
+    table = pq.read_table(path)
+    width = json.loads(table.schema.metadata[b"top_k"])
+    return [
+        StudyExample(
+            kind=row["kind"],
+            prompt=tuple(row["prompt"]),
+            answer=tuple(row["answer"]),
+            top_ids=np.array(row["top_ids"], dtype=np.int32).reshape(-1, width),
+            top_logprobs=np.array(row["top_logprobs"], dtype=np.float32).reshape(-1, width),
+        )
+        for row in table.to_pylist()
+    ]

@@ -1,0 +1,196 @@
+"""One document's way to a cartridge: self-study, initial slots, distillation, held-out check.
+
+Everything a run has made lies in its folder, so that the same call goes on where it was stopped.
+This file knows a reader, a text and a folder; it knows no store, no queue and no collection.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cartridge_store.manifest import PositionRule
+from inference.reader import KeyValues, Reader
+from training.distillation import Distillation, distilling, next_token
+from training.examples import StudyExample, read_examples, write_examples
+from training.initialisers import initialiser
+from training.selfstudy import answer, ask
+from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
+from training.student import Lesson, agreement, answer_logits
+from training.teacher import batched
+
+__all__ = [
+    "Cancelled",
+    "Distilled",
+    "Progress",
+    "TrainingRefused",
+    "TrainingSettings",
+    "distil",
+    "document_key_values",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Distilled:
+    """Trained slots, in the reader's dtype, with what the held-out check says of them.
+
+    `keys` and `values` are `[layers, kv_heads, slots, head_dim]`; `passed` tells whether the
+    cartridge may be served, `reason` why.
+    """
+
+    keys: Tensor
+    values: Tensor
+    document_tokens: int
+    position_rule: PositionRule
+    initialiser: str
+    recipe: dict[str, Any]
+    figures: dict[str, Any]
+    passed: bool
+    reason: str
+
+
+def distil(
+    reader: Reader,
+    text: str,
+    settings: TrainingSettings,
+    *,
+    workdir: Path,
+    progress: Callable[[Progress], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Distilled:
+    """Distil `text` into slots. Raises TrainingRefused, Cancelled; same call, same result."""
+    tokens = reader.count(text)
+    if tokens < 4:
+        raise TrainingRefused("The document is too short to train on; answer it from its text.")
+    slots = settings.slots(tokens)
+    workdir.mkdir(parents=True, exist_ok=True)
+    _require_same_run(workdir / "run.json", reader, text, settings)
+
+    examples = _study(reader, text, settings, workdir, progress, cancelled)
+    held_out = examples[: min(settings.held_out, len(examples) // 4)]
+    studied = examples[len(held_out) :]
+
+    first = initialiser(settings.initialiser)(
+        document_key_values(reader, text), slots, settings.seed
+    )
+    training = Distillation(*first, settings.steps(len(studied)), settings, workdir)
+    loss_of = (
+        distilling(reader, studied, settings)
+        if settings.objective == "distillation"
+        else next_token(reader, text, settings)
+    )
+    training.run(
+        loss_of, lambda done: progress(Progress("distillation", 0.4 + 0.55 * done)), cancelled
+    )
+
+    progress(Progress("check", 0.96))
+    keys, values = (t.detach().to(reader.dtype).cpu() for t in (training.keys, training.values))
+    agreed = check(reader, keys, values, held_out, settings)
+    passed = agreed >= settings.accept_at
+    figures = {
+        "held_out_agreement": round(agreed, 4),
+        "held_out": len(held_out),
+        "first_loss": round(sum(training.losses[:10]) / len(training.losses[:10]), 4),
+        "last_loss": round(sum(training.losses[-10:]) / len(training.losses[-10:]), 4),
+        "conversations": len(studied),
+        "steps": training.step,
+    }
+    progress(Progress("check", 1.0))
+    return Distilled(
+        keys=keys,
+        values=values,
+        document_tokens=tokens,
+        position_rule=PositionRule("fixed", settings.question_offset),
+        initialiser=settings.initialiser,
+        recipe=settings.to_dict(),
+        figures=figures,
+        passed=passed,
+        reason=(
+            f"{agreed:.0%} of {len(held_out)} held-out answers equal the teacher's "
+            f"({'at least' if passed else 'fewer than'} the {settings.accept_at:.0%} asked for)"
+        ),
+    )
+
+
+def document_key_values(reader: Reader, text: str) -> KeyValues:
+    """KV of the document's place in a prompt, without the sink; a long text is cut to fit."""
+    most = reader.max_positions // 2
+    ids = [reader.chat.sink_id, *reader.chat.documents([text])][:most]
+    return tuple((k[:, :, 1:], v[:, :, 1:]) for k, v in reader.prefill(ids))
+
+
+@torch.no_grad()
+def check(
+    reader: Reader,
+    keys: Tensor,
+    values: Tensor,
+    held_out: list[StudyExample],
+    settings: TrainingSettings,
+) -> float:
+    """Share of held-out answers that the reader behind the slots gives token for token."""
+    right: list[bool] = []
+    for rows in batched(len(held_out), settings.batch):
+        lesson = Lesson.of([held_out[row] for row in rows], reader.device)
+        logits = answer_logits(
+            reader,
+            keys.to(reader.device),
+            values.to(reader.device),
+            lesson,
+            settings.question_offset,
+        )
+        right += agreement(logits, lesson)
+    return sum(right) / len(right) if right else 0.0
+
+
+def _study(
+    reader: Reader,
+    text: str,
+    settings: TrainingSettings,
+    workdir: Path,
+    progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> list[StudyExample]:
+    """The document's study examples: made once, then read from the run's folder."""
+    path = workdir / "examples.parquet"
+    if path.exists():
+        return read_examples(path)
+
+    def asking(done: float) -> None:
+        if cancelled():
+            raise Cancelled
+        progress(Progress("self-study", 0.2 * done))
+
+    conversations = ask(reader, text, settings, asking)
+    examples: list[StudyExample] = []
+    for example in answer(reader, conversations, settings):
+        if cancelled():
+            raise Cancelled
+        examples.append(example)
+        progress(Progress("self-study", 0.2 + 0.2 * len(examples) / len(conversations)))
+    if len(examples) < 8:
+        raise TrainingRefused(
+            f"The reader found only {len(examples)} questions about this document, too few to train "
+            "on; answer it from its text."
+        )
+    # Answers come sorted by length; what is held out must be drawn from all of them.
+    Random(f"held-out/{settings.seed}").shuffle(examples)
+    write_examples(path, examples)
+    return examples
+
+
+def _require_same_run(path: Path, reader: Reader, text: str, settings: TrainingSettings) -> None:
+    """A folder belongs to one run: reader, text and settings. Anything else starts from nothing."""
+    run = json.dumps(
+        {"reader": reader.fingerprint, "text": text, "settings": settings.to_dict()}, sort_keys=True
+    )
+    if path.exists() and path.read_text(encoding="utf-8") != run:
+        for stale in ("examples.parquet", "distillation.safetensors"):
+            (path.parent / stale).unlink(missing_ok=True)
+    aside = path.with_suffix(".tmp")
+    aside.write_text(run, encoding="utf-8")
+    aside.replace(path)

@@ -1,0 +1,81 @@
+"""What a training run may choose, and how it reports and stops. Knows no tensors."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Objective = Literal["distillation", "next-token"]
+
+
+class TrainingRefused(ValueError):
+    """The document or the settings cannot be trained; the message says what to do."""
+
+
+class Cancelled(Exception):
+    """The run was asked to stop; its checkpoint stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands: the stage's name and the share of the whole that is done, 0 to 1."""
+
+    stage: str
+    done: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """One document's recipe. Defaults suit the bundled reader; lengths are in tokens."""
+
+    seed: int = 0
+    compression: float = 12.0  # document tokens for each slot
+    min_slots: int = 8
+    initialiser: str = "spread"
+    objective: Objective = "distillation"
+    question_offset: int = 1024  # where questions stand; above the slots of any cartridge
+    window_min: int = 40  # the chunk that self-study talks about
+    window_max: int = 120
+    conversations_per_token: float = 0.4
+    min_conversations: int = 96
+    max_conversations: int = 1_200
+    asking_temperature: float = 1.0
+    max_question: int = 48
+    max_answer: int = 64
+    top_k: int = 20  # teacher log-probabilities kept for each answer token
+    generation_batch: int = 64
+    batch: int = 24
+    steps_per_conversation: float = 1.0
+    min_steps: int = 120
+    max_steps: int = 800
+    learning_rate: float = 0.1
+    warm_up: int = 20
+    final_rate: float = 0.02  # share of the learning rate at the last step
+    held_out: int = 24  # conversations kept for the check
+    accept_at: float = 0.6  # share of held-out answers that must equal the teacher's
+    checkpoint_every: int = 40
+
+    def __post_init__(self) -> None:
+        if self.compression < 1 or self.min_slots < 1:
+            raise TrainingRefused("compression and min_slots must be at least 1.")
+        if self.window_min < 1 or self.window_max < self.window_min:
+            raise TrainingRefused("window_max must be at least window_min, and both at least 1.")
+        if not 0 <= self.accept_at <= 1:
+            raise TrainingRefused("accept_at is a share: choose a number from 0 to 1.")
+
+    def slots(self, document_tokens: int) -> int:
+        """Slots for a document: at the wished compression, and below the question's offset."""
+        wished = round(document_tokens / self.compression)
+        return min(max(self.min_slots, wished), self.question_offset - 1, document_tokens)
+
+    def conversations(self, document_tokens: int) -> int:
+        """Conversations of self-study, the held-out ones included."""
+        wished = round(document_tokens * self.conversations_per_token)
+        return min(max(self.min_conversations, wished), self.max_conversations) + self.held_out
+
+    def steps(self, conversations: int) -> int:
+        """Optimiser steps for a number of conversations."""
+        wished = round(conversations * self.steps_per_conversation)
+        return min(max(self.min_steps, wished), self.max_steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a manifest's recipe."""
+        return asdict(self)

@@ -1,0 +1,108 @@
+"""The student: the reader behind a cartridge that is being trained.
+
+Batches of conversations stand behind one prefix, padded on the right; logits are made at answer
+positions only. This file knows slots and token ids; it knows no optimiser and no files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference.reader import KeyValues, Reader
+from training.examples import StudyExample
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A batch: ids and mask `[B, Q]`; where answers are predicted, with what the teacher thought.
+
+    `rows` and `columns` `[n]` index the hidden states that predict an answer token; `targets` `[n]`
+    are those tokens, `top_ids` and `top_logprobs` `[n, k]` the teacher's.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+    top_ids: Tensor
+    top_logprobs: Tensor
+
+    @staticmethod
+    def of(examples: Sequence[StudyExample], device: torch.device) -> "Lesson":
+        """Lay examples side by side."""
+        sizes = [len(e.prompt) + len(e.answer) - 1 for e in examples]
+        ids = torch.zeros((len(examples), max(sizes)), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        rows, columns, targets = [], [], []
+        for row, example in enumerate(examples):
+            tokens = [*example.prompt, *example.answer[:-1]]
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+            mask[row, : len(tokens)] = 1
+            start = len(example.prompt) - 1
+            rows += [row] * len(example.answer)
+            columns += list(range(start, start + len(example.answer)))
+            targets += list(example.answer)
+        return Lesson(
+            ids.to(device),
+            mask.to(device),
+            torch.tensor(rows, device=device),
+            torch.tensor(columns, device=device),
+            torch.tensor(targets, device=device),
+            torch.from_numpy(np.concatenate([e.top_ids for e in examples])).long().to(device),
+            torch.from_numpy(np.concatenate([e.top_logprobs for e in examples])).to(device),
+        )
+
+
+def behind(reader: Reader, keys: Tensor, values: Tensor, batch: int) -> KeyValues:
+    """The sink and the slots (`[layers, kv_heads, slots, head_dim]`) as a prefix for `batch` rows."""
+    layers = []
+    for index, (sink_keys, sink_values) in enumerate(reader.sink):
+        k = torch.cat([sink_keys, keys[index : index + 1].to(sink_keys)], dim=2)
+        v = torch.cat([sink_values, values[index : index + 1].to(sink_values)], dim=2)
+        layers.append((k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)))
+    return tuple(layers)
+
+
+def hidden_states(
+    reader: Reader, keys: Tensor, values: Tensor, ids: Tensor, mask: Tensor, offset: int
+) -> Tensor:
+    """Hidden states `[B, Q, width]` of `ids`, which begin at position `offset`."""
+    batch, width = ids.shape
+    prefix = behind(reader, keys, values, batch)
+    visible = torch.ones((batch, prefix[0][0].shape[2]), dtype=mask.dtype, device=mask.device)
+    positions = torch.arange(offset, offset + width, device=ids.device).expand(batch, -1)
+    hidden, _ = reader.forward(ids, prefix, torch.cat([visible, mask], dim=1), positions)
+    return hidden
+
+
+def answer_logits(
+    reader: Reader, keys: Tensor, values: Tensor, lesson: Lesson, offset: int
+) -> Tensor:
+    """The student's logits `[n, vocabulary]` at the answer positions."""
+    hidden = hidden_states(reader, keys, values, lesson.ids, lesson.mask, offset)
+    return reader.logits(hidden[lesson.rows, lesson.columns])
+
+
+def distillation_loss(logits: Tensor, lesson: Lesson) -> Tensor:
+    """−Σ p_teacher · log q_student over the teacher's top-k, averaged over answer tokens.
+
+    Cartridges (arXiv 2506.06266, section 4.2); averaged per token, so that the step size does not
+    follow the teacher's entropy. Scalar, float32.
+    """
+    student = torch.log_softmax(logits, -1).gather(-1, lesson.top_ids)
+    loss: Tensor = -(lesson.top_logprobs.exp() * student).sum(-1).mean()
+    return loss
+
+
+@torch.no_grad()
+def agreement(logits: Tensor, lesson: Lesson) -> list[bool]:
+    """For each example, whether greedy decoding would give the teacher's answer, token for token."""
+    right = (logits.argmax(-1) == lesson.targets).tolist()
+    wholly = [True] * lesson.ids.shape[0]
+    for row, good in zip(lesson.rows.tolist(), right, strict=True):
+        wholly[row] &= good
+    return wholly
