@@ -1,1 +1,1 @@
-"""evaluation."""
+"""Arms, scoring, statistics and the results that documentation may quote."""

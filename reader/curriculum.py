@@ -23,23 +23,23 @@ class Stage:
 
 
 CURRICULUM: tuple[Stage, ...] = (
-    Stage("plain", Recipe((1, 1), (3, 8), 8, plain=1.0), 3_000, 800, 0.8),
-    Stage("ask", Recipe((1, 1), (4, 10), 8, plain=0.2), 4_000, 600, 0.8),
+    Stage("plain", Recipe((1, 1), (3, 8), 8, plain=1.0), 3_000, 420, 0.5),
+    Stage("ask", Recipe((1, 1), (4, 10), 8, plain=0.2), 4_000, 600, 0.6),
     Stage(
         "sheet",
         Recipe((1, 1), (8, 18), 10, skills=0.1, unstated=0.08, plain=0.1),
-        *(5_000, 500, 0.85),
+        *(5_000, 500, 0.75),
     ),
     Stage(
         "long",
         Recipe((1, 1), (14, 30), 12, skills=0.2, unstated=0.1),
-        *(7_000, 400, 0.85),
+        *(7_000, 400, 0.8),
         max_gap=500,
     ),
     Stage(
         "pair",
         Recipe((1, 2), (8, 28), 12, skills=0.2, unstated=0.1),
-        *(7_000, 300, 0.85),
+        *(7_000, 300, 0.8),
         max_gap=1_000,
     ),
     Stage(

@@ -146,7 +146,7 @@ def answers_right(model: Qwen3ForCausalLM, batch: Batch) -> list[bool]:
 
 
 class Trainer:
-    """Weights, optimiser and place in the curriculum, with their checkpoint."""
+    """Weights, optimisers and place in the curriculum, with their checkpoint."""
 
     def __init__(self, folder: Path, seed: int, rate: float, *, fresh_words: int = 12_000) -> None:
         self.folder, self.seed, self.rate = folder, seed, rate
@@ -155,9 +155,15 @@ class Trainer:
         torch.manual_seed(seed)
         self.model: Any = Qwen3ForCausalLM(small_config())
         write_lookup_circuit(self.model, seed)
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01
-        )
+        matrices = [p for p in self.model.model.layers.parameters() if p.ndim == 2]
+        chosen = {id(p) for p in matrices}
+        others = [p for p in self.model.parameters() if id(p) not in chosen]
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "muon": torch.optim.Muon(
+                matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+            ),
+            "adamw": torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
+        }
         self.stage = self.step = self.stage_step = self.tokens = 0
         self.seconds = 0.0
         if (folder / "state.json").exists():
@@ -225,10 +231,11 @@ class Trainer:
         if self.stage == len(CURRICULUM) - 1:
             left = 1 - self.stage_step / stage.max_steps
             rate *= min(1.0, left / 0.6)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self.stage_step += 1
         self.tokens += batch.ids.numel()
@@ -237,8 +244,9 @@ class Trainer:
     def save(self) -> None:
         """Write weights, optimiser state and place; the state file goes last and makes it valid."""
         tensors = {
-            f"{parameter}.{name}": value.contiguous()
-            for parameter, state in self.optimiser.state_dict()["state"].items()
+            f"{kind}.{parameter}.{name}": value.contiguous()
+            for kind, optimiser in self.optimisers.items()
+            for parameter, state in optimiser.state_dict()["state"].items()
             for name, value in state.items()
         }
         save_file(tensors, self.folder / "optimiser.tmp")
@@ -259,12 +267,13 @@ class Trainer:
         weights = load_file(self.folder / "weights.train.safetensors")
         self.model.load_state_dict(weights, strict=False)
         stored = load_file(self.folder / "optimiser.train.safetensors")
-        state: dict[int, dict[str, Tensor]] = {}
+        states: dict[str, dict[int, dict[str, Tensor]]] = {kind: {} for kind in self.optimisers}
         for key, value in stored.items():
-            parameter, name = key.split(".", 1)
-            state.setdefault(int(parameter), {})[name] = value
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+            kind, parameter, name = key.split(".", 2)
+            states[kind].setdefault(int(parameter), {})[name] = value
+        for kind, optimiser in self.optimisers.items():
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": states[kind], "param_groups": groups})
 
     def publish(self, folder: Path) -> None:
         """Write the finished reader: bf16 weights, config, tokenizer."""
@@ -281,7 +290,7 @@ def main() -> None:
     )
     parser.add_argument("--publish", type=Path, help="where the finished reader is written")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

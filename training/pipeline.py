@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cartridge_store.manifest import PositionRule
 from inference.reader import KeyValues, Reader
-from training.distillation import Distillation, distilling, next_token
+from training.distillation import Distillation, distilling
 from training.examples import StudyExample, read_examples, write_examples
 from training.initialisers import initialiser
 from training.selfstudy import answer, ask
@@ -79,13 +79,10 @@ def distil(
         document_key_values(reader, text), slots, settings.seed
     )
     training = Distillation(*first, settings.steps(len(studied)), settings, workdir)
-    loss_of = (
-        distilling(reader, studied, settings)
-        if settings.objective == "distillation"
-        else next_token(reader, text, settings)
-    )
     training.run(
-        loss_of, lambda done: progress(Progress("distillation", 0.4 + 0.55 * done)), cancelled
+        distilling(reader, studied, settings),
+        lambda done: progress(Progress("distillation", 0.4 + 0.55 * done)),
+        cancelled,
     )
 
     progress(Progress("check", 0.96))

@@ -1,9 +1,7 @@
 """What a training run may choose, and how it reports and stops. Knows no tensors."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-Objective = Literal["distillation", "next-token"]
+from typing import Any
 
 
 class TrainingRefused(ValueError):
@@ -30,7 +28,6 @@ class TrainingSettings:
     compression: float = 12.0  # document tokens for each slot
     min_slots: int = 8
     initialiser: str = "spread"
-    objective: Objective = "distillation"
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
     window_min: int = 40  # the chunk that self-study talks about
     window_max: int = 120

@@ -1,0 +1,16 @@
+FROM python:3.11-slim
+RUN useradd --create-home --uid 10001 cartridges && mkdir /data && chown cartridges /data
+WORKDIR /srv
+COPY pyproject.toml constraints.txt README.md ./
+COPY app ./app
+COPY evaluation ./evaluation
+COPY reader ./reader
+COPY training ./training
+COPY inference ./inference
+COPY retrieval ./retrieval
+COPY cartridge_store ./cartridge_store
+COPY benchmarks ./benchmarks
+RUN pip install --no-cache-dir --constraint constraints.txt .
+USER cartridges
+VOLUME /data
+ENTRYPOINT ["cartridges"]

@@ -1,0 +1,62 @@
+"""Held-out sheets and questions of the bundled world: names, values and wordings never trained on.
+
+Same seed, same questions. This file knows the world; it knows no reader but for counting tokens.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from reader.paths import word_list
+from reader.tokenizer import dictionary
+from reader.world import Group, Sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question with its gold sentence, the value in it, and the index of its document."""
+
+    question: str
+    answer: str
+    value: str
+    document: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Sheets that stand together, and questions about them."""
+
+    sheets: tuple[Sheet, ...]
+    items: tuple[Item, ...]
+
+
+def held_out(
+    seed: int,
+    *,
+    sheets: int,
+    questions: int,
+    count: Callable[[str], int],
+    tokens: tuple[int, int] = (340, 460),
+    words: Sequence[str] | None = None,
+) -> HeldOut:
+    """`sheets` sheets of about 400 tokens and `questions` questions about each of them."""
+    words = words or dictionary(word_list())
+    rng = Random(f"held-out/{seed}")
+    group = Group(rng, "eval", words)
+    drawn = tuple(_fitting(group, rng, tokens, count) for _ in range(sheets))
+    items = [
+        Item(fact.asked(rng, "eval"), fact.answer, fact.value, index)
+        for index, sheet in enumerate(drawn)
+        for fact in rng.sample(sheet.facts, min(questions, len(sheet.facts)))
+    ]
+    return HeldOut(drawn, tuple(items))
+
+
+def _fitting(
+    group: Group, rng: Random, tokens: tuple[int, int], count: Callable[[str], int]
+) -> Sheet:
+    for _ in range(1_000):
+        sheet = group.sheet(rng.randint(16, 26))
+        if tokens[0] <= count(sheet.text) <= tokens[1]:
+            return sheet
+    raise ValueError(f"No sheet of {tokens[0]} to {tokens[1]} tokens was drawn; widen the range.")

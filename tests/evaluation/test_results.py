@@ -1,0 +1,55 @@
+"""Result files carry what a reader needs to trust them, and tables follow from them alone."""
+
+import json
+from pathlib import Path
+
+from evaluation.results import Claim, write_result
+from evaluation.statistics import estimate
+from evaluation.tables import PAGES, rendered, table
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_missed_target_stays_in_the_file(tmp_path: Path) -> None:
+    result = write_result(
+        tmp_path,
+        "sample",
+        command="cartridges reproduce sample",
+        seeds=[1, 2],
+        rows=[{"seed": 1, "x": 0.1}],
+        claims={
+            "low": Claim(estimate([0.1, 0.2]), ">= 0.90"),
+            "high": Claim(estimate([0.95, 0.97]), ">= 0.90"),
+            "plain": Claim(estimate([3.0])),
+        },
+        seconds=1.0,
+    )
+    assert json.loads((tmp_path / "sample.json").read_text()) == result
+    assert [claim["met"] for claim in result["claims"].values()] == [False, True, None]
+    assert result["claims"]["plain"]["ci95"] is None
+    assert "**missed**" in table(result)
+    assert {"commit", "date", "machine", "seeds", "command"} <= result.keys()
+
+
+def test_pages_are_made_from_the_result_files(tmp_path: Path) -> None:
+    write_result(
+        tmp_path,
+        "gates",
+        command="c",
+        seeds=[1],
+        rows=[],
+        claims={"icl_em": Claim(estimate([0.5, 0.7]), ">= 0.90")},
+        seconds=2.0,
+    )
+    page = "before\n<!-- results:gates -->\nold\n<!-- /results -->\nafter\n"
+    fresh = rendered(page, tmp_path)
+    assert "old" not in fresh
+    assert "0.6" in fresh
+    assert rendered(fresh, tmp_path) == fresh
+
+
+def test_the_documentation_shows_what_was_measured() -> None:
+    for name in PAGES:
+        page = (ROOT / name).read_text(encoding="utf-8")
+        assert "<!-- results:" in page
+        assert rendered(page, ROOT / "docs" / "results") == page, f"{name}: make reproduce"

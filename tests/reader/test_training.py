@@ -1,0 +1,108 @@
+"""The reader's training: the initial circuit copies, a batch is what it says, a run resumes."""
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+import reader.train as recipe
+from reader.curriculum import CURRICULUM
+from reader.initialise import write_lookup_circuit
+from reader.paths import word_list
+from reader.tokenizer import dictionary
+from reader.train import IGNORED, Trainer, draw_batch, learned_logits, small_config
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    return Trainer(tmp_path_factory.mktemp("run"), seed=0, rate=1e-3)
+
+
+@torch.no_grad()
+def copied(model: Qwen3ForCausalLM, length: int) -> float:
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(0, 4096, (2, length), generator=generator).repeat(1, 2)
+    logits = model(ids, use_cache=False).logits[:, length:-1]
+    return float((logits.argmax(-1) == ids[:, length + 1 :]).float().mean())
+
+
+def test_the_initial_circuit_copies_better_than_chance(trainer: Trainer) -> None:
+    torch.manual_seed(0)
+    untouched = Qwen3ForCausalLM(small_config())
+    assert copied(untouched, 64) < 0.01
+    assert copied(trainer.model, 64) > 0.1
+
+
+def test_previous_token_and_induction_heads_look_where_they_should(trainer: Trainer) -> None:
+    model = Qwen3ForCausalLM._from_config(small_config(), attn_implementation="eager")
+    write_lookup_circuit(model, 0)
+    ids = torch.randint(5, 4096, (1, 80), generator=torch.Generator().manual_seed(2)).repeat(1, 2)
+    maps = model(ids, use_cache=False, output_attentions=True).attentions
+    rows = torch.arange(100, 150)
+    assert maps[0][0, 0][rows, rows - 1].mean() > 0.9
+    assert maps[1][0, 0][rows, rows - 79].mean() > 0.9
+
+
+def test_a_model_without_room_for_the_circuit_is_refused() -> None:
+    narrow = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=64,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=16,
+            intermediate_size=32,
+        )
+    )
+    with pytest.raises(ValueError, match="lookup circuit needs"):
+        write_lookup_circuit(narrow, 0)
+
+
+def test_only_answers_are_learned(trainer: Trainer) -> None:
+    stage = replace(CURRICULUM[0], batch_tokens=600)
+    batch = draw_batch(stage, trainer.tokenizer, trainer.words, Random(1))
+    row = batch.targets[0]
+    learned = trainer.tokenizer.decode(row[row != IGNORED])
+    conversation = trainer.tokenizer.decode(batch.ids[0]).split("<|assistant|>")[1:]
+    answers = [turn.split("<|end|>")[0].strip() for turn in conversation]
+    assert [part.strip() for part in learned.split("<|end|>") if part.strip()] == answers
+
+
+def test_a_gap_of_positions_does_not_cut_the_attention(trainer: Trainer) -> None:
+    stage = replace(CURRICULUM[0], batch_tokens=400, max_gap=0)
+    batch = draw_batch(stage, trainer.tokenizer, trainer.words, Random(2))
+    moved = replace(batch, positions=batch.positions + 300 * (batch.positions > 40))
+    with torch.no_grad():
+        near, _ = learned_logits(trainer.model, batch)
+        far, _ = learned_logits(trainer.model, moved)
+        documents = batch.ids.clone()
+        documents[:, 5:15] = 7
+        changed, _ = learned_logits(trainer.model, replace(moved, ids=documents))
+    assert not torch.equal(near, far)
+    assert not torch.allclose(far, changed)  # the documents are still seen across the gap
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(CURRICULUM[0], batch_tokens=300, max_steps=3, promote_at=2.0)
+    monkeypatch.setattr(recipe, "CURRICULUM", (short, replace(short, name="last")))
+    words = dictionary(word_list())
+    assert len(words) > 5_000
+    whole = Trainer(tmp_path / "a", seed=0, rate=1e-3)
+    list(whole.run(tmp_path / "a.jsonl"))
+    first = Trainer(tmp_path / "b", seed=0, rate=1e-3)
+    first._learn(short)
+    first._learn(short)
+    first.save()
+    second = Trainer(tmp_path / "b", seed=0, rate=1e-3)
+    assert (second.step, second.stage) == (2, 0)
+    list(second.run(tmp_path / "b.jsonl"))
+    for (name, a), (_, b) in zip(
+        whole.model.named_parameters(), second.model.named_parameters(), strict=True
+    ):
+        assert torch.equal(a, b), name

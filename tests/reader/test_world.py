@@ -1,0 +1,107 @@
+"""The world repeats itself, states what it asks, and keeps evaluation out of training."""
+
+from functools import cache
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reader import lexicon as lx
+from reader.curriculum import CURRICULUM
+from reader.names import Split, split_of
+from reader.paths import word_list
+from reader.tasks import Recipe, example
+from reader.tokenizer import dictionary
+from reader.wordings import EVAL_WRAPPERS, NOT_STATED, RELATIONS, WRAPPERS
+from reader.world import Group, Sheet
+
+
+@cache
+def words() -> tuple[str, ...]:
+    return tuple(dictionary(word_list()))
+
+
+def sheet(seed: int, split: Split, facts: int = 20) -> Sheet:
+    return Group(Random(seed), split, words()).sheet(facts)
+
+
+def test_same_seed_same_sheet() -> None:
+    assert sheet(3, "eval") == sheet(3, "eval")
+    assert sheet(3, "eval") != sheet(4, "eval")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(["train", "eval"]))
+def test_every_fact_is_stated_and_its_answer_gives_the_value(seed: int, split: Split) -> None:
+    drawn = sheet(seed, split)
+    said = drawn.text.lower()
+    for fact in drawn.facts:
+        assert fact.value.lower() in said
+        assert fact.value.lower() in fact.answer.lower()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_no_two_facts_of_a_group_answer_the_same_question(seed: int) -> None:
+    group = Group(Random(seed), "eval", words())
+    facts = [fact for _ in range(4) for fact in group.sheet(12).facts]
+    assert len({(fact.key, fact.subject.lower()) for fact in facts}) == len(facts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(["train", "eval"]))
+def test_values_belong_to_their_split(seed: int, split: Split) -> None:
+    for fact in sheet(seed, split).facts:
+        if fact.relation in {"holder", "agent", "habit"}:
+            names = [w for w in fact.value.split() if w not in {"Dr", "Mr", "Mrs", "Captain"}]
+            names = [w for w in names if w != "Professor"]
+            assert {split_of(name) for name in names} == {split}
+        elif fact.relation != "attribute":
+            assert split_of(fact.value) == split
+
+
+def test_no_value_of_evaluation_is_a_value_of_training() -> None:
+    values: dict[Split, set[str]] = {"train": set(), "eval": set()}
+    titles: dict[Split, set[str]] = {"train": set(), "eval": set()}
+    for split in values:
+        for seed in range(300):
+            drawn = sheet(seed, split)
+            titles[split].add(drawn.title)
+            values[split] |= {fact.value.lower() for fact in drawn.facts}
+    assert not values["train"] & values["eval"]
+    assert not titles["train"] & titles["eval"]
+
+
+def test_wordings_of_evaluation_never_occur_in_training() -> None:
+    for relation in RELATIONS.values():
+        assert not set(relation.statements) & set(relation.eval_statements)
+        assert not set(relation.questions) & set(relation.eval_questions)
+    assert not (set(WRAPPERS) & set(EVAL_WRAPPERS)) - {"{q}"}
+
+
+def test_training_examples_hold_no_value_of_evaluation() -> None:
+    held_out = {
+        fact.value
+        for seed in range(200)
+        for fact in sheet(seed, "eval").facts
+        if fact.relation in {"holder", "agent", "habit", "when"}
+    }
+    for seed in range(60):
+        text = " ".join(
+            s.text for s in example(Random(seed), CURRICULUM[-1].recipe, words(), "train")
+        )
+        assert not [value for value in held_out if f" {value}." in text]
+
+
+def test_unstated_questions_are_not_stated() -> None:
+    recipe = Recipe((1, 1), (10, 10), 10, unstated=1.0)
+    segments = example(Random(5), recipe, words(), "train")
+    learned = [s.text for s in segments if s.learned and not s.special]
+    assert learned == [NOT_STATED] * 10
+
+
+@pytest.mark.parametrize("verb", lx.AGENT_VERBS + lx.SCHEDULED + lx.OBJECT_VERBS)
+def test_verbs_bend(verb: lx.Verb) -> None:
+    assert all(form and form == form.strip() for form in verb)
+    assert verb.third.split()[0].endswith("s")
