@@ -15,7 +15,7 @@ from dramatiq.middleware import CurrentMessage, Retries
 QUEUE = "train"
 MAX_RETRIES = 3
 # A worker that was killed is noticed after this long, and its message goes to another one.
-_HEARTBEAT_MS = 10_000
+_HEARTBEAT_MS = 5_000
 
 
 def make_broker(
@@ -30,7 +30,7 @@ def make_broker(
     There is no time limit: training takes as long as it takes.
     """
     client = redis.Redis.from_url(url, socket_timeout=5.0, socket_connect_timeout=2.0)
-    return RedisBroker(
+    return RedisBroker(  # type: ignore[no-untyped-call]
         client=client,
         namespace=namespace,
         heartbeat_timeout=_HEARTBEAT_MS,
@@ -71,7 +71,7 @@ class JobQueue:
 
 def register(broker: RedisBroker, run: Callable[[str], None]) -> None:
     """Make `run(job_id)` what a worker of this broker does with a message."""
-    dramatiq.actor(run, broker=broker, actor_name=QUEUE, queue_name=QUEUE)
+    dramatiq.actor(broker=broker, actor_name=QUEUE, queue_name=QUEUE)(run)
 
 
 def current_retries() -> int:

@@ -11,73 +11,17 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NoReturn, cast, get_args
 
 import redis
+
+from app import job_scripts as scripts
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 JobKind = Literal["train", "train-collection"]
 
 UNFINISHED = frozenset({"queued", "running"})
 _SUPERSEDED_SECONDS = 24 * 3600
-
-# KEYS: job, last job of each document. ARGV: document id, prefix of jobs, job id, seconds to keep
-# what it supersedes, then the job's fields. Opening a job that is there changes nothing.
-_OPEN = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local last = redis.call('HGET', KEYS[2], ARGV[1])
-if last and last ~= ARGV[3] then
-  local old = ARGV[2] .. last
-  local status = redis.call('HGET', old, 'status')
-  if status == 'queued' then redis.call('HSET', old, 'status', 'cancelled') end
-  if status == 'running' then redis.call('HSET', old, 'cancel', '1') end
-  redis.call('EXPIRE', old, ARGV[4])
-end
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
-return 1
-"""
-
-# KEYS: job. ARGV: fields to set while the job is unfinished and nobody asked it to stop.
-_START = """
-local status = redis.call('HGET', KEYS[1], 'status')
-if status ~= 'queued' and status ~= 'running' then return 0 end
-if redis.call('HGET', KEYS[1], 'cancel') == '1' then
-  redis.call('HSET', KEYS[1], 'status', 'cancelled')
-  return 0
-end
-redis.call('HSET', KEYS[1], unpack(ARGV))
-return 1
-"""
-
-# KEYS: job. ARGV: fields to set while the job is unfinished.
-_CHANGE = """
-local status = redis.call('HGET', KEYS[1], 'status')
-if status ~= 'queued' and status ~= 'running' then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV))
-return 1
-"""
-
-# KEYS: jobs to stop. A queued job ends here; a running one ends at its next step.
-_CANCEL = """
-for _, job in ipairs(KEYS) do
-  local status = redis.call('HGET', job, 'status')
-  if status == 'queued' then redis.call('HSET', job, 'status', 'cancelled', 'cancel', '1') end
-  if status == 'running' then redis.call('HSET', job, 'cancel', '1') end
-end
-"""
-
-# KEYS: last job of each document. ARGV: document id, prefix of jobs, seconds.
-_FORGET = """
-local last = redis.call('HGET', KEYS[1], ARGV[1])
-if not last then return end
-redis.call('HDEL', KEYS[1], ARGV[1])
-local job = ARGV[2] .. last
-local status = redis.call('HGET', job, 'status')
-if status == 'queued' then redis.call('HSET', job, 'status', 'cancelled') end
-if status == 'running' then redis.call('HSET', job, 'cancel', '1') end
-redis.call('EXPIRE', job, ARGV[3])
-"""
 
 
 @dataclass(frozen=True)
@@ -124,11 +68,11 @@ class Jobs:
         self._client = client
         self._prefix = prefix
         self._clock = clock
-        self._open = client.register_script(_OPEN)
-        self._start = client.register_script(_START)
-        self._change = client.register_script(_CHANGE)
-        self._cancel = client.register_script(_CANCEL)
-        self._forget = client.register_script(_FORGET)
+        self._open = client.register_script(scripts.OPEN)
+        self._start = client.register_script(scripts.START)
+        self._change = client.register_script(scripts.CHANGE)
+        self._cancel = client.register_script(scripts.CANCEL)
+        self._forget = client.register_script(scripts.FORGET)
 
     def open(self, subject: Subject, attempt: str = "") -> Job:
         """The queued job for this document version, or the one there is.
@@ -288,17 +232,17 @@ def _job(record: Mapping[str, str]) -> Job:
 
 
 def _summed_up(job: Job, children: Sequence[Job]) -> Job:
-    counts = {status: 0 for status in get_args(JobStatus)}
+    counts = dict.fromkeys(get_args(JobStatus), 0)
     for child in children:
         counts[child.status] += 1
     running = counts["running"] or (counts["queued"] and counts["queued"] < len(children))
     status: JobStatus = "succeeded"
-    for name in ("failed", "cancelled"):
-        if counts[name]:
-            status = cast(JobStatus, name)
-            break
     if counts["queued"] or counts["running"]:
         status = "running" if running else "queued"
+    elif counts["failed"]:
+        status = "failed"
+    elif counts["cancelled"]:
+        status = "cancelled"
     done = sum(1.0 if child.finished else child.progress for child in children)
     finished = status not in UNFINISHED
     return Job(
@@ -316,5 +260,5 @@ def _summed_up(job: Job, children: Sequence[Job]) -> Job:
     )
 
 
-def _missing(job_id: str) -> Job:
+def _missing(job_id: str) -> NoReturn:
     raise redis.RedisError(f"Job {job_id} was lost right after it was written.")

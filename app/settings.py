@@ -23,30 +23,43 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    data: Path = Field(Path("data"), description="Folder of documents, indexes and cartridges.")
+    data: Path = Field(
+        default=Path("data"), description="Folder of documents, indexes and cartridges."
+    )
     reader: str = Field(
         default_factory=lambda: str(bundled_reader()),
         description="Path or hub name of the causal language model that reads.",
     )
-    device: str = Field("auto", description="Where the reader runs: auto, cpu or cuda.")
-    dtype: str = Field("bfloat16", description="The reader's number format.")
-    redis_url: str | None = Field(None, description="A Redis to use instead of the embedded one.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(1, ge=0, le=64, description="Worker processes that `serve` runs.")
-    threads: int | None = Field(None, ge=1, le=1024, description="Torch threads of a worker.")
+    device: str = Field(default="auto", description="Where the reader runs: auto, cpu or cuda.")
+    dtype: str = Field(default="bfloat16", description="The reader's number format.")
+    redis_url: str | None = Field(
+        default=None, description="A Redis to use instead of the embedded one."
+    )
+    redis_prefix: str = Field(
+        default="cq:", pattern=r"^[a-z0-9:_-]{1,40}$", description="What all Redis keys begin with."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
+    workers: int = Field(default=1, ge=0, le=64, description="Worker processes that `serve` runs.")
+    threads: int | None = Field(
+        default=None, ge=1, le=1024, description="Torch threads of a worker."
+    )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="SHA-256 hashes of the accepted API keys, separated by commas."
+        default=(), description="SHA-256 hashes of the accepted API keys, separated by commas."
     )
-    max_upload_bytes: int = Field(4_000_000, ge=1, description="Largest document.")
-    max_question_chars: int = Field(8000, ge=1, description="Longest question.")
-    top_k: int = Field(4, ge=1, le=20, description="Passages that answer a question as text.")
-    max_batch: int = Field(16, ge=1, le=1024, description="Questions decoded together.")
+    max_upload_bytes: int = Field(default=4_000_000, ge=1, description="Largest document.")
+    max_question_chars: int = Field(default=8000, ge=1, description="Longest question.")
+    top_k: int = Field(
+        default=4, ge=1, le=20, description="Passages that answer a question as text."
+    )
+    max_batch: int = Field(default=16, ge=1, le=1024, description="Questions decoded together.")
     not_stated: str = Field(
-        "That is not stated.", description="The reader's words for what it does not find."
+        default="That is not stated.", description="The reader's words for what it does not find."
     )
-    compression: float | None = Field(None, ge=1, description="Document tokens per slot.")
-    seed: int = Field(0, ge=0, description="Seed of training and sampling.")
+    compression: float | None = Field(default=None, ge=1, description="Document tokens per slot.")
+    seed: int = Field(default=0, ge=0, description="Seed of training and sampling.")
     training: dict[str, Any] = Field(
         default_factory=dict, description="Further training settings, as a JSON object."
     )

@@ -3,7 +3,6 @@
 The classes know no HTTP status; every message is one sentence for the person who reads it.
 """
 # The names are the domain's words for what happened, so they carry no "Error" suffix.
-# ruff: noqa: N818
 
 
 class StoreError(Exception):

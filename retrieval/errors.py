@@ -8,7 +8,7 @@ class RetrievalError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
-class DocumentRefused(RetrievalError):  # noqa: N818
+class DocumentRefused(RetrievalError):
     """A document cannot be accepted; `reason` says why and what to do, `code` is stable.
 
     Codes: `empty`, `too_large`, `not_text`, `bad_id`, `bad_title`, `unsupported_type`.
@@ -20,25 +20,25 @@ class DocumentRefused(RetrievalError):  # noqa: N818
         self.reason = reason
 
 
-class QuestionRefused(RetrievalError):  # noqa: N818
+class QuestionRefused(RetrievalError):
     """A question cannot be searched for: it is empty or not text."""
 
 
-class DocumentNotFound(RetrievalError):  # noqa: N818
+class DocumentNotFound(RetrievalError):
     """No document has this id in this collection."""
 
 
-class DocumentCorrupt(RetrievalError):  # noqa: N818
+class DocumentCorrupt(RetrievalError):
     """A stored document does not match its own checksum."""
 
 
-class IndexCorrupt(RetrievalError):  # noqa: N818
+class IndexCorrupt(RetrievalError):
     """Stored vectors cannot be trusted; rebuild the index from the library."""
 
 
-class EncoderUnavailable(RetrievalError):  # noqa: N818
+class EncoderUnavailable(RetrievalError):
     """The sentence encoder's files are missing or are not those of this encoder."""
 
 
-class StorageFull(RetrievalError):  # noqa: N818
+class StorageFull(RetrievalError):
     """The disk, or the quota on it, is full; nothing was half-written."""

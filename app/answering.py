@@ -1,0 +1,228 @@
+"""Answering: a question becomes documents, mounted as cartridges or as text, and an answer.
+
+Knows retriever, store and engine through their own interfaces; knows no HTTP and no JSON.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from app.evidence import Evidence, Mode, Mounting, Source, best_chunks
+from cartridge_store.errors import CartridgeRefused
+from cartridge_store.store import CartridgeStore
+from inference.composer import CompositionRefused
+from inference.engine import Completion, Engine, Request, Sampling, Stream
+from inference.reader import Reader
+from retrieval.documents import Document, DocumentLibrary
+from retrieval.errors import DocumentCorrupt, QuestionRefused
+from retrieval.parsing import is_text
+from retrieval.retriever import Retriever
+from retrieval.selection import Selected
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, of which documents, and how it is to be answered."""
+
+    text: str
+    collection: str = "default"
+    mode: Mode = "auto"
+    documents: tuple[str, ...] | None = None
+    top_k: int | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer with its sources, `Completion` figures (None when nothing was asked) and times."""
+
+    text: str
+    mode: Mode
+    abstained: bool
+    sources: tuple[Source, ...]
+    notices: tuple[str, ...]
+    completion: Completion | None
+    retrieve_ms: float
+    load_ms: float
+    total_ms: float
+
+
+class Asked:
+    """A question on its way: iterate for the answer's text, then read `answer`."""
+
+    def __init__(
+        self,
+        question: Question,
+        evidence: Sequence[Evidence],
+        notices: Sequence[str],
+        stream: Stream | None,
+        *,
+        began: float,
+        retrieve_ms: float,
+        load_ms: float,
+        not_stated: str,
+    ) -> None:
+        self.mode = question.mode
+        self.sources = tuple(piece.source for piece in evidence)
+        self.notices = tuple(notices)
+        self._stream = stream
+        self._began = began
+        self._retrieve_ms = retrieve_ms
+        self._load_ms = load_ms
+        self._not_stated = not_stated
+        self._completion: Completion | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        if self._stream is None:
+            yield self._not_stated
+            return
+        yield from self._stream
+        self._completion = self._stream.completion
+
+    def answer(self) -> Answer:
+        """The whole answer; reads what was not yet read."""
+        if self._stream is not None and self._completion is None:
+            for _ in self:
+                pass
+        text = self._completion.text if self._completion is not None else self._not_stated
+        return Answer(
+            text=text,
+            mode=self.mode,
+            abstained=self._stream is None or _plain(text) == _plain(self._not_stated),
+            sources=self.sources,
+            notices=self.notices,
+            completion=self._completion,
+            retrieve_ms=self._retrieve_ms,
+            load_ms=self._load_ms,
+            total_ms=_since(self._began),
+        )
+
+    def cancel(self) -> None:
+        """Nobody reads any more."""
+        if self._stream is not None:
+            self._stream.cancel()
+
+
+class Answering:
+    """Answers questions; safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        library: DocumentLibrary,
+        retriever: Retriever,
+        store: CartridgeStore,
+        engine: Engine,
+        reader: Reader,
+        max_question_chars: int,
+        passages: int = 4,
+        not_stated: str = "That is not stated.",
+    ) -> None:
+        self._library = library
+        self._retriever = retriever
+        self._engine = engine
+        self._mounting = Mounting(store, reader, passages)
+        self._max_question_chars = max_question_chars
+        self._passages = passages
+        self._not_stated = not_stated
+
+    def ask(self, question: Question) -> Asked:
+        """Find the documents, mount them and hand the question to the engine.
+
+        Raises `QuestionRefused`, `DocumentNotFound` for a named document that is not there,
+        `DocumentRefused` for a bad id, and `RequestRefused` when the prompt is too long.
+        """
+        began = time.perf_counter()
+        text = question.text.strip()
+        if not text or not is_text(text):
+            raise QuestionRefused("The question is empty or not text; ask one in words.")
+        if len(text) > self._max_question_chars:
+            raise QuestionRefused(
+                f"The question has {len(text)} characters; ask one of at most "
+                f"{self._max_question_chars}."
+            )
+        selected = self._select(question)
+        retrieve_ms = _since(began)
+        loading = time.perf_counter()
+        notices: list[str] = []
+        evidence = [
+            self._mounting.mount(document, found, question.mode, notices)
+            for document, found in selected
+        ]
+        load_ms = _since(loading)
+        stream = None
+        if evidence or question.mode == "none":
+            try:
+                stream = self._submit(question, evidence)
+            except (CartridgeRefused, CompositionRefused) as error:
+                logger.warning("%s", error)
+                notices.append(f"The cartridges were refused, so the texts were read. {error}")
+                evidence = [piece.as_text() for piece in evidence]
+                stream = self._submit(question, evidence)
+        return Asked(
+            question,
+            evidence,
+            notices,
+            stream,
+            began=began,
+            retrieve_ms=retrieve_ms,
+            load_ms=load_ms,
+            not_stated=self._not_stated,
+        )
+
+    def _select(self, question: Question) -> list[tuple[Document, Selected]]:
+        """The documents to answer from, best first."""
+        if question.mode == "none":
+            return []
+        named = list(dict.fromkeys(question.documents or ()))
+        # A named document that is not there is an error; one that search does not find is not.
+        documents = {id: self._library.get(question.collection, id) for id in named}
+        chunks = question.top_k or self._passages
+        top_k = chunks if question.mode == "rag" else question.top_k or 1
+        if named and question.mode in ("cartridge", "icl"):
+            top_k = question.top_k or len(named)
+        found = self._retriever.search(
+            question.collection, question.text, max(top_k, 1), documents=named or None
+        )
+        if question.mode == "rag":
+            found = best_chunks(found, chunks)
+        elif named and question.mode in ("cartridge", "icl"):
+            missed = set(named) - {selected.document_id for selected in found}
+            found = [*found, *(Selected(id, 0.0, ()) for id in named if id in missed)][:top_k]
+        pairs = []
+        for selected in found:
+            document = documents.get(selected.document_id) or self._readable(
+                question.collection, selected.document_id
+            )
+            if document is not None:
+                pairs.append((document, selected))
+        return pairs
+
+    def _readable(self, collection: str, id: str) -> Document | None:
+        # Deleted or damaged since the search: the others still answer.
+        try:
+            return self._library.find(collection, id)
+        except DocumentCorrupt as error:
+            logger.warning("%s", error)
+            return None
+
+    def _submit(self, question: Question, evidence: Sequence[Evidence]) -> Stream:
+        return self._engine.submit(
+            Request(
+                question=question.text.strip(),
+                cartridges=tuple(e.cartridge for e in evidence if e.cartridge is not None),
+                texts=tuple(e.text for e in evidence if e.cartridge is None),
+                sampling=question.sampling,
+            )
+        )
+
+
+def _plain(text: str) -> str:
+    return text.strip().rstrip(".").casefold()
+
+
+def _since(began: float) -> float:
+    return (time.perf_counter() - began) * 1e3

@@ -1,0 +1,99 @@
+"""The check-up behind `doctor`: what is examined and, when asked for, made again from the disk."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import redis
+
+from app.settings import Settings
+from app.wiring import Parts, open_library, open_retriever, redis_folder, registry_prefix
+from cartridge_store.blobs import LocalBlobs
+from cartridge_store.embedded import EmbeddedRedis, running_url
+from cartridge_store.errors import StoreError
+from cartridge_store.registry import Registry, connect
+from cartridge_store.store import CartridgeStore
+from inference.reader import ReaderError
+from retrieval.errors import RetrievalError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, and what was found, as a sentence."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def examine(
+    settings: Settings, parts: Parts | None = None, *, rebuild: bool = False
+) -> list[Finding]:
+    """Look at everything. Does not raise for what it finds; leaves a running service alone."""
+    parts = parts or Parts()
+    return [
+        _reader(settings, parts),
+        *_redis_and_cartridges(settings, rebuild),
+        *_indexes(settings, parts, rebuild),
+    ]
+
+
+def _reader(settings: Settings, parts: Parts) -> Finding:
+    try:
+        reader = parts.reader(settings)
+    except ReaderError as error:
+        return Finding("reader", False, str(error))
+    return Finding("reader", True, f"{reader.name} ({reader.fingerprint[:12]}) loads.")
+
+
+def _redis_and_cartridges(settings: Settings, rebuild: bool) -> Iterator[Finding]:
+    try:
+        blobs = LocalBlobs(settings.data / "cartridges")
+        with _some_redis(settings) as client:
+            store = CartridgeStore(blobs, Registry(client, registry_prefix(settings)))
+            client.ping()
+            yield Finding("redis", True, "It answers.")
+            problems = store.verify()
+            whole = f"{len(blobs.names()) - len(problems)} are whole."
+            broken = " ".join(f"{problem.name}: {problem.reason}" for problem in problems)
+            yield Finding("cartridges", not problems, broken or whole)
+            if rebuild:
+                count = store.rebuild()
+                yield Finding("registry", True, f"Rebuilt: {count} documents have a cartridge.")
+    except (StoreError, redis.RedisError) as error:
+        yield Finding("redis", False, str(error))
+
+
+def _indexes(settings: Settings, parts: Parts, rebuild: bool) -> Iterator[Finding]:
+    library = open_library(settings)
+    retriever = open_retriever(settings, parts, library)
+    for collection in library.collections():
+        name = f"index of {collection}"
+        try:
+            if rebuild:
+                count = retriever.rebuild(collection)
+                yield Finding(name, True, f"Rebuilt: {count} documents.")
+                continue
+            ids = library.ids(collection)
+            missing = [id for id in ids if not retriever.is_indexed(library.get(collection, id))]
+            detail = f"{len(ids)} documents are searchable."
+            if missing:
+                detail = (
+                    f"{len(missing)} of {len(ids)} documents are not searchable; use --rebuild."
+                )
+            yield Finding(name, not missing, detail)
+        except RetrievalError as error:
+            yield Finding(name, False, str(error))
+
+
+@contextlib.contextmanager
+def _some_redis(settings: Settings) -> Iterator[redis.Redis]:
+    """The named Redis, the running one, or the embedded one started for the check."""
+    folder = redis_folder(settings)
+    with contextlib.ExitStack() as open_:
+        url = settings.redis_url or running_url(folder)
+        if url is None:
+            url = open_.enter_context(EmbeddedRedis(folder)).url
+        client = connect(url)
+        open_.callback(client.close)
+        yield client

@@ -1,0 +1,41 @@
+"""The command line: one function per command, each in its own file.
+
+Commands that need a model import it when they run: `--help` must answer at once.
+"""
+
+import sys
+
+import typer
+
+from app.cli.ask import ask
+from app.cli.doctor import doctor
+from app.cli.ingest import ingest
+from app.cli.output import explain
+from app.cli.reproduce import reproduce
+from app.cli.serve import serve
+from app.cli.train import train
+from app.cli.worker import worker
+from app.demo.run import demo
+
+cli = typer.Typer(
+    name="cartridges",
+    help="Answer questions over documents distilled into cartridges.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+# The one place where commands are added.
+for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce):
+    cli.command()(_command)
+
+
+def main() -> None:
+    """Run a command; an error is one sentence on stderr and exit code 1, a wrong usage 2."""
+    try:
+        cli()
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        typer.echo(f"cartridges: {sentence}", err=True)
+        sys.exit(1)

@@ -1,0 +1,105 @@
+"""The commands' side of HTTP: a running service, or one of our own for as long as it is needed."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from app.cli.output import CommandFailed
+from app.settings import Settings
+
+Url = Annotated[
+    str | None, typer.Option(help="Address of a running service; else one is found or started.")
+]
+_ANSWER_SECONDS = 600.0
+
+
+class Client:
+    """Requests whose failures are sentences."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The JSON that the service answers. Raises CommandFailed with the problem's detail."""
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise CommandFailed(f"The service does not answer ({error}); is it running?") from error
+        if response.is_error:
+            raise CommandFailed(_detail(response))
+        body: dict[str, Any] = response.json()
+        return body
+
+    def send_file(self, path: Path, collection: str) -> dict[str, Any]:
+        """POST one file as a document."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise CommandFailed(f"{path} cannot be read: {error.strerror}.") from error
+        return self.request(
+            "POST",
+            "/v1/documents",
+            files={"file": (path.name, data)},
+            data={"collection": collection},
+        )
+
+
+@contextlib.contextmanager
+def connected(
+    settings: Settings, url: str | None, *, workers: int | None = None
+) -> Iterator[Client]:
+    """A client of the service at `url`, of the one that runs on the data folder, or of a new one.
+
+    `workers` is for a new one, which ends when this block does. The key, where one is needed, is
+    read from CARTRIDGES_API_KEY.
+    """
+    with contextlib.ExitStack() as open_:
+        address = url or _running(settings)
+        if address is None:
+            address = open_.enter_context(_started(settings, workers))
+        key = os.environ.get("CARTRIDGES_API_KEY")
+        http = open_.enter_context(
+            httpx.Client(
+                base_url=address,
+                headers={"Authorization": f"Bearer {key}"} if key else {},
+                timeout=_ANSWER_SECONDS,
+            )
+        )
+        yield Client(http)
+
+
+@contextlib.contextmanager
+def _started(settings: Settings, workers: int | None) -> Iterator[str]:
+    # Loads torch, so only when there is no service to ask.
+    from app.service import Service
+
+    changes: dict[str, Any] = {"port": 0, "host": "127.0.0.1"}
+    if workers is not None:
+        changes["workers"] = workers
+    with Service(settings.model_copy(update=changes)) as service:
+        yield service.url
+
+
+def _running(settings: Settings) -> str | None:
+    from app.address import running_service
+
+    url = running_service(settings.data)
+    if url is None:
+        return None
+    try:
+        httpx.get(f"{url}/health/live", timeout=5.0).raise_for_status()
+    except httpx.HTTPError:
+        return None
+    return url
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"The service answered {response.status_code}."

@@ -1,0 +1,94 @@
+"""`cartridges ingest`: files go in, and their training is watched until it ends."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+
+from app.cli.client import Client, Url, connected
+from app.cli.output import AsJson, CommandFailed, print_json
+from app.settings import Settings
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SUFFIXES = {".txt", ".md", ".markdown", ".html", ".htm"}
+_FINISHED = {"succeeded", "failed", "cancelled"}
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],
+    collection: Annotated[str, typer.Option(help="Where they go.")] = "default",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add documents and train them; the service is started for as long as it takes, if need be."""
+    files = list(_files(paths))
+    with connected(Settings(), url) as client:
+        jobs = {path: client.send_file(path, collection)["job"] for path in files}
+        finished = _watch(client, jobs, shown=not as_json)
+        documents = [
+            client.request(
+                "GET", f"/v1/documents/{job['document_id']}", params={"collection": collection}
+            )
+            | {"file": str(path), "outcome": _outcome(job)}
+            for path, job in finished.items()
+        ]
+    if as_json:
+        print_json({"documents": documents})
+    else:
+        for document in documents:
+            typer.echo(f"{document['file']}: {document['outcome']}")
+    if any(job["status"] != "succeeded" for job in finished.values()):
+        raise typer.Exit(1)
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            found = sorted(each for each in path.rglob("*") if each.suffix.lower() in _SUFFIXES)
+            if not found:
+                raise CommandFailed(f"{path} holds no .txt, .md or .html file.")
+            yield from found
+        elif path.is_file():
+            yield path
+        else:
+            raise CommandFailed(f"There is no file {path}.")
+
+
+def _watch(client: Client, jobs: dict[Path, Any], *, shown: bool) -> dict[Path, Any]:
+    """The jobs as they ended."""
+    with _bars(shown) as bars:
+        tasks: dict[Path, TaskID] = {path: bars.add_task(path.name, total=1.0) for path in jobs}
+        latest = dict(jobs)
+        while True:
+            for path, job in latest.items():
+                if job["status"] not in _FINISHED:
+                    latest[path] = job = client.request("GET", f"/v1/jobs/{job['id']}")
+                bars.update(
+                    tasks[path],
+                    completed=job["progress"],
+                    description=f"{path.name} ({job['stage']})",
+                )
+            if all(job["status"] in _FINISHED for job in latest.values()):
+                return latest
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+@contextlib.contextmanager
+def _bars(shown: bool) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bars:
+        yield bars
+
+
+def _outcome(job: dict[str, Any]) -> str:
+    result = job["result"] or {}
+    if result.get("published"):
+        return "ready"
+    if job["status"] == "succeeded":
+        return f"answered from its text. {result.get('reason', '')}".strip()
+    return job["error"] or str(job["status"])

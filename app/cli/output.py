@@ -1,0 +1,38 @@
+"""What commands print: JSON when asked for, and errors as one sentence."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class CommandFailed(Exception):
+    """A command could not do what it was asked; the message is for the person who asked."""
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout, in one line."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def explain(error: Exception) -> str | None:
+    """The sentence for an error that is the user's or the machine's; None for a bug of ours."""
+    if isinstance(error, ValidationError):
+        found = error.errors()[0]
+        name = "_".join(map(str, found["loc"])).upper()
+        return f"CARTRIDGES_{name}: {found['msg']}."
+    # By name, so that explaining an error does not import the rooms that did not fail.
+    expected = {
+        "CommandFailed",
+        "ServiceError",
+        "ReaderError",
+        "TrainingRefused",
+        "StoreError",
+        "RetrievalError",
+    }
+    if expected & {kind.__name__ for kind in type(error).__mro__}:
+        return " ".join(str(error).split())
+    return None

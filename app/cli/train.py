@@ -1,0 +1,34 @@
+"""`cartridges train`: a collection is trained anew."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from app.cli.client import Url, connected
+from app.cli.output import AsJson, print_json
+from app.settings import Settings
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def train(
+    collection: Annotated[str, typer.Argument(help="The collection.")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train every document of a collection anew and wait until it is done."""
+    with connected(Settings(), url) as client:
+        job = client.request("POST", f"/v1/collections/{collection}/train")["job"]
+        with Console(stderr=True, quiet=as_json).status("training") as status:
+            while job["status"] in ("queued", "running"):
+                status.update(f"{job['stage']}, {job['progress']:.0%}")
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                job = client.request("GET", f"/v1/jobs/{job['id']}")
+    if as_json:
+        print_json(job)
+    else:
+        typer.echo(job["error"] or f"{collection}: {job['stage']}.")
+    if job["status"] != "succeeded":
+        raise typer.Exit(1)

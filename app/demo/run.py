@@ -1,0 +1,200 @@
+"""`cartridges demo`: starts the service, ingests over REST, asks over REST, checks every answer."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from app.cli.output import AsJson, print_json
+from app.demo.material import Paper, Question, material
+from app.settings import Settings
+from evaluation.scoring import states
+
+ENOUGH = 13
+_ENDED = {"succeeded", "failed", "cancelled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question as both ways answered it; milliseconds are the service's own total."""
+
+    question: Question
+    cartridge: dict[str, Any]
+    rag: dict[str, Any]
+
+    def right(self, answer: dict[str, Any]) -> bool:
+        """Whether an answer states the value, or abstains where nothing is stated."""
+        if self.question.expected is None:
+            return bool(answer["abstained"])
+        return states(answer["answer"], self.question.expected)
+
+    @property
+    def from_cartridge(self) -> bool:
+        """Whether no document text was read for the first answer."""
+        return all(source["via"] == "cartridge" for source in self.cartridge["sources"])
+
+
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder; a temporary one is used otherwise.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the main job: eight documents become cartridges and answer sixteen questions."""
+    console = Console(stderr=as_json)
+    with tempfile.TemporaryDirectory(prefix="cartridges-demo-") as temporary:
+        started = time.monotonic()
+        rows, trained = _run(data or Path(temporary), console)
+        seconds = time.monotonic() - started
+    right = sum(row.right(row.cartridge) and row.from_cartridge for row in rows)
+    if as_json:
+        print_json(_summary(rows, trained, seconds))
+    else:
+        console.print(_table(rows))
+        console.print(_sentences(rows, trained, seconds))
+    if right < ENOUGH:
+        console.print(f"Fewer than {ENOUGH} answers from cartridges are right.")
+        raise typer.Exit(1)
+
+
+def _run(data: Path, console: Console) -> tuple[list[Row], list[dict[str, Any]]]:
+    from app.service import Service
+
+    papers, questions = material()
+    # One torch thread per worker: two documents are distilled side by side.
+    settings = Settings(data=data, port=0, workers=2, threads=1)
+    with Service(settings) as service, httpx.Client(base_url=service.url, timeout=120) as http:
+        console.print(f"The service runs at {service.url}. Documents go in over REST.")
+        trained = _ingest(http, papers, console)
+        console.print("Every question is asked over REST twice: from cartridges and from text.")
+        _ask(http, questions[0].text, "rag")  # loads the encoder; its time belongs to no answer
+        rows = [
+            Row(question, _ask(http, question.text, "auto"), _ask(http, question.text, "rag"))
+            for question in questions
+        ]
+    return rows, trained
+
+
+def _ingest(http: httpx.Client, papers: list[Paper], console: Console) -> list[dict[str, Any]]:
+    """Upload the papers and watch their jobs end; the jobs as they ended."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    jobs: dict[str, dict[str, Any]] = {}
+    with Progress(*columns, console=console) as bars:
+        tasks = {}
+        for paper in papers:
+            response = http.post(
+                "/v1/documents", files={"file": (paper.filename, paper.text.encode())}
+            )
+            response.raise_for_status()
+            jobs[paper.filename] = response.json()["job"]
+            tasks[paper.filename] = bars.add_task(paper.filename, total=1.0)
+        while any(job["status"] not in _ENDED for job in jobs.values()):
+            time.sleep(0.5)
+            for name, job in jobs.items():
+                if job["status"] not in _ENDED:
+                    jobs[name] = job = http.get(f"/v1/jobs/{job['id']}").json()
+                words = f"{name}: {job['stage'] or job['status']}"
+                bars.update(tasks[name], completed=job["progress"], description=f"{words:<28}")
+    for name, job in jobs.items():
+        result = job["result"] or {}
+        if not result.get("published"):
+            console.print(f"{name} stays on text: {result.get('reason') or job['error']}")
+    return list(jobs.values())
+
+
+def _ask(http: httpx.Client, question: str, mode: str) -> dict[str, Any]:
+    response = http.post("/v1/answers", json={"question": question, "mode": mode})
+    response.raise_for_status()
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(title="Cartridges against RAG, the same questions", show_lines=True)
+    for heading in ("Question", "Expected"):
+        table.add_column(heading, overflow="fold")
+    for arm in ("Cartridge", "RAG"):
+        table.add_column(f"{arm} answer", overflow="fold")
+        table.add_column("Prompt + slots" if arm == "Cartridge" else "Prompt", justify="right")
+        table.add_column("ms", justify="right")
+    for row in rows:
+        table.add_row(
+            row.question.text,
+            row.question.expected or "(not stated)",
+            *_cells(row, row.cartridge, slots=True),
+            *_cells(row, row.rag, slots=False),
+        )
+    return table
+
+
+def _cells(row: Row, answer: dict[str, Any], *, slots: bool) -> tuple[str, str, str]:
+    usage = answer["usage"]
+    tokens = str(usage["prompt_tokens"])
+    if slots:
+        tokens += f" + {usage['cartridge_slots']}"
+        if not row.from_cartridge:
+            tokens += " (text)"
+    mark = "[green]✓[/]" if row.right(answer) else "[red]✗[/]"
+    return f"{mark} {answer['answer']}", tokens, f"{answer['timings_ms']['total']:.0f}"
+
+
+def _summary(rows: list[Row], trained: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    def mean(arm: str, *path: str) -> float:
+        total = 0.0
+        for row in rows:
+            value: Any = getattr(row, arm)
+            for key in path:
+                value = value[key]
+            total += value
+        return total / len(rows)
+
+    published = [job["result"] for job in trained if (job["result"] or {}).get("published")]
+    return {
+        "questions": len(rows),
+        "cartridge_right": sum(r.right(r.cartridge) and r.from_cartridge for r in rows),
+        "rag_right": sum(r.right(r.rag) for r in rows),
+        "documents": len(trained),
+        "cartridges": len(published),
+        "mean_prompt_tokens": mean("cartridge", "usage", "prompt_tokens"),
+        "mean_cartridge_slots": mean("cartridge", "usage", "cartridge_slots"),
+        "mean_prompt_tokens_rag": mean("rag", "usage", "prompt_tokens"),
+        "mean_ms": mean("cartridge", "timings_ms", "total"),
+        "mean_ms_rag": mean("rag", "timings_ms", "total"),
+        "seconds": round(seconds, 1),
+        "rows": [
+            {
+                "question": row.question.text,
+                "expected": row.question.expected,
+                "cartridge": row.cartridge["answer"],
+                "cartridge_right": row.right(row.cartridge) and row.from_cartridge,
+                "rag": row.rag["answer"],
+                "rag_right": row.right(row.rag),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _sentences(rows: list[Row], trained: list[dict[str, Any]], seconds: float) -> str:
+    figures = _summary(rows, trained, seconds)
+    return (
+        f"{figures['cartridge_right']} of {figures['questions']} right from cartridges, "
+        f"{figures['rag_right']} from RAG. A cartridge answer held "
+        f"{figures['mean_prompt_tokens']:.0f} prompt tokens and "
+        f"{figures['mean_cartridge_slots']:.0f} slots in {figures['mean_ms']:.0f} ms, a RAG answer "
+        f"{figures['mean_prompt_tokens_rag']:.0f} prompt tokens in {figures['mean_ms_rag']:.0f} ms "
+        f"(means). {figures['cartridges']} of {figures['documents']} documents became cartridges; "
+        f"the whole run took {figures['seconds']:.0f} s."
+    )

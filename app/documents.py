@@ -1,0 +1,197 @@
+"""Documents as people see them: taken in, described with status and cartridge, and removed.
+
+Joins library, retriever, store and jobs; what a document's status is, is derived from these and
+kept nowhere. Knows no HTTP.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import redis
+
+from app.broker import JobQueue
+from app.jobs import Job, Jobs
+from app.reconcile import manifest_of, serves, subject_of
+from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, RegistryUnavailable
+from cartridge_store.manifest import Manifest
+from cartridge_store.registry import Location
+from cartridge_store.store import CartridgeStore
+from inference.reader import Reader
+from retrieval.documents import Document, DocumentLibrary
+from retrieval.errors import DocumentNotFound
+from retrieval.retriever import Retriever
+
+_COUNTED_TEXTS = 4096
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """The cartridge that answers for a document."""
+
+    manifest: Manifest
+    nbytes: int
+    locations: tuple[Location, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """A document with what was made of it; `job` is None when there is none or Redis is away."""
+
+    document: Document
+    tokens: int
+    cartridge: Mounted | None
+    job: Job | None
+
+    @property
+    def status(self) -> str:
+        """ "ready" with a cartridge, "failed" when training or its check failed, else "text"."""
+        if self.cartridge is not None:
+            return "ready"
+        if self.job is None or not self.job.finished or self.job.status == "cancelled":
+            return "text"
+        if self.job.subject and self.job.subject.sha256 != self.document.sha256:
+            return "text"
+        return "failed"
+
+
+class Documents:
+    """Everything that is done to documents from outside."""
+
+    def __init__(
+        self,
+        *,
+        library: DocumentLibrary,
+        retriever: Retriever,
+        store: CartridgeStore,
+        jobs: Jobs,
+        queue: JobQueue,
+        reader: Reader,
+    ) -> None:
+        self._library = library
+        self._retriever = retriever
+        self._store = store
+        self._jobs = jobs
+        self._queue = queue
+        self._reader = reader
+        # Counting needs the tokenizer, and a text never changes under its checksum.
+        self._count = lru_cache(_COUNTED_TEXTS)(self._count_tokens)
+
+    def accept(
+        self, collection: str, id: str | None, title: str | None, text: str
+    ) -> tuple[View, Job]:
+        """Store, index and queue a text; the same content again is the same version and job.
+
+        Raises `RedisError` before anything is stored when Redis is away. `DocumentRefused` and
+        `StorageFull` leave nothing half-done: what was stored is indexed and queued by sending it
+        again, or by the next reconciliation.
+        """
+        self._jobs.ping()
+        document, _ = self._library.put(collection, id, title, text)
+        if not self._retriever.is_indexed(document):
+            self._retriever.index_document(document)
+        job = self._job_for(document)
+        view = self.views([document])[0]
+        return view, job
+
+    def get(self, collection: str, id: str) -> View:
+        """One document. Raises `DocumentNotFound`, `DocumentCorrupt`, `DocumentRefused`."""
+        return self.views([self._library.get(collection, id)])[0]
+
+    def page(self, collection: str, after: str | None, limit: int) -> list[View]:
+        """Up to `limit` documents with ids after `after`, in order."""
+        return self.views(self._library.list(collection, after, limit))
+
+    def views(self, documents: Sequence[Document]) -> list[View]:
+        """Documents of one collection with what was made of them."""
+        if not documents:
+            return []
+        collection, ids = documents[0].collection, [document.id for document in documents]
+        current = self._store.current(collection, ids)
+        try:
+            jobs = self._jobs.last_of(collection, ids)
+        except redis.RedisError:
+            jobs = {}
+        return [
+            View(
+                document,
+                self._count(document.collection, document.id, document.sha256),
+                self._mounted(document, current.get(document.id)),
+                jobs.get(document.id),
+            )
+            for document in documents
+        ]
+
+    def delete(self, collection: str, id: str) -> None:
+        """Remove a document with everything made of it; again completes what was interrupted.
+
+        Raises `DocumentNotFound` when there was nothing, `RedisError` before anything is removed.
+        """
+        self._jobs.ping()
+        # The text first: from here on nothing is found, trained or published of it.
+        there = self._library.delete(collection, id)
+        self._jobs.forget(collection, id)
+        self._retriever.remove_document(collection, id)
+        removed = self._store.remove_document(collection, id)
+        if not there and not removed:
+            raise DocumentNotFound(f"Collection {collection} has no document {id}.")
+
+    def collections(self) -> dict[str, int]:
+        """How many documents each collection holds."""
+        return {name: self._library.count(name) for name in self._library.collections()}
+
+    def retrain(self, collection: str) -> Job:
+        """Train every document of a collection anew, each for itself.
+
+        Documents whose training is under way are not started twice. Raises `RedisError`, and
+        `DocumentNotFound` for a collection without documents.
+        """
+        documents = [self._library.find(collection, id) for id in self._library.ids(collection)]
+        attempt = uuid.uuid4().hex
+        children = [
+            self._retrained(document, attempt).id for document in documents if document is not None
+        ]
+        if not children:
+            raise DocumentNotFound(f"Collection {collection} holds no document.")
+        return self._jobs.open_collection(collection, children, attempt)
+
+    def _retrained(self, document: Document, attempt: str) -> Job:
+        last = self._jobs.last_of(document.collection, [document.id]).get(document.id)
+        subject = subject_of(document, self._reader)
+        if last is not None and last.subject == subject and not last.finished:
+            return last
+        job = self._jobs.open(subject, attempt)
+        self._queue.send(job.id)
+        return job
+
+    def _job_for(self, document: Document) -> Job:
+        """The document version's last job, or a new one on its way to a worker."""
+        subject = subject_of(document, self._reader)
+        job = self._jobs.last_of(document.collection, [document.id]).get(document.id)
+        if job is None or job.subject != subject:
+            job = self._jobs.open(subject)
+        if job.status in ("failed", "cancelled"):
+            # Whoever sends a text again wants it trained after all.
+            job = self._jobs.open(subject, uuid.uuid4().hex)
+        if job.status == "queued":
+            # Two messages for one job do no harm, a job without one would wait for ever.
+            self._queue.send(job.id)
+        return job
+
+    def _mounted(self, document: Document, cartridge_id: str | None) -> Mounted | None:
+        manifest = manifest_of(self._store, cartridge_id)
+        if manifest is None or not serves(manifest, document, self._reader):
+            return None
+        try:
+            nbytes = manifest.figures.get("bytes")
+            if not isinstance(nbytes, int):
+                nbytes = self._store.load(manifest.cartridge_id).nbytes
+            description = self._store.describe(manifest.cartridge_id)
+        except (CartridgeNotFound, CartridgeRefused, RegistryUnavailable):
+            return None
+        return Mounted(manifest, nbytes, description.locations)
+
+    def _count_tokens(self, collection: str, id: str, sha256: str) -> int:
+        document = self._library.find(collection, id)
+        return self._reader.count(document.text) if document is not None else 0

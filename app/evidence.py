@@ -1,0 +1,118 @@
+"""Evidence: a document that was found becomes a cartridge or a text for the engine.
+
+Knows the store and what passages are; knows no search, no engine and no HTTP.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cartridge_store.cartridge import Cartridge
+from cartridge_store.errors import CartridgeNotFound, CartridgeRefused
+from cartridge_store.store import CartridgeStore
+from inference.reader import Reader
+from retrieval.documents import Document
+from retrieval.selection import Selected
+from retrieval.table import Hit
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["auto", "cartridge", "rag", "icl", "none"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document that an answer was made from, and whether as a cartridge or as text."""
+
+    document_id: str
+    title: str
+    score: float
+    via: Literal["cartridge", "text"]
+    passages: tuple[Hit, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What goes to the engine for a document: its cartridge or, without one, the text."""
+
+    source: Source
+    cartridge: Cartridge | None
+    text: str
+
+    def as_text(self) -> "Evidence":
+        """The same document without its cartridge."""
+        return Evidence(dataclasses.replace(self.source, via="text"), None, self.text)
+
+
+class Mounting:
+    """Finds each document's cartridge; a text has at most `passages` of what was found in it."""
+
+    def __init__(self, store: CartridgeStore, reader: Reader, passages: int) -> None:
+        self._store = store
+        self._reader = reader
+        self._passages = passages
+
+    def mount(
+        self, document: Document, found: Selected, mode: Mode, notices: list[str]
+    ) -> Evidence:
+        """The document's evidence; what did not go as asked is added to `notices`."""
+        cartridge = None
+        if mode in ("auto", "cartridge"):
+            known = len(notices)
+            cartridge = self._cartridge(document, notices)
+            if cartridge is None and mode == "cartridge" and len(notices) == known:
+                notices.append(f"Document {document.id} has no cartridge; its text was read.")
+        passages = found.passages if mode == "rag" else found.passages[: self._passages]
+        whole = mode == "icl" or not passages
+        text = document.text if whole else as_text(document, passages)
+        via: Literal["cartridge", "text"] = "cartridge" if cartridge is not None else "text"
+        source = Source(document.id, document.title, found.score, via, passages)
+        return Evidence(source, cartridge, text)
+
+    def _cartridge(self, document: Document, notices: list[str]) -> Cartridge | None:
+        """The document's cartridge, when it has one of this text that this reader can mount."""
+        current = self._store.current(document.collection, [document.id])
+        if document.id not in current:
+            return None
+        try:
+            cartridge = self._store.load(current[document.id])
+            if cartridge.manifest.document_sha256 != document.sha256:
+                # Of an older version; the new one is being trained.
+                return None
+            cartridge.require_reader(self._reader.fingerprint, self._reader.tokenizer_fingerprint)
+        except (CartridgeRefused, CartridgeNotFound) as error:
+            logger.warning("%s", error)
+            notices.append(f"The cartridge of document {document.id} was refused. {error}")
+            return None
+        return cartridge
+
+
+def best_chunks(found: Sequence[Selected], chunks: int) -> list[Selected]:
+    """The documents with only those passages that are among the best `chunks` of all."""
+    best = sorted((hit for each in found for hit in each.passages), key=lambda hit: -hit.score)
+    kept = {(hit.document_id, hit.chunk_index) for hit in best[:chunks]}
+    trimmed = (
+        Selected(
+            each.document_id,
+            each.score,
+            tuple(hit for hit in each.passages if (hit.document_id, hit.chunk_index) in kept),
+        )
+        for each in found
+    )
+    return [each for each in trimmed if each.passages]
+
+
+def as_text(document: Document, passages: Sequence[Hit]) -> str:
+    """The passages in the document's order, what overlaps once, headed by the title."""
+    pieces: list[str] = []
+    end = -1
+    for hit in sorted(passages, key=lambda hit: hit.start):
+        if hit.start < end:
+            pieces[-1] += hit.text[end - hit.start :]
+        else:
+            pieces.append(hit.text)
+        end = max(end, hit.end)
+    text = "\n\n".join(pieces)
+    return text if text.lstrip("# ").startswith(document.title) else f"# {document.title}\n\n{text}"

@@ -1,0 +1,59 @@
+"""The Lua scripts of `jobs`: changes that depend on what is there, each one step for Redis."""
+
+# KEYS: job, last job of each document. ARGV: document id, prefix of jobs, job id, seconds to keep
+# what it supersedes, then the job's fields. Opening a job that is there changes nothing.
+OPEN = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local last = redis.call('HGET', KEYS[2], ARGV[1])
+if last and last ~= ARGV[3] then
+  local old = ARGV[2] .. last
+  local status = redis.call('HGET', old, 'status')
+  if status == 'queued' then redis.call('HSET', old, 'status', 'cancelled') end
+  if status == 'running' then redis.call('HSET', old, 'cancel', '1') end
+  redis.call('EXPIRE', old, ARGV[4])
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+return 1
+"""
+
+# KEYS: job. ARGV: fields to set while the job is unfinished and nobody asked it to stop.
+START = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if status ~= 'queued' and status ~= 'running' then return 0 end
+if redis.call('HGET', KEYS[1], 'cancel') == '1' then
+  redis.call('HSET', KEYS[1], 'status', 'cancelled')
+  return 0
+end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+"""
+
+# KEYS: job. ARGV: fields to set while the job is unfinished.
+CHANGE = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if status ~= 'queued' and status ~= 'running' then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+"""
+
+# KEYS: jobs to stop. A queued job ends here; a running one ends at its next step.
+CANCEL = """
+for _, job in ipairs(KEYS) do
+  local status = redis.call('HGET', job, 'status')
+  if status == 'queued' then redis.call('HSET', job, 'status', 'cancelled', 'cancel', '1') end
+  if status == 'running' then redis.call('HSET', job, 'cancel', '1') end
+end
+"""
+
+# KEYS: last job of each document. ARGV: document id, prefix of jobs, seconds.
+FORGET = """
+local last = redis.call('HGET', KEYS[1], ARGV[1])
+if not last then return end
+redis.call('HDEL', KEYS[1], ARGV[1])
+local job = ARGV[2] .. last
+local status = redis.call('HGET', job, 'status')
+if status == 'queued' then redis.call('HSET', job, 'status', 'cancelled') end
+if status == 'running' then redis.call('HSET', job, 'cancel', '1') end
+redis.call('EXPIRE', job, ARGV[3])
+"""

@@ -1,0 +1,167 @@
+"""Problems: every error as `application/problem+json` (RFC 9457), and which error is which.
+
+The one place that knows both the rooms' errors and HTTP statuses. No message names a file, a
+traceback or a secret.
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import redis
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from cartridge_store.errors import CartridgeNotFound, InvalidId, RegistryUnavailable
+from cartridge_store.errors import StorageFull as BlobsFull
+from inference.engine import EngineClosed, RequestRefused
+from retrieval.errors import (
+    DocumentCorrupt,
+    DocumentNotFound,
+    DocumentRefused,
+    EncoderUnavailable,
+    QuestionRefused,
+    StorageFull,
+)
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 5
+
+_REFUSED_DOCUMENT = {"too_large": 413, "unsupported_type": 415}
+
+
+class Problem(Exception):
+    """An error with its HTTP status; `more` is added to the body, `headers` to the response."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = dict(more or {})
+
+    def body(self) -> dict[str, Any]:
+        """The JSON of the problem."""
+        return {
+            "type": f"urn:cartridges:problem:{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            **self.more,
+        }
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body(), self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def not_found(what: str) -> Problem:
+    """A 404 that names what is missing."""
+    return Problem(404, "not-found", f"There is no {what}.")
+
+
+def unavailable(detail: str) -> Problem:
+    """A 503 that says when to come back."""
+    return Problem(503, "unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an error of any room is to a client."""
+    match error:
+        case Problem():
+            return error
+        case DocumentRefused(code=code, reason=reason):
+            return Problem(_REFUSED_DOCUMENT.get(code, 422), code.replace("_", "-"), reason)
+        case DocumentNotFound() | CartridgeNotFound():
+            return Problem(404, "not-found", str(error))
+        case DocumentCorrupt():
+            return Problem(500, "document-damaged", str(error))
+        case QuestionRefused():
+            return Problem(422, "question-refused", str(error))
+        case RequestRefused():
+            return Problem(422, "prompt-too-long", str(error))
+        case InvalidId():
+            return Problem(422, "bad-id", str(error))
+        case StorageFull() | BlobsFull():
+            return Problem(507, "storage-full", "The disk is full; free some space and try again.")
+        case RegistryUnavailable() | redis.RedisError():
+            return unavailable("Redis does not answer; try again in a moment.")
+        case EncoderUnavailable() | EngineClosed():
+            return unavailable(str(error))
+        case RequestValidationError() | ValidationError():
+            return _invalid(error)
+        case HTTPException():
+            return _from_http(error)
+        case _:
+            return Problem(
+                500, "internal", "Something went wrong here; the server's log says what."
+            )
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every error of the app with its problem."""
+
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        problem = problem_of(error)
+        if problem.status >= 500:
+            logger.error("%s %s: %s", request.method, request.url.path, error)
+        return problem.response()
+
+    for kind in (
+        Problem,
+        DocumentRefused,
+        DocumentNotFound,
+        DocumentCorrupt,
+        CartridgeNotFound,
+        QuestionRefused,
+        RequestRefused,
+        InvalidId,
+        StorageFull,
+        BlobsFull,
+        RegistryUnavailable,
+        redis.RedisError,
+        EncoderUnavailable,
+        EngineClosed,
+        RequestValidationError,
+        ValidationError,
+        HTTPException,
+        Exception,
+    ):
+        app.add_exception_handler(kind, answer)
+
+
+def _invalid(error: RequestValidationError | ValidationError) -> Problem:
+    # Without "input" and "ctx": what was sent may be large or secret.
+    errors = [
+        {"field": ".".join(map(str, found["loc"])), "message": found["msg"]}
+        for found in error.errors()
+    ]
+    first = errors[0] if errors else {"field": "body", "message": "not valid"}
+    detail = f"The request is not valid: {first['field']}: {first['message']}."
+    return Problem(422, "invalid-request", detail, more={"errors": errors})
+
+
+def _from_http(error: HTTPException) -> Problem:
+    details = {
+        404: "There is nothing at this address.",
+        405: "This address does not take that method.",
+    }
+    codes = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
+    status = error.status_code
+    detail = details.get(status) or error.detail or HTTPStatus(status).phrase
+    return Problem(status, codes.get(status, "refused"), detail, headers=dict(error.headers or {}))

@@ -1,0 +1,122 @@
+"""Reconcile: what Redis may have lost is made again from what stands on disk.
+
+Documents on disk without a cartridge get their training job again, and an emptied Redis its
+registry. Running it twice, or in two processes at once, changes nothing more. Knows no HTTP.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from app.broker import JobQueue
+from app.jobs import Jobs, Subject
+from cartridge_store.errors import CartridgeNotFound, CartridgeRefused
+from cartridge_store.manifest import Manifest
+from cartridge_store.store import CartridgeStore
+from inference.reader import Reader
+from retrieval.documents import Document, DocumentLibrary
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What was made again: cartridges registered (when Redis was empty) and jobs queued."""
+
+    registered: int
+    requeued: int
+
+
+class Reconciler:
+    """Compares disk and Redis; a mark in Redis whose absence says that it was emptied."""
+
+    def __init__(
+        self,
+        *,
+        client: redis.Redis,
+        library: DocumentLibrary,
+        store: CartridgeStore,
+        jobs: Jobs,
+        queue: JobQueue,
+        reader: Reader,
+        prefix: str = "cq:",
+    ) -> None:
+        self._client = client
+        self._library = library
+        self._store = store
+        self._jobs = jobs
+        self._queue = queue
+        self._reader = reader
+        self._mark = f"{prefix}reconciled"
+
+    def is_due(self) -> bool:
+        """Whether Redis was emptied since the last run. Raises `RedisError`."""
+        return not self._client.exists(self._mark)
+
+    def run(self) -> Reconciled:
+        """Queue what is on disk and neither trained nor under way. Raises `RedisError`."""
+        with self._client.lock(f"{self._mark}:lock", timeout=300, blocking_timeout=60):
+            registered = self._store.rebuild() if self.is_due() else 0
+            requeued = sum(self._requeue(page) for page in self._pages())
+            self._client.set(self._mark, "1")
+        if registered or requeued:
+            logger.info("Registered %d cartridges, queued %d jobs.", registered, requeued)
+        return Reconciled(registered, requeued)
+
+    def _pages(self) -> Iterator[Sequence[Document]]:
+        for collection in self._library.collections():
+            after: str | None = None
+            while page := self._library.list(collection, after, _PAGE):
+                yield page
+                after = page[-1].id
+
+    def _requeue(self, documents: Sequence[Document]) -> int:
+        collection, ids = documents[0].collection, [document.id for document in documents]
+        current = self._store.current(collection, ids)
+        last = self._jobs.last_of(collection, ids)
+        # Jobs with a message are under way, whatever became of the worker that had them.
+        under_way = self._queue.job_ids()
+        requeued = 0
+        for document in documents:
+            subject = subject_of(document, self._reader)
+            job = last.get(document.id)
+            if job is None or job.subject != subject:
+                manifest = manifest_of(self._store, current.get(document.id))
+                if manifest is not None and serves(manifest, document, self._reader):
+                    continue
+                job = self._jobs.open(subject)
+            if not job.finished and job.id not in under_way:
+                self._queue.send(job.id)
+                requeued += 1
+        return requeued
+
+
+def subject_of(document: Document, reader: Reader) -> Subject:
+    """What a job that trains this document version for this reader is about."""
+    return Subject(
+        document.collection, document.id, document.version, document.sha256, reader.fingerprint
+    )
+
+
+def manifest_of(store: CartridgeStore, cartridge_id: str | None) -> Manifest | None:
+    """The manifest of a stored cartridge, or None when there is none that can be read."""
+    if cartridge_id is None:
+        return None
+    try:
+        return store.describe(cartridge_id).manifest
+    except (CartridgeNotFound, CartridgeRefused) as error:
+        logger.warning("%s", error)
+        return None
+
+
+def serves(manifest: Manifest, document: Document, reader: Reader) -> bool:
+    """Whether the cartridge is of this very text and for this very reader."""
+    return (
+        manifest.document_sha256 == document.sha256
+        and manifest.reader_fingerprint == reader.fingerprint
+        and manifest.tokenizer_fingerprint == reader.tokenizer_fingerprint
+    )

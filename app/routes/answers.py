@@ -1,0 +1,67 @@
+"""/v1/answers: ask a question, for one answer or for a stream of it."""
+
+import json
+import logging
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+
+from app.answering import Asked, Question
+from app.problems import problem_of
+from app.routes.outputs import answer_out, source_out
+from app.routes.parts import Wired
+from app.schemas import AnswerOut, QuestionIn, SourcesEvent, TokenEvent
+from inference.engine import Sampling
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter(tags=["answers"])
+
+
+@router.post("/answers", response_model=AnswerOut)
+async def answer_question(
+    request: Request, api: Wired, body: QuestionIn
+) -> AnswerOut | EventSourceResponse:
+    """Answer from the documents that fit the question.
+
+    With `stream`, server-sent events: `sources` once, `token` for every piece of text, `done` with
+    the whole answer; `error` with a problem when it breaks off.
+    """
+    question = Question(
+        text=body.question,
+        collection=body.collection,
+        mode=body.mode,
+        documents=tuple(body.documents) if body.documents else None,
+        top_k=body.top_k,
+        sampling=Sampling(body.max_tokens, body.temperature, request.app.state.settings.seed),
+    )
+    asked = await run_in_threadpool(api.answering.ask, question)
+    if body.stream:
+        return EventSourceResponse(_events(asked))
+    try:
+        return answer_out(await run_in_threadpool(asked.answer))
+    finally:
+        # Changes nothing for an answer that is whole.
+        asked.cancel()
+
+
+async def _events(asked: Asked) -> AsyncIterator[ServerSentEvent]:
+    try:
+        opening = SourcesEvent(
+            mode=asked.mode,
+            sources=[source_out(source) for source in asked.sources],
+            notices=list(asked.notices),
+        )
+        yield ServerSentEvent(opening.model_dump_json(), event="sources")
+        async for text in iterate_in_threadpool(asked):
+            yield ServerSentEvent(TokenEvent(text=text).model_dump_json(), event="token")
+        answer = await run_in_threadpool(asked.answer)
+        yield ServerSentEvent(answer_out(answer).model_dump_json(), event="done")
+    except Exception as error:
+        logger.exception("A streamed answer broke off.")
+        yield ServerSentEvent(json.dumps(problem_of(error).body()), event="error")
+    finally:
+        # The client may have gone: then nobody reads the rest.
+        asked.cancel()

@@ -1,0 +1,145 @@
+"""/v1/documents: take documents in, list them, show one, remove one."""
+
+import json
+from typing import Annotated, Any
+
+import redis
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from app.problems import Problem, unavailable
+from app.routes.outputs import document_out, job_out
+from app.routes.parts import CollectionName, Wired, from_cursor, to_cursor
+from app.schemas import DocumentAccepted, DocumentIn, DocumentOut, DocumentPage, UploadFields
+from app.wiring import Api
+from cartridge_store.errors import RegistryUnavailable
+from retrieval.parsing import parse
+
+router = APIRouter(tags=["documents"])
+
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "collection": {"type": "string"},
+        "id": {"type": "string"},
+        "title": {"type": "string"},
+    },
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": DocumentIn.model_json_schema()},
+            "multipart/form-data": {"schema": _FORM},
+        },
+    }
+}
+
+
+@router.post("/documents", status_code=202, openapi_extra=_BODY)
+async def add_document(
+    request: Request,
+    response: Response,
+    api: Wired,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> DocumentAccepted:
+    """Store a text and start its training; it can be asked about at once, by its text."""
+    settings = request.app.state.settings
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        document = await _uploaded(request, settings.max_upload_bytes)
+    elif kind == "application/json":
+        document = DocumentIn.model_validate(await _json(request))
+    else:
+        raise Problem(
+            415, "unsupported-type", "Send application/json, or a file as multipart/form-data."
+        )
+    accepted = await run_in_threadpool(_accept, api, document, idempotency_key)
+    response.headers["Location"] = f"/v1/jobs/{accepted.job.id}"
+    return accepted
+
+
+@router.get("/documents")
+def list_documents(
+    api: Wired,
+    collection: CollectionName = "default",
+    cursor: Annotated[str | None, Query(max_length=400)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> DocumentPage:
+    """The documents of a collection in the order of their ids, a page at a time."""
+    views = api.documents.page(collection, from_cursor(cursor), limit + 1)
+    more = len(views) > limit
+    shown = views[:limit]
+    return DocumentPage(
+        documents=[document_out(view) for view in shown],
+        next_cursor=to_cursor(shown[-1].document.id) if more else None,
+    )
+
+
+@router.get("/documents/{id}")
+def get_document(api: Wired, id: str, collection: CollectionName = "default") -> DocumentOut:
+    """One document with its cartridge."""
+    return document_out(api.documents.get(collection, id))
+
+
+@router.delete("/documents/{id}", status_code=204)
+def delete_document(api: Wired, id: str, collection: CollectionName = "default") -> None:
+    """Remove a document, its passages, its cartridge and its training."""
+    api.documents.delete(collection, id)
+
+
+def _accept(api: Api, document: DocumentIn, key: str | None) -> DocumentAccepted:
+    asked = document.model_dump()
+    try:
+        if key is not None:
+            answered = api.idempotency.claim(key, asked)
+            if answered is not None:
+                return DocumentAccepted.model_validate(answered)
+        try:
+            view, job = api.documents.accept(
+                document.collection, document.id, document.title, document.text
+            )
+        except BaseException:
+            if key is not None:
+                api.idempotency.release(key)
+            raise
+        accepted = DocumentAccepted(document=document_out(view), job=job_out(job))
+        if key is not None:
+            api.idempotency.keep(key, asked, accepted.model_dump(mode="json"))
+    except (redis.RedisError, RegistryUnavailable) as error:
+        raise unavailable(
+            "Redis does not answer, so the document was not accepted; send it again in a moment."
+        ) from error
+    return accepted
+
+
+async def _json(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise Problem(
+            422, "invalid-request", "The body is not JSON; send a JSON object."
+        ) from error
+
+
+async def _uploaded(request: Request, max_bytes: int) -> DocumentIn:
+    async with request.form(max_files=1, max_fields=3) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise Problem(422, "invalid-request", "The form has no file in its field 'file'.")
+        fields = UploadFields.model_validate(
+            {name: value for name, value in form.items() if name != "file"}
+        )
+        data = await file.read()
+    parsed = await run_in_threadpool(
+        parse, data, file.filename, file.content_type, max_bytes=max_bytes
+    )
+    return DocumentIn(
+        collection=fields.collection,
+        id=fields.id,
+        title=fields.title or parsed.title,
+        text=parsed.text,
+    )

@@ -1,0 +1,40 @@
+"""/health: whether the process lives, and whether everything that it needs answers."""
+
+import os
+
+import redis
+from fastapi import APIRouter, Request
+
+from app.problems import Problem
+from app.routes.parts import Wired
+from app.schemas import Health
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live")
+def live() -> Health:
+    """The process answers."""
+    return Health(status="ok")
+
+
+@router.get("/ready")
+def ready(request: Request, api: Wired) -> Health:
+    """Redis, the data folder and the reader answer; else 503 with the one that does not."""
+    dependencies = {"reader": "ok", "redis": "ok", "storage": "ok"}
+    try:
+        api.base.jobs.ping()
+    except redis.RedisError:
+        dependencies["redis"] = "Redis does not answer; check that it runs."
+    if not os.access(request.app.state.settings.data, os.W_OK):
+        dependencies["storage"] = "The data folder cannot be written; check its permissions."
+    down = [name for name, state in dependencies.items() if state != "ok"]
+    if down:
+        raise Problem(
+            503,
+            "not-ready",
+            f"Not ready: {', '.join(down)}.",
+            headers={"Retry-After": "5"},
+            more={"dependencies": dependencies},
+        )
+    return Health(status="ready", dependencies=dependencies)

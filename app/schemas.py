@@ -1,0 +1,193 @@
+"""Schemas: what the API accepts and answers, field by field. Unknown fields are refused.
+
+Knows shapes and limits; knows nothing of how an answer is made.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Id = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$", examples=["default"]),
+]
+Mode = Literal["auto", "cartridge", "rag", "icl", "none"]
+DocumentStatus = Literal["text", "draft", "ready", "failed"]
+
+
+class Strict(BaseModel):
+    """A body without surprises."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class DocumentIn(Strict):
+    """A document to add, or a new version of one when its id is known."""
+
+    collection: Id = "default"
+    id: Id | None = None
+    title: str | None = Field(default=None, max_length=300)
+    text: str = Field(examples=["The boiler of the garden flat was last serviced by Franz Huber."])
+
+
+class UploadFields(Strict):
+    """The fields that may stand beside a file in a multipart form."""
+
+    collection: Id = "default"
+    id: Id | None = None
+    title: str | None = Field(default=None, max_length=300)
+
+
+class LocationOut(Strict):
+    node: str
+    tier: str
+    seen_at: float
+
+
+class CartridgeOut(Strict):
+    """The trained cartridge that answers for a document."""
+
+    id: str
+    version: int = Field(description="The document version that it was trained on.")
+    slots: int
+    bytes: int
+    compression: float
+    locations: list[LocationOut]
+
+
+class DocumentOut(Strict):
+    """`status` is "text" until a cartridge is trained, "failed" when its check refused it."""
+
+    id: str
+    collection: str
+    title: str
+    version: int
+    sha256: str
+    characters: int
+    tokens: int
+    status: DocumentStatus
+    created_at: datetime
+    cartridge: CartridgeOut | None
+    job: str | None = Field(description="The document's last job.")
+
+
+class DocumentPage(Strict):
+    documents: list[DocumentOut]
+    next_cursor: str | None = Field(description="Ask for this cursor next; null at the end.")
+
+
+class JobOut(Strict):
+    id: str
+    kind: Literal["train", "train-collection"]
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    progress: float = Field(ge=0, le=1)
+    stage: str
+    eta_s: float | None
+    error: str | None
+    result: dict[str, Any] | None
+    collection: str
+    document_id: str | None
+    children: list[str]
+
+
+class DocumentAccepted(Strict):
+    document: DocumentOut
+    job: JobOut
+
+
+class JobAccepted(Strict):
+    job: JobOut
+
+
+class CollectionOut(Strict):
+    name: str
+    documents: int
+
+
+class CollectionList(Strict):
+    collections: list[CollectionOut]
+
+
+class QuestionIn(Strict):
+    """A question to a collection, or to some of its documents."""
+
+    question: str = Field(min_length=1, examples=["Who serviced the boiler of the garden flat?"])
+    collection: Id = "default"
+    mode: Mode = "auto"
+    documents: list[Id] | None = Field(default=None, min_length=1, max_length=16)
+    top_k: int | None = Field(
+        default=None, ge=1, le=20, description="Passages in mode rag, documents in the other modes."
+    )
+    max_tokens: int = Field(default=96, ge=1, le=1024)
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    stream: bool = False
+
+
+class PassageOut(Strict):
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+class SourceOut(Strict):
+    document_id: str
+    title: str
+    score: float
+    via: Literal["cartridge", "text"]
+    passages: list[PassageOut]
+
+
+class UsageOut(Strict):
+    prompt_tokens: int = 0
+    cartridge_slots: int = 0
+    completion_tokens: int = 0
+    kv_bytes: int = 0
+
+
+class TimingsOut(Strict):
+    """Milliseconds; `first_token` and `total` count from the arrival of the question."""
+
+    retrieve: float = 0.0
+    load: float = 0.0
+    compose: float = 0.0
+    first_token: float = 0.0
+    total: float = 0.0
+
+
+class AnswerOut(Strict):
+    answer: str
+    mode: Mode
+    abstained: bool
+    sources: list[SourceOut]
+    usage: UsageOut
+    timings_ms: TimingsOut
+    notices: list[str] = Field(description="What did not go as asked, one sentence each.")
+
+
+class SourcesEvent(Strict):
+    """The first event of a streamed answer."""
+
+    mode: Mode
+    sources: list[SourceOut]
+    notices: list[str]
+
+
+class TokenEvent(Strict):
+    text: str
+
+
+class Health(Strict):
+    status: Literal["ok", "ready"]
+    dependencies: dict[str, str] = Field(default_factory=dict)
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457. `code` is stable; `detail` is a sentence for a person."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str

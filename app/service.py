@@ -1,0 +1,201 @@
+"""The whole service in one process tree: Redis when it is ours, the API, and worker processes.
+
+What `serve` runs until it is stopped, and what `ingest` and `ask` run for as long as they need it.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import uvicorn
+
+from app.address import write_address
+from app.main import create_app
+from app.settings import Settings
+from app.wiring import Parts, open_api, redis_folder, redis_url, require_redis
+from cartridge_store.embedded import EmbeddedRedis
+from cartridge_store.folder_lock import FolderLock
+
+logger = logging.getLogger(__name__)
+
+WORKER_COMMAND = (sys.executable, "-m", "app.cli", "worker")
+_LOCK_FILE = "service.lock"
+_STOP_SECONDS = 40.0
+_DRAIN_SECONDS = 20
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+
+class ServiceError(RuntimeError):
+    """The service cannot start; the message says what to do."""
+
+
+class Service:
+    """Runs between entering and leaving a `with` block, which must be in the main thread.
+
+    Entering raises `ServiceError` (the port, the address), `FolderBusy` (a second service on the
+    data folder), `RegistryUnavailable`, `ReaderError`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Parts | None = None,
+        *,
+        worker_command: Sequence[str] = WORKER_COMMAND,
+    ) -> None:
+        self.settings = settings
+        self._parts = parts
+        self._command = tuple(worker_command)
+        self._open = contextlib.ExitStack()
+        self.url = ""
+
+    def __enter__(self) -> "Service":
+        try:
+            self._start()
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def _start(self) -> None:
+        settings = self.settings
+        if not settings.is_loopback and not settings.api_keys:
+            raise ServiceError(
+                f"Without API keys the service listens to this machine only, not to "
+                f"{settings.host}; set CARTRIDGES_API_KEYS or use the host 127.0.0.1."
+            )
+        _make_folder(settings.data)
+        lock = FolderLock(settings.data.resolve(), _LOCK_FILE)
+        lock.take(end_orphan=lambda: None)
+        self._open.callback(lock.release)
+        listening = self._open.enter_context(_listen(settings.host, settings.port))
+        host, port = listening.getsockname()[:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if settings.redis_url is None:
+            embedded = self._open.enter_context(EmbeddedRedis(redis_folder(settings)))
+            settings = settings.model_copy(update={"redis_url": embedded.url})
+        require_redis(redis_url(settings))
+        self._open.enter_context(_serving(settings, self._parts, listening))
+        self._open.enter_context(_workers(settings, self._command))
+        address = write_address(settings.data, self.url)
+        self._open.callback(address.unlink, missing_ok=True)
+
+
+@contextlib.contextmanager
+def _serving(settings: Settings, parts: Parts | None, listening: socket.socket) -> Iterator[None]:
+    """The API in a thread of its own; leaving finishes what it answers."""
+    # Opened here and not by the server, which would bury in its log why it cannot be.
+    app = create_app(settings, parts, api=open_api(settings, parts or Parts()))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_DRAIN_SECONDS)
+    )
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listening]}, name="api", daemon=True
+    )
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise ServiceError("The API did not start; the log above says why.")
+            time.sleep(0.02)
+        yield
+    finally:
+        app.state.closing.set()
+        server.should_exit = True
+        thread.join(_STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def _workers(settings: Settings, command: Sequence[str]) -> Iterator[None]:
+    """The worker processes, each started again when it dies; leaving ends them gently."""
+    ending = threading.Event()
+    environment = os.environ | settings.environment()
+    threads = [
+        threading.Thread(
+            target=_keep_running, args=(command, environment, ending), name=f"worker-{number}"
+        )
+        for number in range(settings.workers)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+
+
+def _keep_running(
+    command: Sequence[str], environment: Mapping[str, str], ending: threading.Event
+) -> None:
+    pause = _FIRST_PAUSE
+    while not ending.is_set():
+        began = time.monotonic()
+        # A session of its own: Ctrl-C in the terminal is for the service, which ends its workers.
+        process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
+        while process.poll() is None and not ending.wait(0.1):
+            pass
+        if ending.is_set():
+            _end(process)
+            return
+        lived = time.monotonic() - began
+        pause = _FIRST_PAUSE if lived > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)
+        logger.warning("A worker ended with %s; starting another one.", process.returncode)
+        ending.wait(pause)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+        except BaseException:
+            listening.close()
+            raise
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ServiceError(
+                f"Port {port} is in use on {host}; stop what uses it or choose another --port."
+            ) from error
+        raise ServiceError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+    return listening
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(
+            f"The data folder {folder} cannot be made: {error.strerror}; name another one."
+        ) from error

@@ -1,0 +1,264 @@
+"""The training task: one job's document version becomes a published cartridge, or does not.
+
+Knows the library, the store, the jobs and how to distil; knows no queue and no process. Whatever
+kills it, running the same job again goes on from its last checkpoint.
+"""
+
+import fcntl
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import redis
+
+from app.jobs import Job, Jobs, Subject
+from cartridge_store.cartridge import Cartridge
+from cartridge_store.errors import CartridgeRefused, LostRace, RegistryUnavailable
+from cartridge_store.errors import StorageFull as BlobsFull
+from cartridge_store.store import CartridgeStore
+from inference.reader import Reader
+from retrieval.documents import Document, DocumentLibrary
+from retrieval.errors import DocumentCorrupt, StorageFull
+from training.pipeline import Distilled
+from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
+
+logger = logging.getLogger(__name__)
+
+# What may be otherwise in a minute; everything else would fail again in the same way.
+TRANSIENT = (StorageFull, BlobsFull, RegistryUnavailable, redis.RedisError)
+
+_SECONDS_BETWEEN_REPORTS = 0.2
+_SECONDS_BETWEEN_LOOKS = 0.5
+_PUBLISH_ATTEMPTS = 3
+
+
+class Distil(Protocol):
+    """What `training.pipeline.distil` does."""
+
+    def __call__(
+        self,
+        reader: Reader,
+        text: str,
+        settings: TrainingSettings,
+        *,
+        workdir: Path,
+        progress: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> Distilled: ...
+
+
+class Trainer:
+    """Runs training jobs one at a time; `stop` is set when the process is to end."""
+
+    def __init__(
+        self,
+        *,
+        library: DocumentLibrary,
+        store: CartridgeStore,
+        jobs: Jobs,
+        reader: Reader,
+        distil: Distil,
+        settings: TrainingSettings,
+        root: Path,
+        stop: threading.Event,
+        send_again: Callable[[str], None],
+    ) -> None:
+        self._library = library
+        self._store = store
+        self._jobs = jobs
+        self._reader = reader
+        self._distil = distil
+        self._settings = settings
+        self._root = root
+        self._stop = stop
+        self._send_again = send_again
+
+    def run(self, job_id: str, *, last_try: bool = True) -> None:
+        """Do a job to its end, or give it back when the process is to end.
+
+        Nothing happens when the job has ended or another process is at it. Raises one of
+        `TRANSIENT` when trying again later may help; on the last try the job fails too.
+        """
+        workdir = self._root / job_id
+        with _exclusive(workdir) as mine:
+            job = self._jobs.get(job_id)
+            if not mine or job is None or job.subject is None or not self._jobs.start(job_id):
+                return
+            try:
+                result = self._train(job, job.subject, workdir)
+            except Cancelled:
+                self._stopped(job_id, workdir)
+            except TRANSIENT as error:
+                logger.warning("Job %s: %s", job_id, error)
+                if last_try:
+                    self._jobs.fail(job_id, str(error))
+                else:
+                    self._jobs.give_back(job_id, str(error))
+                raise
+            except (TrainingRefused, CartridgeRefused) as error:
+                self._jobs.fail(job_id, str(error))
+                shutil.rmtree(workdir, ignore_errors=True)
+            except Exception:
+                logger.exception("Job %s failed.", job_id)
+                self._jobs.fail(job_id, "Training failed unexpectedly; the worker's log says why.")
+            else:
+                self._jobs.succeed(job_id, result)
+                shutil.rmtree(workdir, ignore_errors=True)
+
+    def _train(self, job: Job, subject: Subject, workdir: Path) -> dict[str, Any]:
+        document = self._wanted(subject)
+        if document is None:
+            return _unpublished("The document was deleted or has a newer version.")
+        if subject.reader_fingerprint != self._reader.fingerprint:
+            return _unpublished("Another reader is serving now.")
+        distilled = self._distil(
+            self._reader,
+            document.text,
+            self._settings,
+            workdir=workdir,
+            progress=_Reporter(self._jobs, job),
+            cancelled=_Cancellation(self._jobs, job, self._stop),
+        )
+        if not distilled.passed:
+            return _unpublished(distilled.reason) | {"figures": distilled.figures}
+        if self._wanted(subject) is None:
+            return _unpublished("The document was deleted or has a newer version.")
+        cartridge = self._publish(subject, distilled)
+        if not self._library.exists(subject.collection, subject.document_id):
+            # Deleted while it was being published: the deletion may not have seen it.
+            self._store.remove_document(subject.collection, subject.document_id)
+            return _unpublished("The document was deleted.")
+        return {
+            "published": True,
+            "cartridge_id": cartridge.id,
+            "slots": cartridge.slots,
+            "figures": distilled.figures,
+        }
+
+    def _wanted(self, subject: Subject) -> Document | None:
+        """The document, unless it is gone, damaged or not the version that was to be trained."""
+        try:
+            document = self._library.find(subject.collection, subject.document_id)
+        except DocumentCorrupt as error:
+            logger.warning("%s", error)
+            return None
+        if document is None or (document.version, document.sha256) != (
+            subject.version,
+            subject.sha256,
+        ):
+            return None
+        return document
+
+    def _publish(self, subject: Subject, distilled: Distilled) -> Cartridge:
+        nbytes = distilled.keys.nbytes + distilled.values.nbytes
+        for attempt in range(_PUBLISH_ATTEMPTS):
+            current = self._store.current(subject.collection, [subject.document_id])
+            cartridge = Cartridge.create(
+                distilled.keys,
+                distilled.values,
+                collection=subject.collection,
+                document_id=subject.document_id,
+                document_sha256=subject.sha256,
+                document_tokens=distilled.document_tokens,
+                reader_fingerprint=self._reader.fingerprint,
+                tokenizer_fingerprint=self._reader.tokenizer_fingerprint,
+                position_rule=distilled.position_rule,
+                initialiser=distilled.initialiser,
+                recipe=distilled.recipe,
+                figures=distilled.figures | {"bytes": nbytes},
+                parent=current.get(subject.document_id),
+            )
+            try:
+                self._store.publish(cartridge)
+                return cartridge
+            except LostRace:
+                if attempt == _PUBLISH_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _stopped(self, job_id: str, workdir: Path) -> None:
+        if self._stop.is_set() and not self._jobs.cancel_requested(job_id):
+            # Its checkpoint stays where the next worker looks for it.
+            self._jobs.give_back(job_id)
+            self._send_again(job_id)
+            return
+        self._jobs.end_cancelled(job_id)
+        shutil.rmtree(workdir, ignore_errors=True)
+
+
+class _Reporter:
+    """Passes progress on to the job, a few times a second, with the time that is left."""
+
+    def __init__(self, jobs: Jobs, job: Job) -> None:
+        self._jobs = jobs
+        self._job = job
+        self._began = time.monotonic()
+        self._reported = 0.0
+        self._stage = ""
+        # A job that goes on from a checkpoint did not do its first part in this time.
+        self._done_before: float | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if self._done_before is None:
+            self._done_before = progress.done
+        recently = now - self._reported < _SECONDS_BETWEEN_REPORTS
+        if recently and progress.stage == self._stage:
+            return
+        self._reported, self._stage = now, progress.stage
+        done_here = progress.done - self._done_before
+        rest = (now - self._began) * (1 - progress.done) / done_here if done_here > 0 else None
+        eta = round(rest, 1) if rest is not None else None
+        with suppress(redis.RedisError):
+            # Progress is a courtesy: a Redis that is away for a moment must not end the training.
+            self._jobs.report(self._job.id, round(progress.done, 4), progress.stage, eta)
+
+
+class _Cancellation:
+    """Whether to stop, asked at every step and looked up twice a second."""
+
+    def __init__(self, jobs: Jobs, job: Job, stop: threading.Event) -> None:
+        self._jobs = jobs
+        self._job = job
+        self._stop = stop
+        self._looked = 0.0
+        self._requested = False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked > _SECONDS_BETWEEN_LOOKS:
+            self._looked = now
+            with suppress(redis.RedisError):
+                self._requested = self._jobs.cancel_requested(self._job.id)
+        return self._requested or self._stop.is_set()
+
+
+def _unpublished(reason: str) -> dict[str, Any]:
+    return {"published": False, "reason": reason}
+
+
+@contextmanager
+def _exclusive(workdir: Path) -> Iterator[bool]:
+    """Whether this process alone is at work in the folder; the system frees it when it dies."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(workdir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageFull(
+            f"The folder of a training job cannot be written ({error.strerror}); free disk space."
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

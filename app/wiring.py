@@ -1,0 +1,240 @@
+"""The wiring: every part is made here, once, and handed to the parts that need it.
+
+Tests replace the heavy parts through `Parts`. Knows no route and no process.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from transformers.utils import logging as transformers_logging
+
+from app.answering import Answering
+from app.broker import MAX_RETRIES, JobQueue, current_retries, make_broker, register
+from app.documents import Documents
+from app.idempotency import IdempotencyKeys
+from app.jobs import Jobs
+from app.reconcile import Reconciler
+from app.settings import Settings
+from app.tasks import TRANSIENT, Distil, Trainer
+from cartridge_store.blobs import LocalBlobs
+from cartridge_store.embedded import running_url
+from cartridge_store.errors import RegistryUnavailable
+from cartridge_store.registry import Registry, connect
+from cartridge_store.store import CartridgeStore
+from inference.engine import Engine, LocalEngine
+from inference.reader import Reader, load_reader
+from retrieval.documents import DocumentLibrary
+from retrieval.encoder import Encoder, MiniLmEncoder
+from retrieval.retriever import Retriever
+from training.pipeline import distil
+from training.settings import TrainingSettings
+
+
+def _reader(settings: Settings) -> Reader:
+    bars: Any = transformers_logging
+    shown = bars.is_progress_bar_enabled()
+    # The commands draw their own bars, and a server's log has no use for any.
+    bars.disable_progress_bar()
+    try:
+        return load_reader(settings.reader, device=settings.device, dtype=settings.dtype)
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
+def _engine(settings: Settings, reader: Reader) -> Engine:
+    return LocalEngine(reader, max_batch=settings.max_batch)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts that take long or much memory, as functions that make or do them."""
+
+    reader: Callable[[Settings], Reader] = _reader
+    engine: Callable[[Settings, Reader], Engine] = _engine
+    encoder: Callable[[], Encoder] = MiniLmEncoder
+    distil: Distil = distil
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """What the API, the worker and the doctor all stand on."""
+
+    client: redis.Redis
+    broker: RedisBroker
+    library: DocumentLibrary
+    store: CartridgeStore
+    jobs: Jobs
+    queue: JobQueue
+    reader: Reader
+    reconciler: Reconciler
+
+    def close(self) -> None:
+        """Close the connections to Redis."""
+        self.queue.close()
+        self.client.close()
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the routes use."""
+
+    base: Foundation
+    retriever: Retriever
+    engine: Engine
+    documents: Documents
+    answering: Answering
+    idempotency: IdempotencyKeys
+
+    def close(self) -> None:
+        """Finish what runs, then let go of everything."""
+        self.engine.close()
+        self.base.close()
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """What the worker process uses; `stop` ends the job under way at its next step."""
+
+    base: Foundation
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def redis_url(settings: Settings) -> str:
+    """The Redis to use: the one that is named, else the one embedded in the data folder.
+
+    Raises RegistryUnavailable when there is neither.
+    """
+    url = settings.redis_url or running_url(redis_folder(settings))
+    if url is None:
+        raise RegistryUnavailable(
+            f"No service runs on the data folder {settings.data}; start 'cartridges serve' or name "
+            "a Redis with CARTRIDGES_REDIS_URL."
+        )
+    return url
+
+
+def require_redis(url: str) -> None:
+    """Raise RegistryUnavailable unless the server answers: better at the start than at the end."""
+    with connect(url) as client:
+        try:
+            client.ping()
+        except redis.RedisError as error:
+            raise RegistryUnavailable(
+                "Redis does not answer; check that it runs and that CARTRIDGES_REDIS_URL names it."
+            ) from error
+
+
+def redis_folder(settings: Settings) -> Path:
+    """Where the embedded Redis keeps its file."""
+    return settings.data / "redis"
+
+
+def registry_prefix(settings: Settings) -> str:
+    """What the registry's keys begin with; its own, since rebuilding it forgets them all."""
+    return f"{settings.redis_prefix}registry:"
+
+
+def open_foundation(settings: Settings, parts: Parts) -> Foundation:
+    """Connect and load the reader. Raises RegistryUnavailable, ReaderError."""
+    url, prefix = redis_url(settings), settings.redis_prefix
+    client = connect(url)
+    broker = make_broker(url, namespace=f"{prefix}dramatiq", retry_when=_worth_retrying)
+    library = open_library(settings)
+    store = CartridgeStore(
+        LocalBlobs(settings.data / "cartridges"), Registry(client, registry_prefix(settings))
+    )
+    jobs, queue = Jobs(client, prefix), JobQueue(broker)
+    reader = parts.reader(settings)
+    reconciler = Reconciler(
+        client=client,
+        library=library,
+        store=store,
+        jobs=jobs,
+        queue=queue,
+        reader=reader,
+        prefix=prefix,
+    )
+    return Foundation(client, broker, library, store, jobs, queue, reader, reconciler)
+
+
+def open_library(settings: Settings) -> DocumentLibrary:
+    """The documents on disk."""
+    return DocumentLibrary(settings.data / "documents", max_bytes=settings.max_upload_bytes)
+
+
+def open_retriever(settings: Settings, parts: Parts, library: DocumentLibrary) -> Retriever:
+    """The search over the library."""
+    return Retriever(library, parts.encoder(), settings.data / "indexes")
+
+
+def open_api(settings: Settings, parts: Parts) -> Api:
+    """Everything that answers requests. Raises RegistryUnavailable, ReaderError."""
+    base = open_foundation(settings, parts)
+    retriever = open_retriever(settings, parts, base.library)
+    engine = parts.engine(settings, base.reader)
+    documents = Documents(
+        library=base.library,
+        retriever=retriever,
+        store=base.store,
+        jobs=base.jobs,
+        queue=base.queue,
+        reader=base.reader,
+    )
+    answering = Answering(
+        library=base.library,
+        retriever=retriever,
+        store=base.store,
+        engine=engine,
+        reader=base.reader,
+        max_question_chars=settings.max_question_chars,
+        passages=settings.top_k,
+        not_stated=settings.not_stated,
+    )
+    return Api(
+        base,
+        retriever,
+        engine,
+        documents,
+        answering,
+        IdempotencyKeys(base.client, settings.redis_prefix),
+    )
+
+
+def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
+    """Everything that trains, registered with the broker. Raises as `open_api` does."""
+    base = open_foundation(settings, parts)
+    worker = WorkerParts(base)
+    trainer = Trainer(
+        library=base.library,
+        store=base.store,
+        jobs=base.jobs,
+        reader=base.reader,
+        distil=parts.distil,
+        settings=training_settings(settings),
+        root=settings.data / "training",
+        stop=worker.stop,
+        send_again=base.queue.send,
+    )
+    register(
+        base.broker,
+        lambda job_id: trainer.run(job_id, last_try=current_retries() >= MAX_RETRIES),
+    )
+    return worker
+
+
+def training_settings(settings: Settings) -> TrainingSettings:
+    """The recipe that these settings choose. Raises TrainingRefused."""
+    chosen = dict(settings.training) | {"seed": settings.seed}
+    if settings.compression is not None:
+        chosen["compression"] = settings.compression
+    return TrainingSettings(**chosen)
+
+
+def _worth_retrying(retries: int, error: BaseException) -> bool:
+    return retries < MAX_RETRIES and isinstance(error, TRANSIENT)

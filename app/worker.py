@@ -1,0 +1,82 @@
+"""The worker process: takes training jobs from the queue, one at a time, until it is told to stop.
+
+Knows signals, threads and how to look after Redis; the training itself is `tasks.Trainer`'s.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import dramatiq
+import redis
+import torch
+
+from app.settings import Settings
+from app.wiring import Parts, WorkerParts, open_worker, redis_url, require_redis
+from cartridge_store.errors import StoreError
+from retrieval.errors import RetrievalError
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+_IDLE_MS = 200
+_STOP_MS = 30_000
+
+
+def run_worker(settings: Settings, parts: Parts | None = None) -> None:
+    """Work until SIGTERM or SIGINT, or until the process that started this one has ended.
+
+    The job under way is then given back with its checkpoint. Runs in the main thread. Raises
+    RegistryUnavailable or ReaderError when it cannot start.
+    """
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    parent = os.getppid()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    require_redis(redis_url(settings))
+    worker = open_worker(settings, parts or Parts())
+    watch = _Watch(worker)
+    with working(worker):
+        while not ending.wait(_SECONDS_BETWEEN_LOOKS) and os.getppid() == parent:
+            watch.look()
+
+
+@contextlib.contextmanager
+def working(worker: WorkerParts) -> Iterator[None]:
+    """Jobs are taken and done, in threads, within this block; leaving gives the last one back."""
+    consumers = dramatiq.Worker(worker.base.broker, worker_threads=1, worker_timeout=_IDLE_MS)
+    # One job at a time, and none put by that another worker could have.
+    consumers.queue_prefetch = 1
+    consumers.start()
+    try:
+        yield
+    finally:
+        worker.stop.set()
+        consumers.stop(timeout=_STOP_MS)
+        worker.base.close()
+
+
+class _Watch:
+    """Reconciles at the start, after Redis was away, and when it was emptied."""
+
+    def __init__(self, worker: WorkerParts) -> None:
+        self._reconciler = worker.base.reconciler
+        self._due = True
+
+    def look(self) -> None:
+        try:
+            if self._due or self._reconciler.is_due():
+                self._reconciler.run()
+            self._due = False
+        except redis.RedisError as error:
+            if not self._due:
+                logger.warning("Redis does not answer; waiting for it. (%s)", error)
+            self._due = True
+        except (StoreError, RetrievalError, OSError):
+            logger.exception("Documents and jobs could not be compared; trying again.")
+            self._due = True

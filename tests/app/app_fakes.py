@@ -1,0 +1,128 @@
+"""Small stand-ins for the heavy parts: a reader, an engine and a distillation that take no time."""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.settings import Settings
+from app.wiring import Parts
+from cartridge_store.manifest import PositionRule
+from inference.engine import Completion, Request, Stream
+from retrieval.encoder import LexicalEncoder
+from training.pipeline import Distilled
+from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
+
+STEPS = 40
+
+
+@dataclass(frozen=True)
+class FakeReader:
+    name: str = "fake"
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.name.encode()).hexdigest()
+
+    @property
+    def tokenizer_fingerprint(self) -> str:
+        return hashlib.sha256(b"tokenizer").hexdigest()
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+
+class FakeEngine:
+    """Says what it was given: how many cartridges, and the texts themselves."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        self.requests: list[Request] = []
+        self.streams: list[Stream] = []
+        self.delay = delay
+
+    def submit(self, request: Request) -> Stream:
+        self.requests.append(request)
+        stream = Stream()
+        self.streams.append(stream)
+        threading.Thread(target=self._say, args=(request, stream), daemon=True).start()
+        return stream
+
+    def _say(self, request: Request, stream: Stream) -> None:
+        words = [f"{len(request.cartridges)} cartridges", " and", f" {len(request.texts)} texts"]
+        if "weather" in request.question:
+            words = ["That is", " not stated."]
+        if "for ever" in request.question:
+            words = ["word "] * 10_000
+        for word in words:
+            time.sleep(self.delay)
+            if stream.cancelled.is_set():
+                break
+            stream.put(word)
+        slots = sum(cartridge.slots for cartridge in request.cartridges)
+        tokens = sum(len(text.split()) for text in request.texts)
+        stream.put(Completion("".join(words), tokens, slots, 3, 128 * slots, 0.5, 1.0, 2.0))
+
+    def close(self) -> None:
+        pass
+
+
+def fake_distil(
+    reader: Any,
+    text: str,
+    settings: TrainingSettings,
+    *,
+    workdir: Path,
+    progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> Distilled:
+    """Counts steps in a file; slow for a text with SLOW in it, unhappy with one with VAGUE."""
+    if "UNTRAINABLE" in text:
+        raise TrainingRefused("The document cannot be trained on; answer it from its text.")
+    if "BROKEN" in text:
+        raise RuntimeError("a secret of the inside")
+    checkpoint = workdir / "steps.json"
+    steps: list[float] = json.loads(checkpoint.read_text()) if checkpoint.exists() else []
+    while "SLOW" in text and len(steps) < STEPS:
+        if cancelled():
+            raise Cancelled
+        steps.append(time.time())
+        aside = checkpoint.with_suffix(".tmp")
+        aside.write_text(json.dumps(steps))
+        aside.replace(checkpoint)
+        progress(Progress("distillation", len(steps) / STEPS))
+        time.sleep(0.05)
+    generator = torch.Generator().manual_seed(settings.seed)
+    keys = torch.randn((2, 1, 4, 8), generator=generator).to(torch.bfloat16)
+    passed = "VAGUE" not in text
+    return Distilled(
+        keys=keys,
+        values=keys.clone(),
+        document_tokens=max(1, len(text.split())),
+        position_rule=PositionRule("fixed", 400),
+        initialiser="spread",
+        recipe={"seed": settings.seed},
+        figures={"steps": len(steps)},
+        passed=passed,
+        reason="It answers." if passed else "Too few held-out answers are right.",
+    )
+
+
+def make_parts(reader: str = "fake", engine: FakeEngine | None = None, **changes: Any) -> Parts:
+    """All heavy parts replaced; `engine` is shared when given."""
+    chosen: dict[str, Any] = {
+        "reader": lambda settings: FakeReader(reader),
+        "engine": lambda settings, reader: engine or FakeEngine(),
+        "encoder": LexicalEncoder,
+        "distil": fake_distil,
+    }
+    return Parts(**(chosen | changes))
+
+
+def make_settings(data: Path, **changes: Any) -> Settings:
+    return Settings(data=data, **changes)

@@ -1,0 +1,253 @@
+"""/v1/answers: modes, sources, streams, and what is refused."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.settings import Settings
+from inference.composer import CompositionRefused
+from inference.engine import Request, Stream
+from tests.app.app_fakes import FakeEngine, make_parts
+
+SHEETS = {
+    "boiler": "# The garden flat\n\nThe boiler of the garden flat was serviced by Franz Huber.",
+    "choir": "# The choir\n\nThe choir rehearses on Tuesdays in the old mill. Mira Tolen leads it.",
+    "vague": "# The shed\n\nThe shed is VAGUE and nobody knows its colour.",
+}
+
+
+@pytest.fixture
+def house(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> TestClient:
+    """Two documents with a cartridge and one whose check failed."""
+    with worker():
+        for id, text in SHEETS.items():
+            accepted = client.post("/v1/documents", json={"id": id, "text": text}).json()
+            wait_for(client, accepted["job"]["id"])
+    return client
+
+
+def ask(client: TestClient, question: str, **fields: Any) -> dict[str, Any]:
+    response = client.post("/v1/answers", json={"question": question} | fields)
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+def vias(answer: dict[str, Any]) -> dict[str, str]:
+    return {source["document_id"]: source["via"] for source in answer["sources"]}
+
+
+def events(client: TestClient, **body: Any) -> list[tuple[str, dict[str, Any]]]:
+    response = client.post("/v1/answers", json=body | {"stream": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    blocks = response.text.replace("\r\n", "\n").strip().split("\n\n")
+    pairs = (block.split("\n") for block in blocks if block.startswith("event:"))
+    return [
+        (name.removeprefix("event: "), json.loads(data.removeprefix("data: ")))
+        for name, data in pairs
+    ]
+
+
+def test_auto_mounts_the_best_documents_cartridge(house: TestClient, engine: FakeEngine) -> None:
+    answer = ask(house, "Who serviced the boiler of the garden flat?")
+    assert vias(answer) == {"boiler": "cartridge"}
+    assert answer["mode"] == "auto"
+    assert answer["usage"] == {
+        "prompt_tokens": 0,
+        "cartridge_slots": 4,
+        "completion_tokens": 3,
+        "kv_bytes": 512,
+    }
+    assert set(answer["timings_ms"]) == {"retrieve", "load", "compose", "first_token", "total"}
+    assert answer["sources"][0]["passages"][0]["text"].endswith("Franz Huber.")
+    assert engine.requests[-1].cartridges[0].manifest.document_id == "boiler"
+
+
+def test_auto_reads_the_text_of_a_document_whose_check_failed(house: TestClient) -> None:
+    assert house.get("/v1/documents/vague").json()["status"] == "failed"
+    answer = ask(house, "What colour is the shed?")
+    assert (vias(answer), answer["notices"]) == ({"vague": "text"}, [])
+
+
+def test_cartridge_mode_composes_the_named_documents(house: TestClient, engine: FakeEngine) -> None:
+    answer = ask(
+        house,
+        "Who leads the choir and who serviced the boiler?",
+        mode="cartridge",
+        documents=["boiler", "choir", "vague"],
+    )
+    assert vias(answer) == {"boiler": "cartridge", "choir": "cartridge", "vague": "text"}
+    assert answer["notices"] == ["Document vague has no cartridge; its text was read."]
+    assert (len(engine.requests[-1].cartridges), len(engine.requests[-1].texts)) == (2, 1)
+
+
+def test_rag_gives_passages_as_one_text_per_document(house: TestClient, engine: FakeEngine) -> None:
+    answer = ask(house, "Who leads the choir?", mode="rag", top_k=1)
+    assert vias(answer) == {"choir": "text"}
+    assert answer["usage"]["cartridge_slots"] == 0
+    assert engine.requests[-1].texts == (SHEETS["choir"],)
+    ask(house, "Who leads the choir?", mode="rag")
+    assert len(engine.requests[-1].texts) == 3
+
+
+def test_rag_heads_passages_with_the_title_and_tells_overlaps_once(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    sentences = [f"Gate number {n} was painted in colour number {n * 7}." for n in range(60)]
+    client.post(
+        "/v1/documents", json={"id": "gates", "title": "Gates", "text": " ".join(sentences)}
+    )
+    ask(client, "Which colour has gate number 30?", mode="rag", top_k=20)
+    text = engine.requests[-1].texts[0]
+    assert text.startswith("# Gates\n\n")
+    assert all(text.count(sentence) == 1 for sentence in sentences)
+
+
+def test_icl_gives_the_whole_text(house: TestClient, engine: FakeEngine) -> None:
+    answer = ask(house, "Who leads the choir?", mode="icl", documents=["choir", "boiler"])
+    assert set(engine.requests[-1].texts) == {SHEETS["choir"], SHEETS["boiler"]}
+    assert set(vias(answer).values()) == {"text"}
+
+
+def test_none_asks_the_reader_alone(house: TestClient, engine: FakeEngine) -> None:
+    answer = ask(house, "Who leads the choir?", mode="none")
+    assert (answer["sources"], answer["abstained"]) == ([], False)
+    assert engine.requests[-1].texts == engine.requests[-1].cartridges == ()
+
+
+def test_naming_documents_restricts_the_search(house: TestClient) -> None:
+    answer = ask(house, "Who serviced the boiler?", documents=["choir"])
+    assert vias(answer) == {"choir": "cartridge"}
+    missing = house.post("/v1/answers", json={"question": "x", "documents": ["nowhere"]})
+    assert missing.status_code == 404
+
+
+def test_not_stated_is_an_abstention(house: TestClient) -> None:
+    assert ask(house, "How is the weather in the garden?")["abstained"]
+    empty = ask(house, "Who leads the choir?", collection="empty")
+    assert (empty["abstained"], empty["answer"]) == (True, "That is not stated.")
+    assert empty["usage"]["completion_tokens"] == 0
+
+
+def test_sampling_reaches_the_engine(house: TestClient, engine: FakeEngine) -> None:
+    ask(house, "Who leads the choir?", max_tokens=7, temperature=0.5)
+    assert dataclasses.astuple(engine.requests[-1].sampling) == (7, 0.5, 0)
+
+
+def test_a_stream_ends_with_the_whole_answer(house: TestClient) -> None:
+    seen = events(house, question="Who leads the choir?")
+    names = [name for name, _ in seen]
+    assert (names[0], names[-1], set(names[1:-1])) == ("sources", "done", {"token"})
+    said = "".join(data["text"] for name, data in seen if name == "token")
+    assert said == seen[-1][1]["answer"] == "1 cartridges and 0 texts"
+    assert seen[0][1]["sources"] == seen[-1][1]["sources"]
+
+
+def test_a_stream_over_nothing_abstains(client: TestClient) -> None:
+    seen = events(client, question="Who leads the choir?")
+    assert [name for name, _ in seen] == ["sources", "token", "done"]
+    assert seen[-1][1]["abstained"]
+
+
+def test_a_stream_that_breaks_off_says_so(house: TestClient, engine: FakeEngine) -> None:
+    def broken(request: Any) -> Stream:
+        stream = Stream()
+        stream.put("It is")
+        stream.put(RuntimeError("a secret of the inside"))
+        return stream
+
+    engine.submit = broken  # type: ignore[method-assign]
+    name, problem = events(house, question="Who leads the choir?")[-1]
+    assert (name, problem["status"], problem["code"]) == ("error", 500, "internal")
+    assert "secret" not in json.dumps(problem)
+
+
+def test_an_answer_is_given_up_when_nobody_reads_it(house: TestClient, engine: FakeEngine) -> None:
+    ask(house, "Who leads the choir?")
+    events(house, question="Who leads the choir?")
+    assert all(stream.cancelled.is_set() for stream in engine.streams)
+
+
+def test_a_question_that_is_too_long_or_empty_is_refused(house: TestClient) -> None:
+    long = house.post("/v1/answers", json={"question": "x" * 10_000})
+    assert long.status_code == 422
+    assert "8000" in long.json()["detail"]
+    for question in ("", "   ", "\u0000", "\ud800"):
+        for mode in ("auto", "none"):
+            response = house.post(
+                "/v1/answers",
+                content=json.dumps({"question": question, "mode": mode}),
+                headers={"content-type": "application/json"},
+            )
+            assert response.status_code == 422
+            assert response.json()["code"] in ("question-refused", "invalid-request")
+    assert house.post("/v1/answers", json={"question": "why " * 1999}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"colour": "red"},
+        {"mode": "magic"},
+        {"documents": []},
+        {"documents": ["d"] * 17},
+        {"documents": ["../x"]},
+        {"top_k": 0},
+        {"max_tokens": 100_000},
+        {"temperature": -1},
+        {"stream": "perhaps"},
+        {"collection": "A B"},
+    ],
+)
+def test_fields_that_are_not_as_agreed_are_refused(
+    client: TestClient, fields: dict[str, Any]
+) -> None:
+    response = client.post("/v1/answers", json={"question": "Who?"} | fields)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid-request")
+    assert response.json()["errors"][0]["field"].startswith("body.")
+
+
+def test_cartridges_that_cannot_stand_together_are_read_as_texts(
+    house: TestClient, engine: FakeEngine
+) -> None:
+    def strict(request: Request) -> Stream:
+        if len(request.cartridges) > 1:
+            raise CompositionRefused("They were trained under different position rules.")
+        return FakeEngine.submit(engine, request)
+
+    engine.submit = strict  # type: ignore[method-assign]
+    answer = ask(house, "Who?", mode="cartridge", documents=["boiler", "choir"])
+    assert vias(answer) == {"boiler": "text", "choir": "text"}
+    assert answer["answer"] == "0 cartridges and 2 texts"
+    assert "different position rules" in answer["notices"][0]
+
+
+def test_a_cartridge_of_another_reader_is_refused_and_the_text_answers(
+    house: TestClient, serve: Callable[..., Any]
+) -> None:
+    with serve(make_parts(reader="another")) as client:
+        answer = ask(client, "Who serviced the boiler?")
+        assert vias(answer) == {"boiler": "text"}
+        assert "trained for the reader" in answer["notices"][0]
+        assert client.get("/v1/documents/boiler").json()["status"] == "text"
+
+
+def test_a_damaged_cartridge_is_refused_and_the_text_answers(
+    house: TestClient, serve: Callable[..., Any], settings: Settings
+) -> None:
+    id = house.get("/v1/documents/boiler").json()["cartridge"]["id"]
+    blob = settings.data / "cartridges" / f"{id}.safetensors"
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 1
+    blob.write_bytes(data)
+    with serve() as client:
+        answer = ask(client, "Who serviced the boiler?")
+        assert vias(answer) == {"boiler": "text"}
+        assert "was refused" in answer["notices"][0]
+        blob.unlink()
+        assert vias(ask(client, "Who serviced the boiler?")) == {"boiler": "text"}

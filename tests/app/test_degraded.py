@@ -1,0 +1,174 @@
+"""Redis away, a full disk: a clear answer, and nothing that was accepted is lost."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.reconcile import subject_of
+from app.settings import Settings
+from app.tasks import Trainer
+from app.wiring import open_foundation, training_settings
+from cartridge_store.blobs import LocalBlobs
+from cartridge_store.embedded import EmbeddedRedis
+from cartridge_store.errors import StorageFull as BlobsFull
+from retrieval.errors import StorageFull
+from tests.app.app_fakes import FakeReader, fake_distil, make_parts
+
+TEXT = "The boiler of the garden flat was serviced by Franz Huber."
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path / "own") as server:
+        yield server
+
+
+def test_without_redis_questions_are_answered_and_documents_wait(
+    serve: Callable[..., Any],
+    settings: Settings,
+    own_redis: EmbeddedRedis,
+    wait_for: Callable[..., Any],
+    worker: Callable[..., Any],
+) -> None:
+    with serve(redis_url=own_redis.url) as client:
+        client.post("/v1/documents", json={"id": "boiler", "text": TEXT})
+        own_redis.stop()
+        answer = client.post("/v1/answers", json={"question": "Who serviced the boiler?"})
+        assert answer.status_code == 200
+        assert answer.json()["sources"][0]["via"] == "text"
+        assert client.get("/v1/documents/boiler").json()["status"] == "text"
+        assert len(client.get("/v1/documents").json()["documents"]) == 1
+        for response in (
+            client.post("/v1/documents", json={"id": "new", "text": "New."}),
+            client.delete("/v1/documents/boiler"),
+            client.get("/v1/jobs/some"),
+            client.post("/v1/collections/default/train"),
+        ):
+            assert response.status_code == 503
+            assert response.json()["code"] == "unavailable"
+            assert response.headers["retry-after"] == "5"
+        keyed = client.post(
+            "/v1/documents", json={"text": "New."}, headers={"Idempotency-Key": "k"}
+        )
+        assert keyed.status_code == 503
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["code"]) == (503, "not-ready")
+        assert set(ready.json()["dependencies"]) == {"reader", "redis", "storage"}
+        assert ready.json()["dependencies"]["redis"] != "ok"
+        assert client.get("/health/live").status_code == 200
+        # Nothing of the refused document was kept, nothing of the other one was lost.
+        assert client.get("/v1/documents/new").status_code == 404
+        assert client.get("/v1/documents/boiler").status_code == 200
+        own_redis.start()
+        assert client.post("/v1/documents", json={"id": "new", "text": "New."}).status_code == 202
+
+
+def test_cartridges_known_before_answer_without_redis(
+    serve: Callable[..., Any], settings: Settings, own_redis: EmbeddedRedis
+) -> None:
+    with serve(redis_url=own_redis.url) as client:
+        client.post("/v1/documents", json={"id": "boiler", "text": TEXT})
+        chosen = settings.model_copy(update={"redis_url": own_redis.url})
+        base = open_foundation(chosen, make_parts())
+        document = base.library.get("default", "boiler")
+        job = base.jobs.open(subject_of(document, base.reader))
+        _trainer(chosen, base).run(job.id)
+        base.close()
+        assert client.get("/v1/documents/boiler").json()["status"] == "ready"
+        own_redis.stop()
+        answer = client.post("/v1/answers", json={"question": "Who serviced the boiler?"}).json()
+        assert answer["sources"][0]["via"] == "cartridge"
+
+
+@pytest.mark.parametrize("where", ["library", "index"])
+def test_a_full_disk_is_a_507_and_sending_again_completes(
+    client: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    wait_for: Callable[..., Any],
+    worker: Callable[..., Any],
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StorageFull("There is no room left to write /a/secret/path.")
+
+    target = "retrieval.documents.replace_file"
+    if where == "index":
+        target = "retrieval.retriever.Retriever.index_document"
+    with monkeypatch.context() as patch:
+        patch.setattr(target, full)
+        response = client.post("/v1/documents", json={"id": "boiler", "text": TEXT})
+    assert (response.status_code, response.json()["code"]) == (507, "storage-full")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "secret" not in response.text
+    again = client.post("/v1/documents", json={"id": "boiler", "text": TEXT})
+    assert again.status_code == 202
+    answer = client.post("/v1/answers", json={"question": "Who serviced the boiler?"}).json()
+    assert answer["sources"][0]["document_id"] == "boiler"
+    with worker():
+        assert wait_for(client, again.json()["job"]["id"])["status"] == "succeeded"
+
+
+def test_training_waits_for_room_on_the_disk(
+    client: TestClient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for: Callable[..., Any],
+    worker: Callable[..., Any],
+) -> None:
+    put, tries = LocalBlobs.put, []
+
+    def full_at_first(self: LocalBlobs, name: str, data: bytes) -> None:
+        tries.append(name)
+        if len(tries) < 2:
+            raise BlobsFull("Could not write: no space left; free some space and try again.")
+        put(self, name, data)
+
+    monkeypatch.setattr(LocalBlobs, "put", full_at_first)
+    job = client.post("/v1/documents", json={"id": "boiler", "text": TEXT}).json()["job"]["id"]
+    with worker():
+        assert wait_for(client, job)["status"] == "succeeded"
+    assert len(tries) == 2
+    assert client.get("/v1/documents/boiler").json()["status"] == "ready"
+
+
+def test_on_its_last_try_a_job_without_room_fails_with_the_reason(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: LocalBlobs, name: str, data: bytes) -> None:
+        raise BlobsFull("Could not write: free some space and try again.")
+
+    monkeypatch.setattr(LocalBlobs, "put", full)
+    base = open_foundation(settings, make_parts())
+    document, _ = base.library.put("default", "boiler", None, TEXT)
+    job = base.jobs.open(subject_of(document, base.reader))
+    trainer = _trainer(settings, base)
+    with pytest.raises(BlobsFull):
+        trainer.run(job.id, last_try=False)
+    waiting = base.jobs.get(job.id)
+    assert waiting is not None
+    assert (waiting.status, waiting.error is not None) == ("queued", True)
+    with pytest.raises(BlobsFull):
+        trainer.run(job.id, last_try=True)
+    failed = base.jobs.get(job.id)
+    assert failed is not None
+    assert failed.status == "failed"
+    assert "free some space" in (failed.error or "")
+    base.close()
+
+
+def _trainer(settings: Settings, base: Any) -> Trainer:
+    return Trainer(
+        library=base.library,
+        store=base.store,
+        jobs=base.jobs,
+        reader=FakeReader(),  # type: ignore[arg-type]
+        distil=fake_distil,
+        settings=training_settings(settings),
+        root=settings.data / "training",
+        stop=threading.Event(),
+        send_again=lambda _: None,
+    )

@@ -1,0 +1,250 @@
+"""/v1/documents: accepting, listing, showing, removing; and everything that is refused."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+BOILER = "The boiler of the garden flat was last serviced by Franz Huber."
+
+
+def add(client: TestClient, text: str = BOILER, **fields: Any) -> dict[str, Any]:
+    response = client.post("/v1/documents", json={"text": text} | fields)
+    assert response.status_code == 202, response.text
+    return dict(response.json())
+
+
+def test_accepting_answers_with_document_and_job(client: TestClient) -> None:
+    response = client.post(
+        "/v1/documents", json={"id": "boiler", "title": "Boiler", "text": BOILER}
+    )
+    assert response.status_code == 202
+    document, job = response.json()["document"], response.json()["job"]
+    assert response.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (document["id"], document["title"], document["version"]) == ("boiler", "Boiler", 1)
+    assert (document["status"], document["cartridge"], document["tokens"]) == ("text", None, 12)
+    assert (job["status"], job["document_id"], job["progress"]) == ("queued", "boiler", 0.0)
+
+
+def test_a_trained_document_shows_its_cartridge(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    with worker():
+        job = wait_for(client, add(client, id="boiler")["job"]["id"])
+    assert job["status"] == "succeeded"
+    document = client.get("/v1/documents/boiler").json()
+    assert document["status"] == "ready"
+    cartridge = document["cartridge"]
+    assert cartridge["id"] == job["result"]["cartridge_id"]
+    assert (cartridge["slots"], cartridge["bytes"], cartridge["version"]) == (4, 256, 1)
+    assert cartridge["compression"] == 3.0
+
+
+def test_the_same_content_is_the_same_version_and_job(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    first, again = add(client), add(client)
+    assert again["document"]["version"] == 1
+    assert again["job"]["id"] == first["job"]["id"]
+    with worker():
+        wait_for(client, first["job"]["id"])
+        once_more = add(client)
+        # Two messages were sent; the second one must not have trained anything.
+        wait_for(client, add(client, "Another text.", id="last")["job"]["id"])
+    assert once_more["job"]["status"] == "succeeded"
+    assert (
+        client.get(f"/v1/documents/{first['document']['id']}").json()["cartridge"]["version"] == 1
+    )
+
+
+def test_a_new_version_is_trained_and_the_old_job_stops(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    old = add(client, id="boiler")["job"]["id"]
+    new = add(client, "The boiler was replaced.", id="boiler")
+    assert new["document"]["version"] == 2
+    assert client.get(f"/v1/jobs/{old}").json()["status"] == "cancelled"
+    with worker():
+        assert wait_for(client, new["job"]["id"])["result"]["published"]
+    assert client.get("/v1/documents/boiler").json()["cartridge"]["version"] == 2
+
+
+def test_a_cartridge_of_an_older_text_does_not_answer_for_the_new_one(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    with worker():
+        wait_for(client, add(client, id="boiler")["job"]["id"])
+    document = add(client, "The boiler was replaced.", id="boiler")["document"]
+    assert (document["status"], document["cartridge"]) == ("text", None)
+    answer = client.post("/v1/answers", json={"question": "the boiler?"}).json()
+    assert [source["via"] for source in answer["sources"]] == ["text"]
+
+
+def test_a_text_file_is_a_document(client: TestClient) -> None:
+    response = client.post(
+        "/v1/documents",
+        files={"file": ("garden.md", f"# The garden flat\n\n{BOILER}\n".encode())},
+        data={"collection": "house"},
+    )
+    assert response.status_code == 202, response.text
+    document = response.json()["document"]
+    assert (document["title"], document["collection"]) == ("The garden flat", "house")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "status", "code"),
+    [
+        ("empty.txt", b"", 422, "empty"),
+        ("blank.txt", b" \n\n", 422, "empty"),
+        ("binary.txt", bytes(range(256)), 422, "not-text"),
+        ("nul.txt", b"a\x00b", 422, "not-text"),
+        ("paper.pdf", b"%PDF-1.7 ...", 415, "unsupported-type"),
+    ],
+)
+def test_files_that_are_no_text_are_refused(
+    client: TestClient, name: str, data: bytes, status: int, code: str
+) -> None:
+    response = client.post("/v1/documents", files={"file": (name, data)})
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert client.get("/v1/documents").json()["documents"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"text": ""},
+        {"text": BOILER, "colour": "red"},
+        {"text": BOILER, "id": "../etc"},
+        {"text": BOILER, "id": "A"},
+        {"text": BOILER, "collection": "a/b"},
+        {"text": BOILER, "title": "x" * 301},
+        {"text": 7},
+        {},
+        [],
+    ],
+)
+def test_bodies_that_are_not_as_agreed_are_refused(client: TestClient, body: Any) -> None:
+    response = client.post("/v1/documents", json=body)
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_form_without_file_or_with_unknown_fields_is_refused(client: TestClient) -> None:
+    file = {"file": ("a.txt", b"text")}
+    for options in ({"files": {"other": ("a", b"b")}}, {"files": file, "data": {"colour": "red"}}):
+        response = client.post("/v1/documents", **options)
+        assert response.status_code == 422, response.text
+
+
+def test_other_content_types_and_broken_json_are_refused(client: TestClient) -> None:
+    plain = client.post("/v1/documents", content=b"x", headers={"content-type": "text/plain"})
+    assert plain.status_code == 415
+    for content in (b"{", b'{"text": "' + b"\xff" + b'"}', b"[" * 100_000):
+        broken = client.post(
+            "/v1/documents", content=content, headers={"content-type": "application/json"}
+        )
+        assert (broken.status_code, broken.json()["code"]) == (422, "invalid-request")
+
+
+def test_a_document_of_60_kb_is_accepted_and_one_beyond_the_limit_is_not(
+    serve: Callable[..., Any],
+) -> None:
+    with serve(max_upload_bytes=100_000) as client:
+        add(client, "word " * 12_000)
+        large = client.post("/v1/documents", json={"text": "word " * 25_000})
+        assert (large.status_code, large.json()["code"]) == (413, "too-large")
+
+
+def test_a_body_is_cut_off_while_it_arrives(serve: Callable[..., Any]) -> None:
+    sent = 0
+
+    def endless() -> Any:
+        nonlocal sent
+        for _ in range(100):
+            sent += 1
+            yield b"x" * 65536
+
+    with serve(max_upload_bytes=1000) as client:
+        for kind in ("application/json", "multipart/form-data; boundary=x"):
+            response = client.post(
+                "/v1/documents", content=endless(), headers={"content-type": kind}
+            )
+            assert (response.status_code, response.json()["code"]) == (413, "too-large")
+            assert response.headers["content-type"] == "application/problem+json"
+        declared = client.post("/v1/answers", json={"question": "x" * 1_000_000})
+        assert declared.status_code == 413
+
+
+def test_lists_are_paged(client: TestClient) -> None:
+    for number in range(5):
+        add(client, f"Text {number}.", id=f"d{number}")
+    seen: list[str] = []
+    cursor = None
+    for size in (2, 2, 1):
+        page = client.get(
+            "/v1/documents", params={"limit": 2} | ({"cursor": cursor} if cursor else {})
+        ).json()
+        assert len(page["documents"]) == size
+        seen += [document["id"] for document in page["documents"]]
+        cursor = page["next_cursor"]
+    assert cursor is None
+    assert seen == [f"d{number}" for number in range(5)]
+
+
+def test_bad_paging_is_refused(client: TestClient) -> None:
+    for query in ("limit=0", "limit=201", "limit=x", "cursor=%C3%A9", "cursor=a", "cursor=//8"):
+        response = client.get(f"/v1/documents?{query}")
+        assert response.status_code == 422, query
+
+
+def test_deleting_removes_text_passages_cartridge_and_job(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    with worker():
+        job = add(client, id="boiler")["job"]["id"]
+        wait_for(client, job)
+    assert client.delete("/v1/documents/boiler").status_code == 204
+    for response in (client.get("/v1/documents/boiler"), client.delete("/v1/documents/boiler")):
+        assert (response.status_code, response.json()["code"]) == (404, "not-found")
+    answer = client.post("/v1/answers", json={"question": "Who serviced the boiler?"}).json()
+    assert (answer["sources"], answer["abstained"]) == ([], True)
+    assert add(client, id="boiler")["document"]["version"] == 2
+
+
+def test_200_documents_at_once_are_all_accepted_and_all_trained(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        accepted = list(
+            pool.map(lambda n: add(client, f"Gate {n} is painted.", id=f"gate-{n}"), range(200))
+        )
+    with worker():
+        ended = [wait_for(client, each["job"]["id"], 60) for each in accepted]
+    assert {job["status"] for job in ended} == {"succeeded"}
+    page = client.get("/v1/documents?limit=200").json()["documents"]
+    assert [document["status"] for document in page] == ["ready"] * 200
+    assert client.get("/v1/collections").json() == {
+        "collections": [{"name": "default", "documents": 200}]
+    }
+
+
+def test_an_idempotency_key_gets_the_first_answer_again(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    def post(key: str, text: str = BOILER) -> Any:
+        return client.post("/v1/documents", json={"text": text}, headers={"Idempotency-Key": key})
+
+    first = post("one")
+    with worker():
+        wait_for(client, first.json()["job"]["id"])
+    again = post("one")
+    # Word for word, although the job has ended meanwhile.
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert again.headers["location"] == first.headers["location"]
+    assert post("one", "Another text.").json()["code"] == "idempotency-key-reused"
+    assert post("x" * 256).status_code == 422
+    assert post("two", "").status_code == 422
+    # A refused request does not use up its key.
+    assert post("two").status_code == 202

@@ -1,0 +1,119 @@
+"""Errors are problems wherever they come from, and keys are asked for where there are any."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.security import is_accepted, key_hash
+from app.settings import Settings
+from tests.app.app_fakes import make_parts
+
+FIELDS = {"type", "title", "status", "detail", "code"}
+
+
+def assert_problem(response: Any, status: int, code: str) -> None:
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem.keys() >= FIELDS
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["type"] == f"urn:cartridges:problem:{code}"
+
+
+def test_addresses_and_methods_that_are_not_there(client: TestClient) -> None:
+    assert_problem(client.get("/nowhere"), 404, "not-found")
+    assert_problem(client.get("/v1/documents/nowhere"), 404, "not-found")
+    wrong = client.put("/v1/documents/nowhere")
+    assert_problem(wrong, 405, "method-not-allowed")
+    assert wrong.headers["allow"]
+
+
+def test_ids_that_are_none_are_refused(client: TestClient) -> None:
+    for path in ("/v1/documents/A", "/v1/documents/..%2Fetc", "/v1/documents/a?collection=A"):
+        response = client.get(path)
+        assert response.status_code in (404, 422)
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_fault_of_ours_tells_nothing_of_the_inside(
+    serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        name, dimension = "broken", 4
+
+        def encode(self, texts: Any) -> Any:
+            raise RuntimeError("a secret of the inside")
+
+    with serve(make_parts(encoder=Broken)) as client:
+        response = client.post("/v1/documents", json={"text": "A text."})
+    assert_problem(response, 500, "internal")
+    assert "secret" not in response.text
+    assert "a secret of the inside" in caplog.text
+
+
+def test_without_a_key_nothing_is_answered_where_keys_are_set(serve: Callable[..., Any]) -> None:
+    with serve(api_keys=(key_hash("one"), key_hash("two"))) as client:
+        for path in ("/v1/documents", "/v1/jobs/x", "/v1/collections"):
+            assert_problem(client.get(path), 401, "unauthorized")
+        for value in ("Bearer three", "Bearer", "Basic one", "one", f"Bearer {key_hash('one')}"):
+            refused = client.get("/v1/documents", headers={"Authorization": value})
+            assert_problem(refused, 401, "unauthorized")
+            assert refused.headers["www-authenticate"] == "Bearer"
+        for value in ("Bearer one", "bearer two"):
+            accepted = client.get("/v1/documents", headers={"Authorization": value})
+            assert accepted.status_code == 200
+        # Those who watch the service hold no key.
+        assert client.get("/health/live").status_code == 200
+
+
+def test_a_key_is_compared_by_its_hash() -> None:
+    hashes = [key_hash("one")]
+    assert is_accepted("one", hashes)
+    assert not is_accepted("", hashes)
+    assert not is_accepted("one", [])
+
+
+def test_settings_refuse_a_key_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARTRIDGES_API_KEYS", "my-key")
+    with pytest.raises(ValueError, match="SHA-256"):
+        Settings()
+    monkeypatch.setenv("CARTRIDGES_API_KEYS", f"{key_hash('a')}, {key_hash('b')}")
+    assert Settings().api_keys == (key_hash("a"), key_hash("b"))
+
+
+def test_settings_travel_as_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = Settings(
+        port=0, compression=20.0, training={"batch": 8}, api_keys=(key_hash("a"), key_hash("b"))
+    )
+    for name, value in chosen.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == chosen
+
+
+def test_health(client: TestClient) -> None:
+    assert client.get("/health/live").json()["status"] == "ok"
+    assert client.get("/health/ready").json() == {
+        "status": "ready",
+        "dependencies": {"reader": "ok", "redis": "ok", "storage": "ok"},
+    }
+
+
+def test_the_schema_names_every_route(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {
+        "/v1/documents",
+        "/v1/documents/{id}",
+        "/v1/jobs/{id}",
+        "/v1/jobs/{id}/events",
+        "/v1/answers",
+        "/v1/collections",
+        "/v1/collections/{name}/train",
+        "/health/live",
+        "/health/ready",
+    }
+    assert set(paths["/v1/documents"]["post"]["requestBody"]["content"]) == {
+        "application/json",
+        "multipart/form-data",
+    }

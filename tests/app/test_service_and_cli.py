@@ -1,0 +1,212 @@
+"""The service as one process tree, and the commands that talk to it."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from app.address import running_service
+from app.checkup import examine
+from app.cli import cli, main
+from app.service import Service, ServiceError
+from app.settings import Settings
+from cartridge_store.errors import FolderBusy
+from retrieval.encoder import LexicalEncoder
+from tests.app.app_fakes import FakeEngine, FakeReader, make_parts, make_settings
+
+WORKER = (sys.executable, "-m", "tests.app.worker_with_fakes")
+TEXT = "# The garden flat\n\nThe boiler was last serviced by Franz Huber.\n"
+
+
+@pytest.fixture(scope="module")
+def engine() -> FakeEngine:
+    return FakeEngine(delay=0.01)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, engine: FakeEngine) -> Iterator[Service]:
+    """A service of fakes with its own Redis and one worker process."""
+    settings = make_settings(tmp_path_factory.mktemp("service") / "data", port=0)
+    with Service(settings, make_parts(engine=engine), worker_command=WORKER) as service:
+        yield service
+
+
+@pytest.fixture
+def run(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command on the service's data folder; returns exit code, stdout and stderr."""
+    monkeypatch.setenv("CARTRIDGES_DATA", str(service.settings.data))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        result = CliRunner().invoke(cli, list(arguments))
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Commands take over signals; give them back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: str) -> tuple[int, str]:
+    """The exit code and stderr of a command that fails."""
+    monkeypatch.setattr(sys, "argv", ["cartridges", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+def test_ingest_ask_and_train(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "garden.md").write_text(TEXT)
+    (tmp_path / "vague.txt").write_text("A VAGUE text.")
+    code, out, _ = run("ingest", str(tmp_path), "--json")
+    assert code == 0
+    documents = {Path(d["file"]).name: d for d in json.loads(out)["documents"]}
+    assert documents["garden.md"]["outcome"] == "ready"
+    assert documents["garden.md"]["status"] == "ready"
+    assert documents["vague.txt"]["outcome"].startswith("answered from its text.")
+
+    code, out, err = run("ask", "Who serviced the boiler?")
+    assert (code, out) == (0, "1 cartridges and 0 texts\n")
+    assert "The garden flat (as cartridge)" in err
+    code, out, _ = run("ask", "Who serviced the boiler?", "--mode", "rag", "--json")
+    assert json.loads(out)["mode"] == "rag"
+
+    code, out, _ = run("train", "default")
+    assert (code, out) == (0, "default: 2 of 2 documents.\n")
+    code, out, _ = run("ingest", str(tmp_path / "garden.md"))
+    assert (code, out) == (0, f"{tmp_path / 'garden.md'}: ready\n")
+
+
+def test_a_dead_worker_is_started_again(service: Service) -> None:
+    client = httpx.Client(base_url=service.url, timeout=30)
+    posted = client.post("/v1/documents", json={"id": "slow", "text": "A SLOW text."})
+    job = posted.json()["job"]["id"]
+    deadline = time.monotonic() + 20
+    while not client.get(f"/v1/jobs/{job}").json()["progress"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (worker,) = _children(os.getpid(), "worker_with_fakes")
+    os.kill(worker, signal.SIGKILL)
+    deadline = time.monotonic() + 40
+    while client.get(f"/v1/jobs/{job}").json()["status"] != "succeeded":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    client.close()
+    assert _children(os.getpid(), "worker_with_fakes") != [worker]
+
+
+def test_an_abandoned_stream_stops_the_engine(service: Service, engine: FakeEngine) -> None:
+    body = {"question": "Talk for ever.", "mode": "none", "stream": True}
+    with (
+        httpx.Client(base_url=service.url) as client,
+        client.stream("POST", "/v1/answers", json=body) as response,
+    ):
+        assert next(line for line in response.iter_lines() if line == "event: token")
+        assert not engine.streams[-1].cancelled.is_set()
+    assert engine.streams[-1].cancelled.wait(5)
+
+
+def test_a_second_service_on_the_data_folder_is_refused(service: Service) -> None:
+    with pytest.raises(FolderBusy, match="in use by process"), Service(service.settings):
+        pass
+    # The first one goes on.
+    assert httpx.get(f"{service.url}/health/ready").status_code == 200
+
+
+def test_a_port_in_use_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, handlers: None
+) -> None:
+    monkeypatch.setenv("CARTRIDGES_DATA", str(tmp_path / "data"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, err = failing(monkeypatch, capsys, "serve", "--port", str(port))
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"Port {port} is in use" in err
+
+
+def test_errors_are_one_sentence_and_an_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, handlers: None
+) -> None:
+    monkeypatch.setenv("CARTRIDGES_DATA", str(tmp_path / "data"))
+    for arguments, words in (
+        (("worker",), "No service runs on the data folder"),
+        (("serve", "--host", "0.0.0.0"), "Without API keys"),
+        (("serve", "--port", "70000"), "CARTRIDGES_PORT"),
+        (("ingest", str(tmp_path / "nothing.md")), "There is no file"),
+        (("ask", "Who?", "--url", "http://127.0.0.1:9"), "does not answer"),
+    ):
+        code, err = failing(monkeypatch, capsys, *arguments)
+        assert (code, err.count("\n")) == (1, 1), err
+        assert words in err
+    assert failing(monkeypatch, capsys, "ask")[0] == 2
+    monkeypatch.setenv("CARTRIDGES_REDIS_URL", "unix:///nowhere/redis.sock")
+    monkeypatch.setattr("app.wiring.load_reader", lambda *_, **__: FakeReader())
+    monkeypatch.setattr("app.wiring.MiniLmEncoder", LexicalEncoder)
+    code, err = failing(monkeypatch, capsys, "serve", "--port", "0")
+    assert (code, err.count("\n")) == (1, 1), err
+    assert "Redis" in err
+
+
+def test_a_problem_of_the_service_is_the_commands_sentence(run: Any) -> None:
+    result = CliRunner().invoke(cli, ["ask", "x" * 9000])
+    assert result.exit_code == 1
+    assert "at most 8000" in str(result.exception)
+
+
+def test_the_address_of_a_service_that_is_gone_is_not_believed(tmp_path: Path) -> None:
+    assert running_service(tmp_path) is None
+    for record in ("", "{}", "[]", '{"url": "http://x", "pid": 4194305}', '{"url": 1, "pid": 1}'):
+        (tmp_path / "service.json").write_text(record)
+        assert running_service(tmp_path) is None
+
+
+def test_without_keys_only_this_machine_is_served(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, host="0.0.0.0", port=0)
+    with pytest.raises(ServiceError, match="API keys"), Service(settings):
+        pass
+    assert not settings.is_loopback
+    for host in ("127.0.0.1", "::1", "localhost", "127.9.9.9"):
+        assert Settings(host=host).is_loopback
+
+
+def test_doctor_finds_what_is_wrong_and_rebuilds_it(run: Any, service: Service) -> None:
+    findings = {each.name: each for each in examine(service.settings, make_parts())}
+    assert all(each.ok for each in findings.values()), findings
+    (service.settings.data / "cartridges" / f"c{'0' * 40}.safetensors").write_bytes(b"rubbish")
+    findings = {each.name: each for each in examine(service.settings, make_parts(), rebuild=True)}
+    assert not findings["cartridges"].ok
+    assert findings["registry"].ok
+    assert findings["index of default"].detail.startswith("Rebuilt")
+    # Jobs are not the registry's, so they are still there.
+    document = httpx.get(f"{service.url}/v1/documents?limit=1").json()["documents"][0]
+    assert httpx.get(f"{service.url}/v1/jobs/{document['job']}").status_code == 200
+
+
+def _children(parent: int, named: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+                command = (entry / "cmdline").read_text()
+            except OSError:
+                continue
+            if int(stat.rpartition(")")[2].split()[1]) == parent and named in command:
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,196 @@
+"""Workers as processes: killed, stopped, started again; and a Redis that was emptied."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.jobs import Subject
+from app.settings import Settings
+from app.wiring import open_foundation
+from cartridge_store.registry import connect
+from tests.app.app_fakes import STEPS, make_parts
+
+SLOW = "The boiler was serviced. SLOW."
+
+
+@pytest.fixture
+def start_worker(settings: Settings) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
+    """Starts worker processes with a fake distillation; ends those that are left."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.app.worker_with_fakes"],
+            env=os.environ | settings.environment(),
+            cwd=Path(__file__).parents[2],
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def add(client: TestClient, text: str, id: str) -> str:
+    response = client.post("/v1/documents", json={"text": text, "id": id})
+    return str(response.json()["job"]["id"])
+
+
+def wait_for_progress(client: TestClient, job: str, least: float) -> None:
+    deadline = time.monotonic() + 30
+    while client.get(f"/v1/jobs/{job}").json()["progress"] < least:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_workers_job_goes_on_from_its_checkpoint_in_another_one(
+    client: TestClient,
+    settings: Settings,
+    start_worker: Callable[[], "subprocess.Popen[bytes]"],
+    wait_for: Callable[..., Any],
+) -> None:
+    job = add(client, SLOW, "boiler")
+    killed = start_worker()
+    wait_for_progress(client, job, 0.3)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    checkpoint = settings.data / "training" / job / "steps.json"
+    done_before = len(json.loads(checkpoint.read_text()))
+    assert 0 < done_before < STEPS
+    began = time.time()
+    start_worker()
+    ended = wait_for(client, job, 40)
+    assert ended["status"] == "succeeded", ended
+    # 40 steps in all, those of the first worker not done again.
+    assert ended["result"]["figures"]["steps"] == STEPS
+    assert time.time() - began < 40
+    assert client.get("/v1/documents/boiler").json()["status"] == "ready"
+    assert not checkpoint.exists()
+
+
+def test_a_stopped_worker_gives_its_job_back_at_once(
+    client: TestClient,
+    settings: Settings,
+    start_worker: Callable[[], "subprocess.Popen[bytes]"],
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
+) -> None:
+    job = add(client, SLOW, "boiler")
+    first = start_worker()
+    wait_for_progress(client, job, 0.2)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(10) == 0
+    given_back = client.get(f"/v1/jobs/{job}").json()
+    assert (given_back["status"], given_back["error"]) == ("queued", None)
+    done = len(json.loads((settings.data / "training" / job / "steps.json").read_text()))
+    assert 0 < done < STEPS
+    with worker():
+        # Well before a lost heartbeat would be noticed.
+        assert wait_for(client, job, 8)["status"] == "succeeded"
+
+
+def test_two_messages_for_one_version_train_once(
+    client: TestClient,
+    settings: Settings,
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
+) -> None:
+    trained = []
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        from tests.app.app_fakes import fake_distil
+
+        trained.append(options["workdir"])
+        return fake_distil(*arguments, **options)
+
+    job = add(client, SLOW, "boiler")
+    base = open_foundation(settings, make_parts())
+    for _ in range(3):
+        base.queue.send(job)
+    parts = make_parts(distil=counting)
+    with contextlib.ExitStack() as workers:
+        for _ in range(2):
+            workers.enter_context(worker(parts))
+        wait_for(client, job)
+        deadline = time.monotonic() + 10
+        while base.queue.job_ids():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    base.close()
+    assert len(trained) == 1
+
+
+def test_an_emptied_redis_is_filled_again_from_the_disk(
+    client: TestClient,
+    settings: Settings,
+    serve: Callable[..., Any],
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
+) -> None:
+    with worker():
+        wait_for(client, add(client, "A trained text.", "trained"))
+    waiting = add(client, "A text that waits.", "waiting")
+    redis = connect(settings.redis_url or "")
+    keys = list(redis.scan_iter(f"{settings.redis_prefix}*"))
+    assert keys
+    redis.delete(*keys)
+    redis.close()
+    with serve() as restarted:
+        assert restarted.get("/v1/documents/trained").json()["status"] == "ready"
+        job = restarted.get(f"/v1/jobs/{waiting}").json()
+        assert job["status"] == "queued"
+        with worker():
+            assert wait_for(restarted, waiting)["status"] == "succeeded"
+
+
+def test_a_running_worker_notices_an_emptied_redis(
+    client: TestClient,
+    settings: Settings,
+    start_worker: Callable[[], "subprocess.Popen[bytes]"],
+    wait_for: Callable[..., Any],
+) -> None:
+    start_worker()
+    wait_for(client, add(client, "A trained text.", "trained"))
+    base = open_foundation(settings, make_parts())
+    base.library.put("default", "waiting", None, "A text that waits.")
+    base.client.delete(*base.client.scan_iter(f"{settings.redis_prefix}*"))
+    deadline = time.monotonic() + 20
+    for id in ("waiting", "trained"):
+        while client.get(f"/v1/documents/{id}").json()["status"] != "ready":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    base.close()
+
+
+def test_reconciling_twice_sends_nothing_twice(client: TestClient, settings: Settings) -> None:
+    base = open_foundation(settings, make_parts())
+    for number in range(3):
+        base.library.put("default", f"d{number}", None, f"Text {number}.")
+    assert base.reconciler.run().requeued == 3
+    assert base.reconciler.run().requeued == 0
+    assert len(base.queue.job_ids()) == 3
+    base.close()
+
+
+def test_jobs_that_ended_are_not_started_again(client: TestClient, settings: Settings) -> None:
+    base = open_foundation(settings, make_parts())
+    document, _ = base.library.put("default", "d", None, "Text.")
+    subject = Subject("default", "d", 1, document.sha256, base.reader.fingerprint)
+    job = base.jobs.open(subject)
+    base.jobs.fail(job.id, "It cannot be trained.")
+    assert base.reconciler.run().requeued == 0
+    assert base.jobs.open(subject).status == "failed"
+    assert not base.jobs.start(job.id)
+    base.close()
