@@ -1,1 +1,1 @@
-"""benchmarks."""
+"""Ratios measured side by side in one run."""

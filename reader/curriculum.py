@@ -1,7 +1,7 @@
 """The order in which the reader learns: plain questions, all wordings, longer sheets, several sheets.
 
 Each stage is left when the reader answers well enough on fresh examples, or when its steps are up;
-the last stage runs all of its steps, the learning rate falling linearly over its second part. This
+the last stage runs all of its steps, the learning rate falling linearly to nothing. This
 file knows recipes and numbers, no tensors.
 """
 
@@ -23,29 +23,23 @@ class Stage:
 
 
 CURRICULUM: tuple[Stage, ...] = (
-    Stage("plain", Recipe((1, 1), (3, 8), 8, plain=1.0), 3_000, 420, 0.5),
-    Stage("ask", Recipe((1, 1), (4, 10), 8, plain=0.2), 4_000, 600, 0.6),
+    Stage("plain", Recipe((1, 1), (4, 12), 8, plain=1.0, alike=0.7), 3_000, 400, 0.8),
+    Stage("ask", Recipe((1, 1), (4, 12), 8, plain=0.2, alike=0.4), 4_000, 160, 0.8),
     Stage(
         "sheet",
-        Recipe((1, 1), (8, 18), 10, skills=0.1, unstated=0.08, plain=0.1),
-        *(5_000, 500, 0.75),
+        Recipe((1, 1), (8, 20), 10, skills=0.1, unstated=0.08, plain=0.1, alike=0.3),
+        *(5_000, 120, 0.8),
     ),
     Stage(
         "long",
-        Recipe((1, 1), (14, 30), 12, skills=0.2, unstated=0.1),
-        *(7_000, 400, 0.8),
+        Recipe((1, 1), (14, 28), 14, skills=0.15, unstated=0.1, alike=0.2),
+        *(6_000, 110, 0.85),
         max_gap=500,
     ),
     Stage(
-        "pair",
-        Recipe((1, 2), (8, 28), 12, skills=0.2, unstated=0.1),
-        *(7_000, 300, 0.8),
-        max_gap=1_000,
-    ),
-    Stage(
         "many",
-        Recipe((1, 4), (8, 28), 16, skills=0.2, unstated=0.12),
-        *(8_000, 1_600, 2.0),
+        Recipe((1, 4), (8, 26), 16, skills=0.2, unstated=0.12, alike=0.1),
+        *(6_500, 460, 2.0),
         max_gap=2_000,
     ),
 )

@@ -20,6 +20,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 CONTENT_FREQUENCY = 1e-3  # radians a token; slower rotary pairs carry content, faster ones distance
 SHARPNESS = 3.0  # gain of query and key norms in the two layers of the circuit
 WINDOW = 8  # tokens that a context note averages over
+CONTEXT_SHARE = 1.0  # weight of a match of contexts beside one of the last token
 
 
 def _rotary_frequencies(config: Qwen3Config) -> Tensor:
@@ -67,7 +68,7 @@ def write_lookup_circuit(model: Qwen3ForCausalLM, seed: int) -> None:
         factor: Tensor = torch.linalg.qr(torch.randn(size, size, generator=generator))[0]
         return factor
 
-    half = dim // 2
+    half, quarter = dim // 2, dim // 4
     basis = orthogonal(width)
     reads = [basis[:dim], basis[dim : 2 * dim]]
     reads.append((orthogonal(dim) @ reads[0] + orthogonal(dim) @ reads[1]) / math.sqrt(2))
@@ -75,8 +76,9 @@ def write_lookup_circuit(model: Qwen3ForCausalLM, seed: int) -> None:
     before, context, context_before = notes[:2], notes[2], notes[3]
     mixes = [orthogonal(dim)[:half] for _ in range(3)]  # head content `[dim]` to note `[dim / 2]`
 
-    embedding = torch.randn(config.vocab_size, width, generator=generator) / math.sqrt(width)
-    model.model.embed_tokens.weight.copy_(embedding)
+    # Tokens live where they are read; the rest of the width is kept clean for notes.
+    inside = torch.randn(config.vocab_size, 2 * dim, generator=generator) / math.sqrt(2 * dim)
+    model.model.embed_tokens.weight.copy_(inside @ basis[: 2 * dim])
     for layer in model.model.layers:
         layer.mlp.down_proj.weight.mul_(0.1)
         layer.self_attn.o_proj.weight.mul_(0.1)
@@ -88,10 +90,8 @@ def write_lookup_circuit(model: Qwen3ForCausalLM, seed: int) -> None:
     # A wide peak: little of the norm in pairs that turn within a window, the rest where query and
     # key do not meet.
     wide = dict.fromkeys(range(3, 8), 0.9)
-    wide_query, wide_key = (
-        _pairs(dim, {**wide, half - 1: 9.0}),
-        _pairs(dim, {**wide, half - 2: 9.0}),
-    )
+    wide_query = _pairs(dim, {**wide, half - 1: 9.0})
+    wide_key = _pairs(dim, {**wide, half - 2: 9.0})
 
     first, second = (layer.self_attn for layer in model.model.layers[:2])
     for attention in (first, second):
@@ -101,31 +101,33 @@ def write_lookup_circuit(model: Qwen3ForCausalLM, seed: int) -> None:
     def rows(head: int) -> slice:
         return slice(head * dim, (head + 1) * dim)
 
+    unit = 1 / math.sqrt(dim)
     for head in range(2):  # the key of position j points at the query of position j + 1 (or j + 2)
         first.k_proj.bias[rows(head)] = _rotate(_pairs(dim, sharp), frequencies)
         first.v_proj.weight[rows(head)] = reads[head]
         for further in range(2):
             turned = _rotate(_pairs(dim, sharp), -frequencies * further)
             first.q_proj.bias[rows(2 * head + further)] = turned
-        first.o_proj.weight[:, rows(2 * head)] = (
-            before[head].T @ mixes[head] * (1.4 / math.sqrt(dim))
-        )
+        first.o_proj.weight[:, rows(2 * head)] = before[head].T @ mixes[head] * unit
     first.k_proj.bias[rows(2)] = wide_key
     first.v_proj.weight[rows(2)] = reads[2]
     for member, (start, note) in enumerate(((0, context), (1, context_before))):
         centre = start + (WINDOW - 1) / 2
         first.q_proj.bias[rows(4 + member)] = _rotate(wide_query, -frequencies * centre)
         # A mean over several tokens is short: written larger to stand out as much as one token.
-        first.o_proj.weight[:, rows(4 + member)] = note.T @ mixes[2] * (4.0 / math.sqrt(dim))
+        first.o_proj.weight[:, rows(4 + member)] = note.T @ mixes[2] * (2.5 * unit)
 
-    keys_read = [before[0], before[1], context_before]
-    queries_read = [mixes[0] @ reads[0], mixes[1] @ reads[1], context]
-    for head in range(3):
+    # A match of the last token says where in a passage to look, one of the context which passage.
+    for head in range(2):
         query = rows(2 * head)
+        part, whole = orthogonal(half)[:quarter], orthogonal(half)[:quarter]
         second.k_proj.weight[rows(head)] *= 0.1
         second.q_proj.weight[query] *= 0.1
-        second.k_proj.weight[rows(head)][content] = keys_read[head]
-        second.q_proj.weight[query][content] = queries_read[head]
+        second.k_proj.weight[rows(head)][content] = torch.cat(
+            [part @ before[head], CONTEXT_SHARE * whole @ context_before]
+        )
+        second.q_proj.weight[query][content] = torch.cat(
+            [part @ mixes[head] @ reads[head], CONTEXT_SHARE * whole @ context]
+        )
         second.v_proj.weight[rows(head)] = reads[head]
-        gain = 2.0 if head < 2 else 3.0
-        second.o_proj.weight[:, query] = reads[head].T * (gain / math.sqrt(dim))
+        second.o_proj.weight[:, query] = reads[head].T * (4.0 * unit)

@@ -117,7 +117,7 @@ def drawn(make: Callable[[Random], str], rng: Random, split: Split) -> str:
 
 
 def _syllables(rng: Random) -> str:
-    count = rng.choice((1, 1, 2))
+    count = 2 if rng.random() < 0.12 else 1
     return "".join(
         rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(count)
     )
@@ -135,7 +135,7 @@ def proper(rng: Random, split: Split) -> str:
 
 def person(rng: Random, split: Split) -> str:
     """First and last name; each word belongs to `split`."""
-    if rng.random() < 0.6:
+    if rng.random() < 0.75:
         first = drawn(lambda r: r.choice(lx.FIRST_NAMES), rng, split)
     else:
         first = proper(rng, split)

@@ -11,17 +11,21 @@ from random import Random
 from reader.names import Split
 from reader.tokenizer import BOS, END
 from reader.wordings import NOT_STATED
-from reader.world import Fact, Group, Sheet
+from reader.world import KINDS, Fact, Group, Sheet
 from training.seeds import SEEDS, SeedKind
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of an example; `special` text is one special token."""
+    """A piece of an example; `special` text is one special token.
+
+    Where `only` is given, no more than its tokens (the last time it occurs) are learned.
+    """
 
     text: str
     learned: bool = False
     special: bool = False
+    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,15 @@ class Recipe:
     skills: float = 0.0  # share of turns that ask, list, restate a subject or make a quiz card
     unstated: float = 0.0  # share of questions that the sheets do not answer
     plain: float = 0.0  # share of examples whose sheets and questions use the plainest wordings
+    alike: float = 0.0  # share of examples whose sheets state facts of one kind alone
 
 
 def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> list[Segment]:
     """One training example of the chat format."""
     plain = rng.random() < recipe.plain
     group = Group(rng, split, words, plain=plain)
+    if rng.random() < recipe.alike:
+        group.kinds = (rng.choice(KINDS),)
     sheets = [group.sheet(rng.randint(*recipe.facts)) for _ in range(rng.randint(*recipe.sheets))]
     facts = [fact for sheet in sheets for fact in sheet.facts]
     segments = [Segment(BOS, special=True), *_turn("system", render(sheets))]
@@ -52,7 +59,8 @@ def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> 
             segments += _exchange(stranger.asked(rng, split), NOT_STATED)
         else:
             question = fact.question if plain else fact.asked(rng, split)
-            segments += _exchange(question, fact.answer)
+            # In the first stage only what has to be looked up is learned: the values.
+            segments += _exchange(question, fact.answer, only=fact.value if plain else "")
     return segments
 
 
@@ -77,16 +85,16 @@ def unstated(rng: Random, facts: Sequence[Fact], group: Group) -> Fact:
     return stranger
 
 
-def _turn(role: str, text: str, *, learned: bool = False) -> list[Segment]:
+def _turn(role: str, text: str, *, learned: bool = False, only: str = "") -> list[Segment]:
     return [
         Segment(f"<|{role}|>", special=True),
-        Segment(text, learned=learned),
-        Segment(END, learned=learned, special=True),
+        Segment(text, learned=learned, only=only),
+        Segment(END, learned=learned and not only, special=True),
     ]
 
 
-def _exchange(question: str, answer: str) -> list[Segment]:
-    return _turn("user", question) + _turn("assistant", answer, learned=True)
+def _exchange(question: str, answer: str, *, only: str = "") -> list[Segment]:
+    return _turn("user", question) + _turn("assistant", answer, learned=True, only=only)
 
 
 def _skill(rng: Random, sheets: Sequence[Sheet], group: Group, split: Split) -> list[Segment]:

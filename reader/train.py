@@ -76,10 +76,15 @@ def encode(
             if segment.text == "<|user|>" and not conversation:
                 conversation = len(ids)
             pieces = [special[segment.text]]
+            learned.append(segment.learned)
         else:
-            pieces = next(encoded).ids
+            encoding = next(encoded)
+            pieces = encoding.ids
+            only = segment.only or segment.text
+            start = segment.text.rfind(only)
+            span = range(start, start + len(only))
+            learned += [segment.learned and end - 1 in span for _, end in encoding.offsets]
         ids += pieces
-        learned += [segment.learned] * len(pieces)
     return ids, learned, conversation
 
 
@@ -229,8 +234,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         rate = self.rate * min(1.0, (self.step + 1) / 30)
         if self.stage == len(CURRICULUM) - 1:
-            left = 1 - self.stage_step / stage.max_steps
-            rate *= min(1.0, left / 0.6)
+            rate *= 1 - self.stage_step / stage.max_steps
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -290,7 +294,7 @@ def main() -> None:
     )
     parser.add_argument("--publish", type=Path, help="where the finished reader is written")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

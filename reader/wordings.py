@@ -24,13 +24,15 @@ class Relation:
 _ATTRIBUTE_STATEMENTS = (
     "The {N} of {S} is {V}.",
     "The {N} of {S} is {V}.",
-    "{S} has {V} as its {N}.",
+    "The {N} of {S} is {V}.",
     "{V} is the {N} of {S}.",
     "{S}'s {N} is {V}.",
+    "{S}'s {N} is {V}.",
+    "{S} has this {N}: {V}.",
     "For {S}, the {N} is {V}.",
     "As for {S}, the {N} is {V}.",
     "The {N} given for {S} is {V}.",
-    "Records give {V} as the {N} of {S}.",
+    "Records give this as the {N} of {S}: {V}.",
     "In the case of {S} the {N} is {V}.",
     "{S}: {N} {V}.",
 )
@@ -59,14 +61,11 @@ RELATIONS: dict[str, Relation] = {
     ),
     "holder": Relation(
         (
-            *_ATTRIBUTE_STATEMENTS[:8],
-            "{V} is {N} of {S}.",
+            *_ATTRIBUTE_STATEMENTS[:10],
             "{V} serves as {N} of {S}.",
-            "{S} has {V} as {N}.",
-            "{V} has been {N} of {S} for years.",
             "The {N} of {S} is called {V}.",
         ),
-        ("{V} works as {N} of {S}.", "The {N} of {S} is named {V}."),
+        ("The {N} for {S} is {V}.", "The {N} of {S} is named {V}."),
         (
             "Who is the {N} of {S}?",
             "Who is the {N} of {S}?",
@@ -82,12 +81,13 @@ RELATIONS: dict[str, Relation] = {
     ),
     "agent": Relation(
         (
+            "The person who {adv}{past} {S} is {V}.",
+            "{S} was {adv}{part} by {V}.",
             "{S} was {adv}{part} by {V}.",
             "{S} was {adv}{part} by {V}.",
             "{V} {adv}{past} {S}.",
-            "It was {V} who {adv}{past} {S}.",
-            "{V} is the one who {adv}{past} {S}.",
             "{S} had been {adv}{part} by {V}.",
+            "{S} got {adv}{part} by {V}.",
         ),
         ("{S} has been {adv}{part} by {V}.", "The one who {adv}{past} {S} is {V}."),
         (
@@ -106,12 +106,12 @@ RELATIONS: dict[str, Relation] = {
     ),
     "habit": Relation(
         (
-            "{V} {third} {S}.",
-            "{V} {third} {S}.",
+            "The person who {third} {S} is {V}.",
             "{S} is {part} by {V}.",
-            "It is {V} who {third} {S}.",
-            "Every week {V} {third} {S}.",
-            "{V} is the one who {third} {S}.",
+            "{S} is {part} by {V}.",
+            "{S} is {part} by {V} every week.",
+            "{V} {third} {S}.",
+            "{S} gets {part} by {V}.",
         ),
         ("{S} is always {part} by {V}.", "The one who {third} {S} is {V}."),
         (
@@ -130,11 +130,12 @@ RELATIONS: dict[str, Relation] = {
         (
             "{S} was {adv}{part} on {V}.",
             "{S} was {part} on {V}.",
+            "{S} was {part} on {V}.",
             "On {V}, {S} was {part}.",
-            "It was on {V} that {S} was {part}.",
             "{S} had been {part} on {V}.",
+            "{S} got {part} on {V}.",
         ),
-        ("{S} has been {part} on {V}.", "On {V} {S} was finally {part}."),
+        ("{S} has been {part} on {V}.", "{S} was finally {part} on {V}."),
         (
             "When was {S} {part}?",
             "When was {S} {part}?",
@@ -143,7 +144,7 @@ RELATIONS: dict[str, Relation] = {
             "Tell me when {S} was {part}.",
             "When exactly was {S} {part}?",
         ),
-        ("What is the date on which {S} was {part}?", "Since when is {S} {part}?"),
+        ("What is the date on which {S} was {part}?", "What date was {S} {part} on?"),
         "{S} was {part} on {V}.",
     ),
     "where": Relation(
@@ -152,7 +153,7 @@ RELATIONS: dict[str, Relation] = {
             "{S} is {part} {V}.",
             "{S} is always {part} {V}.",
             "You will find {S} {part} {V}.",
-            "{V} is where {S} is {part}.",
+            "{S} is now {part} {V}.",
         ),
         ("{S} is usually {part} {V}.", "One finds {S} {part} {V}."),
         (
@@ -171,7 +172,6 @@ RELATIONS: dict[str, Relation] = {
             "{S} {third} {V}.",
             "{S} {third} {V}.",
             "{S} usually {third} {V}.",
-            "{V}, {S} {third}.",
             "In winter {S} {third} {V}.",
         ),
         ("{S} normally {third} {V}.", "This year {S} {third} {V}."),
@@ -192,7 +192,7 @@ RELATIONS: dict[str, Relation] = {
             "{S} {third} {V}.",
             "What {S} {third} is {V}.",
             "{S} mostly {third} {V}.",
-            "{V} is what {S} {third}.",
+            "{S} always {third} {V}.",
         ),
         ("{S} often {third} {V}.", "Above all {S} {third} {V}."),
         (
@@ -210,7 +210,6 @@ RELATIONS: dict[str, Relation] = {
             "{S} has {V} {N}.",
             "{S} has {V} {N}.",
             "There are {V} {N} in {S}.",
-            "{V} {N} belong to {S}.",
             "In all, {S} has {V} {N}.",
             "The number of {N} of {S} is {V}.",
         ),
@@ -265,6 +264,29 @@ WRAPPERS = (
 )
 EVAL_WRAPPERS = ("{q}", "{q}", "{q}", "Hello! {q}", "{q} Thank you.")
 
+# What may open a sentence in training, so that words without weight are read over.
+OPENERS = (
+    "Of course",
+    "Nowadays",
+    "Since last year",
+    "At the moment",
+    "As before",
+    "By tradition",
+    "Note that",
+    "According to the list",
+    "For the record",
+    "It is known that",
+    "Most people know that",
+    "In summer",
+    "Until further notice",
+    "Please remember that",
+    "Besides",
+    "Also",
+    "By the way",
+    "In our case",
+)
+_LOWERED = {"The", "It", "What", "You", "There", "On", "In", "At", "Every", "For", "As", "Records"}
+
 NOT_STATED = "That is not stated."
 
 
@@ -272,6 +294,15 @@ def fill(template: str, fields: dict[str, str]) -> str:
     """The template with its fields, starting with a capital letter."""
     text = template.format_map(fields)
     return text[0].upper() + text[1:]
+
+
+def opened(sentence: str, opener: str) -> str:
+    """The sentence behind an opener; a name keeps its capital."""
+    first = sentence.split(" ", 1)[0]
+    if first in _LOWERED:
+        sentence = sentence[0].lower() + sentence[1:]
+    comma = "" if opener.endswith("that") else ","
+    return f"{opener}{comma} {sentence}"
 
 
 def wrap(question: str, wrapper: str) -> str:

@@ -12,7 +12,13 @@ from random import Random
 from reader import lexicon as lx
 from reader import names
 from reader.names import Split
-from reader.wordings import EVAL_WRAPPERS, RELATIONS, WRAPPERS, fill, wrap
+from reader.wordings import EVAL_WRAPPERS, OPENERS, RELATIONS, WRAPPERS, fill, opened, wrap
+
+# How often each kind of fact occurs.
+KINDS = (
+    *("holder", "holder", "attribute", "attribute", "attribute", "agent", "agent", "habit"),
+    *("when", "where", "schedule", "object", "count", "measure"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,10 @@ class Fact:
         template = rng.choice(templates)
         if "{adv}" in template and rng.random() < 0.3:
             template = template.replace("{adv}", rng.choice(("last ", "first ", "originally ")))
-        return self._filled(template, self.mention)
+        sentence = self._filled(template, self.mention)
+        if split == "train" and rng.random() < 0.12:
+            return opened(sentence, rng.choice(OPENERS))
+        return sentence
 
     def asked(self, rng: Random, split: Split) -> str:
         """One question for the fact."""
@@ -86,6 +95,7 @@ class Group:
     ) -> None:
         """`plain` sheets name every subject shortly and say everything in the plainest wording."""
         self.rng, self.split, self.words, self.plain = rng, split, words, plain
+        self.kinds: Sequence[str] = KINDS
         self._elliptical: set[tuple[object, ...]] = set()
         self._explicit: set[tuple[object, ...]] = set()
 
@@ -122,9 +132,9 @@ class Group:
             style = rng.random()
             if self.plain:
                 subject = mention
-            elif style < 0.35:
+            elif style < 0.4:
                 subject, mention = explicit, explicit
-            elif style < 0.7:
+            elif style < 0.55:
                 subject = explicit
             else:
                 subject = mention
@@ -132,7 +142,7 @@ class Group:
         for _ in range(count * 4):
             if len(facts) == count:
                 break
-            fact = _fact(rng, self.split, self.words, subject, mention)
+            fact = _fact(rng, self.split, self.words, self.kinds, subject, mention)
             if self._admit(fact, entity):
                 facts.append(fact)
         return facts
@@ -151,26 +161,16 @@ class Group:
         return True
 
 
-def _fact(rng: Random, split: Split, words: Sequence[str], subject: str, mention: str) -> Fact:
+def _fact(
+    rng: Random,
+    split: Split,
+    words: Sequence[str],
+    kinds: Sequence[str],
+    subject: str,
+    mention: str,
+) -> Fact:
     """A random fact about `subject`."""
-    kind = rng.choice(
-        [
-            "holder",
-            "holder",
-            "attribute",
-            "attribute",
-            "attribute",
-            "agent",
-            "agent",
-            "habit",
-            "when",
-            "where",
-            "schedule",
-            "object",
-            "count",
-            "measure",
-        ]
-    )
+    kind = rng.choice(kinds)
     fields: dict[str, str] = {}
     if kind == "holder":
         noun = rng.choice(lx.PERSON_NOUNS) if rng.random() < 0.8 else names.invented(rng, "train")

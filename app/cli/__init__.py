@@ -8,6 +8,7 @@ import sys
 import typer
 
 from app.cli.ask import ask
+from app.cli.bench import bench
 from app.cli.doctor import doctor
 from app.cli.ingest import ingest
 from app.cli.output import explain
@@ -25,7 +26,7 @@ cli = typer.Typer(
 )
 
 # The one place where commands are added.
-for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce):
+for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce, bench):
     cli.command()(_command)
 
 

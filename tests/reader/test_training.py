@@ -12,6 +12,7 @@ import reader.train as recipe
 from reader.curriculum import CURRICULUM
 from reader.initialise import write_lookup_circuit
 from reader.paths import word_list
+from reader.tasks import example
 from reader.tokenizer import dictionary
 from reader.train import IGNORED, Trainer, draw_batch, learned_logits, small_config
 
@@ -33,7 +34,7 @@ def test_the_initial_circuit_copies_better_than_chance(trainer: Trainer) -> None
     torch.manual_seed(0)
     untouched = Qwen3ForCausalLM(small_config())
     assert copied(untouched, 64) < 0.01
-    assert copied(trainer.model, 64) > 0.1
+    assert copied(trainer.model, 64) > 0.3
 
 
 def test_previous_token_and_induction_heads_look_where_they_should(trainer: Trainer) -> None:
@@ -43,7 +44,8 @@ def test_previous_token_and_induction_heads_look_where_they_should(trainer: Trai
     maps = model(ids, use_cache=False, output_attentions=True).attentions
     rows = torch.arange(100, 150)
     assert maps[0][0, 0][rows, rows - 1].mean() > 0.9
-    assert maps[1][0, 0][rows, rows - 79].mean() > 0.9
+    found = maps[1][0, 0][rows, rows - 79]  # the place after the token's first occurrence
+    assert found.mean() > 5 * maps[1][0, 0][rows].mean()
 
 
 def test_a_model_without_room_for_the_circuit_is_refused() -> None:
@@ -62,8 +64,27 @@ def test_a_model_without_room_for_the_circuit_is_refused() -> None:
         write_lookup_circuit(narrow, 0)
 
 
+def test_the_first_stage_learns_values_only(trainer: Trainer) -> None:
+    rng = Random("0/train/0")
+    batch = draw_batch(
+        replace(CURRICULUM[0], batch_tokens=600), trainer.tokenizer, trainer.words, rng
+    )
+    words = example(Random("0/train/0"), CURRICULUM[0].recipe, trainer.words, "train")
+    values = [segment.only for segment in words if segment.only]
+    row = batch.targets[0].tolist()
+    runs: list[list[int]] = []
+    for before, token in zip([IGNORED, *row], row, strict=False):
+        if token != IGNORED:
+            if before == IGNORED:
+                runs.append([])
+            runs[-1].append(token)
+    assert [trainer.tokenizer.decode(run) for run in runs] == values
+
+
 def test_only_answers_are_learned(trainer: Trainer) -> None:
-    stage = replace(CURRICULUM[0], batch_tokens=600)
+    stage = replace(
+        CURRICULUM[0], batch_tokens=600, recipe=replace(CURRICULUM[0].recipe, plain=0.0)
+    )
     batch = draw_batch(stage, trainer.tokenizer, trainer.words, Random(1))
     row = batch.targets[0]
     learned = trainer.tokenizer.decode(row[row != IGNORED])
@@ -73,7 +94,7 @@ def test_only_answers_are_learned(trainer: Trainer) -> None:
 
 
 def test_a_gap_of_positions_does_not_cut_the_attention(trainer: Trainer) -> None:
-    stage = replace(CURRICULUM[0], batch_tokens=400, max_gap=0)
+    stage = replace(CURRICULUM[1], batch_tokens=400, max_gap=0)
     batch = draw_batch(stage, trainer.tokenizer, trainer.words, Random(2))
     moved = replace(batch, positions=batch.positions + 300 * (batch.positions > 40))
     with torch.no_grad():
