@@ -23,23 +23,28 @@ class Stage:
 
 
 CURRICULUM: tuple[Stage, ...] = (
-    Stage("plain", Recipe((1, 1), (4, 12), 8, plain=1.0, alike=0.7), 3_000, 400, 0.8),
-    Stage("ask", Recipe((1, 1), (4, 12), 8, plain=0.2, alike=0.4), 4_000, 160, 0.8),
+    Stage(
+        "values",
+        Recipe((1, 1), (4, 12), 8, plain=1.0, values_only=True, alike=0.7),
+        *(3_000, 400, 0.8),
+    ),
+    Stage("answers", Recipe((1, 1), (4, 12), 8, plain=1.0, alike=0.6), 3_000, 80, 0.8),
+    Stage("ask", Recipe((1, 1), (4, 12), 8, plain=0.4, alike=0.4), 4_000, 130, 0.8),
     Stage(
         "sheet",
-        Recipe((1, 1), (8, 20), 10, skills=0.1, unstated=0.08, plain=0.1, alike=0.3),
-        *(5_000, 120, 0.8),
+        Recipe((1, 1), (8, 20), 10, skills=0.1, unstated=0.08, plain=0.2, alike=0.3),
+        *(5_000, 110, 0.8),
     ),
     Stage(
         "long",
-        Recipe((1, 1), (14, 28), 14, skills=0.15, unstated=0.1, alike=0.2),
-        *(6_000, 110, 0.85),
-        max_gap=500,
+        Recipe((1, 1), (10, 26), 16, skills=0.15, unstated=0.12, plain=0.1, alike=0.2),
+        *(6_000, 240, 0.95),
+        max_gap=1_000,
     ),
     Stage(
         "many",
-        Recipe((1, 4), (8, 26), 16, skills=0.2, unstated=0.12, alike=0.1),
-        *(6_500, 460, 2.0),
+        Recipe((1, 3), (8, 24), 16, skills=0.15, unstated=0.12, alike=0.1),
+        *(6_000, 560, 2.0),
         max_gap=2_000,
     ),
 )

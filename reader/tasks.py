@@ -38,6 +38,7 @@ class Recipe:
     skills: float = 0.0  # share of turns that ask, list, restate a subject or make a quiz card
     unstated: float = 0.0  # share of questions that the sheets do not answer
     plain: float = 0.0  # share of examples whose sheets and questions use the plainest wordings
+    values_only: bool = False  # learn nothing of an answer but its value
     alike: float = 0.0  # share of examples whose sheets state facts of one kind alone
 
 
@@ -59,8 +60,8 @@ def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> 
             segments += _exchange(stranger.asked(rng, split), NOT_STATED)
         else:
             question = fact.question if plain else fact.asked(rng, split)
-            # In the first stage only what has to be looked up is learned: the values.
-            segments += _exchange(question, fact.answer, only=fact.value if plain else "")
+            only = fact.value if recipe.values_only else ""
+            segments += _exchange(question, fact.answer, only=only)
     return segments
 
 

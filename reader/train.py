@@ -153,9 +153,16 @@ def answers_right(model: Qwen3ForCausalLM, batch: Batch) -> list[bool]:
 class Trainer:
     """Weights, optimisers and place in the curriculum, with their checkpoint."""
 
-    def __init__(self, folder: Path, seed: int, rate: float, *, fresh_words: int = 12_000) -> None:
+    def __init__(self, folder: Path, seed: int, rate: float, *, start: Path | None = None) -> None:
+        """A run in `folder`, from its checkpoint if it has one.
+
+        Otherwise from the initial circuit, or, with `start`, from a published reader's weights at
+        the last stage of the curriculum.
+        """
         self.folder, self.seed, self.rate = folder, seed, rate
-        self.words = dictionary(word_list(), fresh_words)
+        if start is not None and not (folder / "tokenizer.json").exists():
+            PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder)
+        self.words = dictionary(word_list())
         self.tokenizer = self._tokenizer()
         torch.manual_seed(seed)
         self.model: Any = Qwen3ForCausalLM(small_config())
@@ -173,6 +180,9 @@ class Trainer:
         self.seconds = 0.0
         if (folder / "state.json").exists():
             self._restore()
+        elif start is not None:
+            self.model.load_state_dict(load_file(start / "model.safetensors"), strict=False)
+            self.stage = len(CURRICULUM) - 1
 
     def _tokenizer(self) -> PreTrainedTokenizerFast:
         if (self.folder / "tokenizer.json").exists():
@@ -292,6 +302,7 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of the run; rerun to resume"
     )
+    parser.add_argument("--start", type=Path, help="a published reader to train further")
     parser.add_argument("--publish", type=Path, help="where the finished reader is written")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=4e-4)
@@ -299,7 +310,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
-    trainer = Trainer(options.out, options.seed, options.rate)
+    trainer = Trainer(options.out, options.seed, options.rate, start=options.start)
     print(json.dumps([asdict(stage) for stage in CURRICULUM]), flush=True)
     for record in trainer.run(options.out / "log.jsonl"):
         print(json.dumps(record), flush=True)

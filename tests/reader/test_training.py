@@ -82,9 +82,7 @@ def test_the_first_stage_learns_values_only(trainer: Trainer) -> None:
 
 
 def test_only_answers_are_learned(trainer: Trainer) -> None:
-    stage = replace(
-        CURRICULUM[0], batch_tokens=600, recipe=replace(CURRICULUM[0].recipe, plain=0.0)
-    )
+    stage = replace(CURRICULUM[1], batch_tokens=600)
     batch = draw_batch(stage, trainer.tokenizer, trainer.words, Random(1))
     row = batch.targets[0]
     learned = trainer.tokenizer.decode(row[row != IGNORED])
@@ -127,3 +125,16 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
         whole.model.named_parameters(), second.model.named_parameters(), strict=True
     ):
         assert torch.equal(a, b), name
+
+
+def test_a_published_reader_can_be_trained_further(trainer: Trainer, tmp_path: Path) -> None:
+    (tmp_path / "further").mkdir()
+    trainer.publish(tmp_path / "published")
+    further = Trainer(tmp_path / "further", seed=1, rate=1e-3, start=tmp_path / "published")
+    assert further.stage == len(CURRICULUM) - 1
+    for (name, old), (_, new) in zip(
+        trainer.model.named_parameters(), further.model.named_parameters(), strict=True
+    ):
+        assert torch.equal(old.float(), new), name
+    assert further.tokenizer.get_vocab() == trainer.tokenizer.get_vocab()
+    assert further.tokenizer.chat_template == trainer.tokenizer.chat_template
