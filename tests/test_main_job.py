@@ -7,6 +7,7 @@ import httpx
 
 from app.service import Service
 from app.settings import Settings
+from tests.bundled import needs_a_reader_that_reads
 
 SHEET = """# The garden flat
 
@@ -21,6 +22,7 @@ The serial number of the boiler is QX-7731.
 """
 
 
+@needs_a_reader_that_reads
 def test_a_document_becomes_a_cartridge_and_answers(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "data", port=0, workers=1)
     with Service(settings) as service, httpx.Client(base_url=service.url, timeout=120) as http:
