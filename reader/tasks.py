@@ -149,8 +149,3 @@ def label(fact: Fact) -> str:
         or fields["third"]
     )
     return noun.capitalize()
-
-
-def held_out_sheet(seed: int, facts: int, words: Sequence[str]) -> Sheet:
-    """A sheet of the evaluation split."""
-    return Group(Random(seed), "eval", words).sheet(facts)

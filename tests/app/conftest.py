@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,6 @@ from cartridge_store.embedded import EmbeddedRedis
 from tests.app.app_fakes import FakeEngine, make_parts, make_settings
 
 FINISHED = ("succeeded", "failed", "cancelled")
-
-
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def prefixes() -> Iterator[str]:
-    return (f"test{number}:" for number in count())
 
 
 @pytest.fixture

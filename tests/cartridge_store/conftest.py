@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -8,17 +7,6 @@ from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.registry import Registry, connect
 from cartridge_store.store import CartridgeStore
-
-
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def prefixes() -> Iterator[str]:
-    return (f"test{number}:" for number in count())
 
 
 @pytest.fixture
