@@ -230,7 +230,10 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
 
 def training_settings(settings: Settings) -> TrainingSettings:
     """The recipe that these settings choose. Raises TrainingRefused."""
-    chosen = dict(settings.training) | {"seed": settings.seed}
+    chosen = dict(settings.training) | {
+        "seed": settings.seed,
+        "not_stated": settings.not_stated,
+    }
     if settings.compression is not None:
         chosen["compression"] = settings.compression
     return TrainingSettings(**chosen)

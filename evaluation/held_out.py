@@ -45,7 +45,7 @@ def held_out(
     group = Group(rng, "eval", words)
     drawn = tuple(_fitting(group, rng, tokens, count) for _ in range(sheets))
     items = [
-        Item(fact.asked(rng, "eval"), fact.answer, fact.value, index)
+        Item(*fact.asked(rng, "eval"), fact.value, index)
         for index, sheet in enumerate(drawn)
         for fact in rng.sample(sheet.facts, min(questions, len(sheet.facts)))
     ]

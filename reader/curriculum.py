@@ -15,7 +15,7 @@ class Stage:
     """One stage: what is drawn, how many tokens a batch, when it is left."""
 
     name: str
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]  # each batch draws one of them
     batch_tokens: int
     max_steps: int
     promote_at: float  # share of learned answers that are wholly right
@@ -25,26 +25,47 @@ class Stage:
 CURRICULUM: tuple[Stage, ...] = (
     Stage(
         "values",
-        Recipe((1, 1), (4, 12), 8, plain=1.0, values_only=True, alike=0.7),
+        (Recipe((1, 1), (4, 12), 8, plain=1.0, values_only=True, alike=0.7),),
         *(3_000, 400, 0.8),
     ),
-    Stage("answers", Recipe((1, 1), (4, 12), 8, plain=1.0, alike=0.6), 3_000, 80, 0.8),
-    Stage("ask", Recipe((1, 1), (4, 12), 8, plain=0.4, alike=0.4), 4_000, 130, 0.8),
+    Stage(
+        "answers",
+        (Recipe((1, 1), (4, 12), 8, plain=1.0, alike=0.6),),
+        *(3_000, 80, 0.8),
+    ),
+    Stage(
+        "ask",
+        (Recipe((1, 1), (4, 12), 8, plain=0.4, alike=0.4),),
+        *(4_000, 130, 0.8),
+    ),
     Stage(
         "sheet",
-        Recipe((1, 1), (8, 20), 10, skills=0.1, unstated=0.08, plain=0.2, alike=0.3),
+        (Recipe((1, 1), (8, 20), 10, skills=0.1, unstated=0.08, plain=0.2, alike=0.3),),
         *(5_000, 110, 0.8),
     ),
     Stage(
         "long",
-        Recipe((1, 1), (10, 26), 16, skills=0.15, unstated=0.12, plain=0.1, alike=0.2),
+        (Recipe((1, 1), (10, 26), 16, skills=0.15, unstated=0.12, plain=0.1, alike=0.2),),
         *(6_000, 240, 0.95),
         max_gap=1_000,
     ),
     Stage(
+        "single",
+        (Recipe((1, 1), (8, 22), 22, skills=0.15, unstated=0.1, alike=0.4),),
+        *(3_200, 2_500, 2.0),
+        max_gap=1_500,
+    ),
+    # Asked in the wild, a question is the first of its conversation, and self-study reads windows of a
+    # few sentences: half of the batches look like that.
+    Stage(
         "many",
-        Recipe((1, 3), (8, 24), 16, skills=0.15, unstated=0.12, alike=0.1),
-        *(6_000, 560, 2.0),
+        (
+            Recipe((1, 1), (2, 6), 3, skills=0.45, unstated=0.12),
+            Recipe((1, 1), (3, 8), 3, skills=0.3, unstated=0.12, alike=0.1),
+            Recipe((1, 1), (10, 24), 5, skills=0.1, unstated=0.12, alike=0.1),
+            Recipe((1, 4), (8, 22), 20, skills=0.1, unstated=0.12, alike=0.15),
+        ),
+        *(4_000, 2_500, 2.0),
         max_gap=2_000,
     ),
 )

@@ -230,3 +230,25 @@ MONTHS = (
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 PREPOSITIONS = "in|behind|under|near|beside|above|next to|opposite|inside|outside|at|on".split("|")
+
+# What may stand before a verb without changing the fact. The wordings of evaluation use others.
+ADVERBS = (
+    "last first now still always mostly once later also just "
+    "really currently originally probably eventually quickly especially actually nearly "
+    "previously immediately generally slowly mostly completely initially particularly "
+    "suddenly simply directly subsequently slightly mainly recently highly formerly shortly "
+    "fully primarily officially typically easily commonly widely possibly largely newly "
+    "respectively clearly entirely barely apparently heavily relatively frequently briefly "
+    "ultimately closely specifically certainly successfully quietly extremely softly gently "
+    "carefully obviously notably roughly regularly truly seriously additionally occasionally "
+    "definitely rapidly strongly totally deeply increasingly formally gradually merely "
+    "effectively rarely greatly partly annually badly similarly perfectly hardly literally "
+    "partially instantly absolutely historically fairly locally publicly reportedly tightly "
+    "surely exclusively essentially personally constantly properly firmly equally extensively "
+    "naturally practically temporarily physically lightly repeatedly namely silently "
+    "permanently consequently actively severely virtually privately abruptly sharply "
+    "potentially necessarily allegedly seemingly accidentally solely nationally desperately "
+    "safely honestly considerably lately loudly deliberately strictly poorly secretly openly "
+    "legally politically separately freely basically mentally presumably supposedly jointly "
+    "precisely continuously consistently surprisingly technically "
+).split()

@@ -5,13 +5,14 @@ are learned. This file knows the world and the chat format, but no tensors.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from reader.names import Split
+from reader.predicates import KINDS
 from reader.tokenizer import BOS, END
 from reader.wordings import NOT_STATED
-from reader.world import KINDS, Fact, Group, Sheet
+from reader.world import Fact, Group, Sheet
 from training.seeds import SEEDS, SeedKind
 
 
@@ -41,33 +42,45 @@ class Recipe:
     values_only: bool = False  # learn nothing of an answer but its value
     alike: float = 0.0  # share of examples whose sheets state facts of one kind alone
 
+    def of_one_size(self, rng: Random) -> "Recipe":
+        """The same recipe with one number of sheets and of facts, so that a batch pads little.
+
+        Small numbers of sheets are likelier: they teach more for each token.
+        """
+        low, high = self.sheets
+        sheets, facts = low + int((high - low + 1) * rng.random() ** 2), rng.randint(*self.facts)
+        return replace(self, sheets=(sheets, sheets), facts=(facts, facts))
+
 
 def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> list[Segment]:
     """One training example of the chat format."""
     plain = rng.random() < recipe.plain
     group = Group(rng, split, words, plain=plain)
     if rng.random() < recipe.alike:
-        group.kinds = (rng.choice(KINDS),)
+        group.kinds, group.repeats = (rng.choice(KINDS),), 0.6
     sheets = [group.sheet(rng.randint(*recipe.facts)) for _ in range(rng.randint(*recipe.sheets))]
     facts = [fact for sheet in sheets for fact in sheet.facts]
-    segments = [Segment(BOS, special=True), *_turn("system", render(sheets))]
+    segments = [Segment(BOS, special=True), *_turn("system", render(rng, sheets))]
     asked = rng.sample(facts, min(recipe.turns, len(facts)))
     for fact in asked:
         if rng.random() < recipe.skills:
             segments += _skill(rng, sheets, group, split)
         elif rng.random() < recipe.unstated:
             stranger = unstated(rng, facts, group)
-            segments += _exchange(stranger.asked(rng, split), NOT_STATED)
+            segments += _exchange(stranger.asked(rng, split).question, NOT_STATED)
         else:
-            question = fact.question if plain else fact.asked(rng, split)
+            question, answer = (fact.question, fact.answer) if plain else fact.asked(rng, split)
             only = fact.value if recipe.values_only else ""
-            segments += _exchange(question, fact.answer, only=only)
+            segments += _exchange(question, answer, only=only)
     return segments
 
 
-def render(sheets: Sequence[Sheet]) -> str:
-    """Documents as they stand in the system message."""
-    return "\n\n".join(sheet.text for sheet in sheets)
+def render(rng: Random, sheets: Sequence[Sheet]) -> str:
+    """Documents as they stand in the system message; a short one may look like a window of one."""
+    text = "\n\n".join(sheet.text for sheet in sheets)
+    if sum(len(sheet.facts) for sheet in sheets) <= 8 and rng.random() < 0.5:
+        return text.replace("\n\n", "\n")
+    return text
 
 
 def unstated(rng: Random, facts: Sequence[Fact], group: Group) -> Fact:
@@ -114,9 +127,10 @@ def _skill(rng: Random, sheets: Sequence[Sheet], group: Group, split: Split) -> 
         )
     )
     if kind == "unanswered":
-        return _exchange(SEEDS[kind], unstated(rng, facts, group).asked(rng, split))
+        stranger = unstated(rng, facts, group)
+        return _exchange(SEEDS[kind], stranger.asked(rng, split, wrapped=False).question)
     if kind in {"question", "use_case"}:
-        return _exchange(SEEDS[kind], fact.asked(rng, split))
+        return _exchange(SEEDS[kind], fact.asked(rng, split, wrapped=False).question)
     requests = {
         "structuring": f"List facts about {fact.subject}.",
         "summarization": f"Restate what the text says about {fact.subject}.",

@@ -1,7 +1,7 @@
 """How a fact is stated, asked for and answered, in plain English.
 
-A wording is a template over a fact's fields: `{S}` subject, `{V}` value, `{N}` noun, `{adv}` adverb,
-`{vp}`, `{past}`, `{third}`, `{base}`, `{part}` verb forms. Wordings are split: those listed under
+A wording is a template over a fact's fields: `{S}` subject, `{V}` value, `{N}` noun, `{adv}` adverb or
+nothing, `{past}`, `{third}`, `{base}`, `{part}` verb forms. Wordings are split: those listed under
 EVAL never occur in training. The answer to a question is one sentence that restates what was asked
 before it gives the value, so that the value is found by matching what has just been said. This file
 knows templates alone; `world.py` chooses facts.
@@ -12,43 +12,108 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """The wordings of one kind of fact."""
+    """The wordings of one kind of fact; `passive` answers the questions that use the participle."""
 
     statements: tuple[str, ...]
     eval_statements: tuple[str, ...]
     questions: tuple[str, ...]
     eval_questions: tuple[str, ...]
     answer: str
+    passive: str = ""
 
 
+def _spread(template: str, **choices: str) -> tuple[str, ...]:
+    """The template with every combination of choices (separated by `|`); `{S}` and the like stay."""
+    spread = [template]
+    for name, options in choices.items():
+        spread = [t.replace(f"<{name}>", option) for t in spread for option in options.split("|")]
+    return tuple(spread)
+
+
+_BE = "is|was|remains|stays|reads|became|will be|must be|is still|has been|is indeed|is of course"
+_ABOUT = (
+    "For|As for|About|Regarding|Concerning|At|In|On|When it comes to|Looking at|Speaking of|"
+    "In the case of|Among the details of|In all papers on|According to the file on|Beside|Below|Under|"
+    "Behind|Near|Along|Inside|Beyond|Within|Without|Against|Towards|Around|Across|Throughout|Despite|"
+    "Like|Unlike|Through|After|Before|Since|Per|Via|Over|To|From|By|Next to|Thanks to|Apart from|"
+    "Except for|Close to|Instead of|Because of|Together with|Along with|Beneath|Amid|Upon|Opposite|"
+    "With regard to|With respect to"
+)
+_OF = (
+    "of|in|at|on|given for|listed for|recorded for|we have for|belonging to|that goes to|known from|"
+    "chosen for|shown for|entered for"
+)
+_BEEN = (
+    "was|had been|got|was at last|was in fact|is known to have been|must have been|was once|"
+    "was soon|came to be|was to be|used to be|were"
+)
+_INDIRECT = (
+    "Tell me|Do you know|I need to know|Find out|Can you tell me|I wonder|May I ask|Let me know|"
+    "I would like to know|It would help to know|Please look up|Could you say|Remind me|Explain|"
+    "We have to find out|Does the text say|Check|The question is|Say it plainly:|Say, please,|"
+    "Just say in a word"
+)
+_ACTS = (
+    "acts as|serves as|is|was|has been|stands in as|has the job of|fills the post of|is employed as|"
+    "was hired as|is engaged as|functions as|appears as|is named as|was made|is listed as|signs as|"
+    "is registered as|goes as|counts as|helps out as|is paid as|was chosen as|is known as"
+)
+_MARK = "really|in fact|precisely|then|on average|actually|in the end|roughly|these days|again"
+_PERSON = "person|man or woman|individual|human being|party|somebody"
+
+
+def _asked(clause: str) -> tuple[str, ...]:
+    """Indirect questions: `clause` behind the many ways in which people ask."""
+    marks = {"Do", "Can", "May", "Could", "Does"}
+    return tuple(
+        f"{start} {clause}{'?' if start.split()[0] in marks else '.'}"
+        for start in _INDIRECT.split("|")
+    )
+
+
+# Frequent wordings stand several times.
 _ATTRIBUTE_STATEMENTS = (
-    "The {N} of {S} is {V}.",
-    "The {N} of {S} is {V}.",
-    "The {N} of {S} is {V}.",
-    "{V} is the {N} of {S}.",
-    "{S}'s {N} is {V}.",
-    "{S}'s {N} is {V}.",
-    "{S} has this {N}: {V}.",
-    "For {S}, the {N} is {V}.",
-    "As for {S}, the {N} is {V}.",
-    "The {N} given for {S} is {V}.",
-    "Records give this as the {N} of {S}: {V}.",
-    "In the case of {S} the {N} is {V}.",
-    "{S}: {N} {V}.",
+    *_spread("<about> {S}, the {N} <be> {V}.", about=_ABOUT, be="is|is|was|remains|will be"),
+    *_spread("The {N} <of> {S} <be> {V}.", of=_OF, be=_BE) * 2,
+    *_spread("{S}'s {N} <be> {V}.", be=_BE),
+    *_spread("<about> {S}, its {N} <be> {V}.", about=_ABOUT, be="is|was"),
+    *("The {N} of {S} is {V}.",) * 100,
+    *("{S}'s {N} is {V}.",) * 50,
+    *("{V} is the {N} of {S}.",) * 12,
+    *("{S} has this {N}: {V}.", "{S} has {V} as its {N}.", "{S} has the {N} {V}.") * 3,
+    *("{S} ({N}: {V}).", "{S}: {N} {V}.", "{S}, {N}: {V}.", "{N} of {S}: {V}.") * 4,
+    *("{S}, whose {N} is {V}, is well known.", "The {N} that {S} has is {V}.") * 3,
 )
 _ATTRIBUTE_QUESTIONS = (
-    "What is the {N} of {S}?",
-    "What is the {N} of {S}?",
+    *("What is the {N} of {S}?",) * 16,
+    *("What is {S}'s {N}?",) * 8,
+    *_asked("what the {N} of {S} is"),
     "What's the {N} of {S}?",
+    "What was the {N} of {S}?",
     "What {N} does {S} have?",
     "Which {N} does {S} have?",
+    "What is the {N} that {S} has?",
+    "What {N} has {S}?",
+    "What {N} is given for {S}?",
+    "Which {N} is listed for {S}?",
     "Tell me the {N} of {S}.",
+    "Tell me about {S}: what is the {N}?",
     "Name the {N} of {S}.",
-    "What is {S}'s {N}?",
+    "State {S}'s {N}.",
+    "Find the {N} of {S}.",
+    "Look up the {N} of {S}.",
     "For {S}, what is the {N}?",
+    "As for {S}, what is the {N}?",
+    "In the case of {S}, which {N} is it?",
     "I need the {N} of {S}.",
+    "I would like to know the {N} of {S}.",
     "Give {S}'s {N}.",
+    "The {N} of {S} is what?",
+    "{N} of {S}?",
     "What does the text give as the {N} of {S}?",
+    "What can you say about the {N} of {S}?",
+    "Do you know the {N} of {S}?",
+    "Is there a {N} for {S}, and what is it?",
 )
 
 RELATIONS: dict[str, Relation] = {
@@ -61,231 +126,326 @@ RELATIONS: dict[str, Relation] = {
     ),
     "holder": Relation(
         (
-            *_ATTRIBUTE_STATEMENTS[:10],
-            "{V} serves as {N} of {S}.",
-            "The {N} of {S} is called {V}.",
+            *_ATTRIBUTE_STATEMENTS,
+            *_spread(
+                "The {N} <of> {S} <be> called {V}.",
+                of="of|of|in|at|on|listed for",
+                be="is|was|is usually|has been",
+            ),
+            *("{V} serves as {N} of {S}.", "{V} is {N} of {S}.", "{V} is the {N} at {S}.") * 2,
+            "The {N} of {S} goes by the name of {V}.",
+            "As {N} of {S} we have {V}.",
+            "The post of {N} of {S} is held by {V}.",
+            "Ask for {V}, the {N} of {S}.",
         ),
         ("The {N} for {S} is {V}.", "The {N} of {S} is named {V}."),
         (
-            "Who is the {N} of {S}?",
-            "Who is the {N} of {S}?",
-            "Who is {S}'s {N}?",
+            *("Who is the {N} of {S}?",) * 30,
+            *("Who is {S}'s {N}?",) * 12,
+            *_asked("who the {N} of {S} is"),
+            *_asked("who serves as {N} of {S}"),
+            *_spread("Who <acts> {N} of {S}?", acts=_ACTS),
+            *_ATTRIBUTE_QUESTIONS[16:],
+            "Who was the {N} of {S}?",
             "Who serves as {N} of {S}?",
-            "Name the {N} of {S}.",
+            "Who acts as {N} of {S}?",
+            "Who is employed as {N} of {S}?",
+            "Who do they have as {N} of {S}?",
+            *_spread("Who <does> {S} and works there as {N}?", does="is at|belongs to|is with"),
+            "Who works for {S}, as {N}?",
+            *_spread("What <be> the {N} of {S} called by all?", be="is|was"),
+            *_asked("what the {N} of {S} is called"),
+            "What is the {N} of {S} known as?",
+            "What name has the {N} of {S}?",
+            "What do people call the {N} of {S}?",
+            "Who is {N} of {S}?",
+            "Who is {N} at {S}?",
+            "Who is the {N} for {S}?",
             "What is the name of the {N} of {S}?",
+            "What is {S}'s {N} named?",
             "Tell me who the {N} of {S} is.",
+            "Do you know who the {N} of {S} is?",
             "Which person is the {N} of {S}?",
+            "Who has the post of {N} of {S}?",
+            "The {N} of {S} is who?",
         ),
         ("Who works as {N} of {S}?", "What is the {N} of {S} called?"),
         "The {N} of {S} is {V}.",
     ),
     "agent": Relation(
         (
-            "The person who {adv}{past} {S} is {V}.",
-            "{S} was {adv}{part} by {V}.",
-            "{S} was {adv}{part} by {V}.",
-            "{S} was {adv}{part} by {V}.",
+            *_spread("{S} <been> {adv}{part} by {V}.", been=_BEEN) * 2,
+            *("{S} was {adv}{part} by {V}.",) * 12,
             "{V} {adv}{past} {S}.",
+            "The person who {adv}{past} {S} is {V}.",
+            "The person that {past} {S} was {V}.",
+            "It was {V} who {adv}{past} {S}.",
             "{S} had been {adv}{part} by {V}.",
+            "{S}, {part} by {V}, is well known.",
             "{S} got {adv}{part} by {V}.",
+            "We know that {S} was {part} by {V}.",
+            "{S} was {part} only once, by {V}.",
+            "{S} was {part} by {V} and nobody else.",
+            "{S} ({part} by {V}).",
+            "{S} was the work of many, but it was {part} by {V}.",
         ),
         ("{S} has been {adv}{part} by {V}.", "The one who {adv}{past} {S} is {V}."),
         (
-            "Who {past} {S}?",
-            "Who {past} {S}?",
+            *("Who {past} {S}?",) * 16,
+            *_asked("who {past} {S}"),
+            *_spread("Which <person> {past} {S}?", person=_PERSON),
+            *_spread("Name the <person> who {past} {S}.", person=_PERSON),
             "Who {adv}{past} {S}?",
             "By whom was {S} {part}?",
+            "By whom was {S} {adv}{part}?",
             "Who was it that {past} {S}?",
+            "Who was it who {past} {S}?",
             "Tell me who {past} {S}.",
+            "Do you know who {past} {S}?",
+            "I need to know who {past} {S}.",
+            "Find out who {past} {S}.",
             "Which person {past} {S}?",
+            "What is the name of the person who {past} {S}?",
+            "Name the person who {past} {S}.",
+            "Give the name of whoever {past} {S}.",
+            *_spread(
+                "<which> that {past} {S}?", which="Which one is it|Who is the one|What person is it"
+            ),
+            "Name the one person who {past} {S}.",
+            "Who is said to be the one that {past} {S}?",
+            "Which man or woman {past} {S}?",
             "Who was {S} {part} by?",
             "{S} was {part} by whom?",
+            "{S} was {part} by which person?",
         ),
         ("Who is the person that {past} {S}?", "Name the one who {past} {S}."),
         "The person who {past} {S} is {V}.",
+        "{S} was {part} by {V}.",
     ),
     "habit": Relation(
         (
-            "The person who {third} {S} is {V}.",
-            "{S} is {part} by {V}.",
-            "{S} is {part} by {V}.",
-            "{S} is {part} by {V} every week.",
+            *_spread("{S} <be> {adv}{part} by {V}.", be="gets|is also|is still|is now|is being"),
+            *("{S} is {part} by {V}.",) * 8,
             "{V} {third} {S}.",
+            "The person who {third} {S} is {V}.",
+            "The person that {third} {S} is {V}.",
+            "{S} is {part} by {V} every week.",
+            "{S} is {adv}{part} by {V}.",
+            "{V} {adv}{third} {S}.",
+            "It is {V} who {third} {S}.",
             "{S} gets {part} by {V}.",
+            "{S} is {part} on most days by {V}.",
+            "Every year {S} is {part} by {V}.",
         ),
         ("{S} is always {part} by {V}.", "The one who {third} {S} is {V}."),
         (
-            "Who {third} {S}?",
-            "Who {third} {S}?",
+            *("Who {third} {S}?",) * 16,
+            *_asked("who {third} {S}"),
+            *_spread("Which <person> {third} {S}?", person=_PERSON),
+            *_spread("Name the <person> who {third} {S}.", person=_PERSON),
+            "Who {adv}{third} {S}?",
             "By whom is {S} {part}?",
             "Who is it that {third} {S}?",
+            "Who is it who {third} {S}?",
             "Tell me who {third} {S}.",
+            "Do you know who {third} {S}?",
+            "I need to know who {third} {S}.",
             "Which person {third} {S}?",
+            "What is the name of the person who {third} {S}?",
+            "Name the person who {third} {S}.",
+            "Give the name of whoever {third} {S}.",
+            *_spread(
+                "<which> that {third} {S}?",
+                which="Which one is it|Who is the one|What person is it",
+            ),
+            "Name the one person who {third} {S}.",
+            "Which man or woman {third} {S}?",
             "Who is {S} {part} by?",
+            "{S} is {part} by whom?",
         ),
         ("Who is the person that {third} {S}?", "Name the one who {third} {S}."),
         "The person who {third} {S} is {V}.",
+        "{S} is {part} by {V}.",
     ),
     "when": Relation(
         (
+            *_spread("{S} <been> {adv}{part} on {V}.", been=_BEEN),
+            *("{S} was {part} on {V}.",) * 8,
             "{S} was {adv}{part} on {V}.",
-            "{S} was {part} on {V}.",
-            "{S} was {part} on {V}.",
             "On {V}, {S} was {part}.",
+            "On {V} {S} was {adv}{part}.",
             "{S} had been {part} on {V}.",
             "{S} got {part} on {V}.",
+            "{S} was {part} by experts on {V}.",
+            "{S} ({part} on {V}).",
+            "It was on {V} that {S} was {part}.",
+            "We know that {S} was {part} on {V}.",
         ),
         ("{S} has been {part} on {V}.", "{S} was finally {part} on {V}."),
         (
-            "When was {S} {part}?",
-            "When was {S} {part}?",
+            *("When was {S} {part}?",) * 12,
+            *_asked("when {S} was {part}"),
+            *_asked("on which date {S} was {part}"),
+            "When was {S} {adv}{part}?",
             "On which date was {S} {part}?",
             "On what day was {S} {part}?",
+            "On what date was {S} {part}?",
+            "Which day was {S} {part} on?",
+            "What was the day on which {S} was {part}?",
+            "What is the day on which {S} was {part}?",
+            "What is the exact date when {S} was {part}?",
+            "What day was it that {S} was {part}?",
+            "What date is given, the one {S} was {part} on?",
             "Tell me when {S} was {part}.",
+            "Do you know when {S} was {part}?",
+            "I need to know when {S} was {part}.",
             "When exactly was {S} {part}?",
+            "{S} was {part} when?",
         ),
         ("What is the date on which {S} was {part}?", "What date was {S} {part} on?"),
         "{S} was {part} on {V}.",
     ),
     "where": Relation(
         (
-            "{S} is {part} {V}.",
-            "{S} is {part} {V}.",
+            *_spread("{S} <be> {adv}{part} {V}.", be="is|was|gets|has been|is still|will be"),
+            *("{S} is {part} {V}.",) * 6,
             "{S} is always {part} {V}.",
+            "{S} is {adv}{part} {V}.",
             "You will find {S} {part} {V}.",
+            "You can see {S} {part} {V}.",
+            "Everybody finds {S} {part} {V}.",
+            "Whoever looks for it finds {S} {part} {V}.",
             "{S} is now {part} {V}.",
+            "{S} has been {part} {V} for years.",
+            "We saw {S} {part} {V}.",
+            "We know that {S} is {part} {V}.",
         ),
         ("{S} is usually {part} {V}.", "One finds {S} {part} {V}."),
         (
-            "Where is {S} {part}?",
-            "Where is {S} {part}?",
+            *("Where is {S} {part}?",) * 10,
+            *_asked("where {S} is {part}"),
+            *_asked("in which place {S} is {part}"),
             "Where exactly is {S} {part}?",
+            "Where is {S} {adv}{part}?",
             "In which place is {S} {part}?",
+            "In what place is {S} {part}?",
             "Tell me where {S} is {part}.",
             "Do you know where {S} is {part}?",
+            "I need to know where {S} is {part}.",
+            "{S} is {part} where?",
         ),
         ("At which place is {S} {part}?", "Say where {S} is {part}."),
         "{S} is {part} {V}.",
     ),
     "schedule": Relation(
         (
-            "{S} {third} {V}.",
-            "{S} {third} {V}.",
+            *("{S} {third} {V}.",) * 4,
             "{S} usually {third} {V}.",
+            *("{S} {adv}{third} {V}.",) * 3,
             "In winter {S} {third} {V}.",
+            "From now on {S} {third} {V}.",
+            "We know that {S} {third} {V}.",
         ),
         ("{S} normally {third} {V}.", "This year {S} {third} {V}."),
         (
-            "When does {S} {base}?",
-            "When does {S} {base}?",
+            *("When does {S} {base}?",) * 10,
+            *_asked("when {S} {third}"),
+            *_spread("When <mark> does {S} {base}?", mark=_MARK),
+            "When does {S} {adv}{base}?",
             "At what time does {S} {base}?",
             "On which day does {S} {base}?",
+            "On what day does {S} {base}?",
             "Tell me when {S} {third}.",
             "Do you know when {S} {third}?",
+            "I need to know when {S} {third}.",
+            "{S} {third} when?",
         ),
         ("When exactly does {S} {base}?", "Say when {S} {third}."),
         "{S} {third} {V}.",
     ),
     "object": Relation(
         (
-            "{S} {third} {V}.",
-            "{S} {third} {V}.",
+            *("{S} {third} {V}.",) * 4,
             "What {S} {third} is {V}.",
             "{S} mostly {third} {V}.",
             "{S} always {third} {V}.",
+            *("{S} {adv}{third} {V}.",) * 3,
+            "We know that {S} {third} {V}.",
+            "Among other things {S} {third} {V}.",
         ),
         ("{S} often {third} {V}.", "Above all {S} {third} {V}."),
         (
-            "What does {S} {base}?",
-            "What does {S} {base}?",
+            *("What does {S} {base}?",) * 10,
+            *_asked("what {S} {third}"),
+            *_spread("What <mark> does {S} {base}?", mark=_MARK),
+            "What does {S} {adv}{base}?",
             "What is it that {S} {third}?",
+            "What is the thing that {S} {third}?",
             "Tell me what {S} {third}.",
             "Do you know what {S} {third}?",
+            "I need to know what {S} {third}.",
+            "{S} {third} what?",
         ),
         ("What exactly does {S} {base}?", "Say what {S} {third}."),
         "{S} {third} {V}.",
     ),
     "count": Relation(
         (
-            "{S} has {V} {N}.",
-            "{S} has {V} {N}.",
+            *("{S} has {V} {N}.",) * 4,
             "There are {V} {N} in {S}.",
             "In all, {S} has {V} {N}.",
+            *("{S} {adv}has {V} {N}.",) * 3,
+            "{S} has got {V} {N}.",
+            "{S} comes equipped with {V} {N}.",
+            "{S}, all told, has {V} {N}.",
+            "{S} has {V} {N} in all.",
             "The number of {N} of {S} is {V}.",
+            "{V} {N} belong to {S}.",
+            "We know that {S} has {V} {N}.",
         ),
         ("{S} comes with {V} {N}.", "Altogether {S} has {V} {N}."),
         (
-            "How many {N} does {S} have?",
-            "How many {N} does {S} have?",
+            *("How many {N} does {S} have?",) * 10,
+            *_asked("how many {N} {S} has"),
+            *_spread("How many {N} <mark> does {S} have?", mark=_MARK),
             "What is the number of {N} of {S}?",
             "How many {N} are there in {S}?",
             "How many {N} belong to {S}?",
+            "How many {N} can be found in {S}?",
             "Tell me how many {N} {S} has.",
+            "Do you know how many {N} {S} has?",
+            "I need to know how many {N} {S} has.",
+            "What number of {N} does {S} have?",
         ),
         ("How many {N} has {S}?", "Say how many {N} {S} has."),
-        "{S} has {V} {N}.",
+        "The number of {N} of {S} is {V}.",
     ),
     "measure": Relation(
         (
-            "{S} {third} {V}.",
-            "{S} {third} {V}.",
+            *("{S} {third} {V}.",) * 4,
             "At present {S} {third} {V}.",
             "{S} {third} about {V}.",
             "{S} {third} {V} in all.",
+            *("{S} {adv}{third} {V}.",) * 3,
+            "{S} {third} no more than {V}.",
+            "We know that {S} {third} {V}.",
         ),
         ("{S} {third} exactly {V}.", "As a rule {S} {third} {V}."),
         (
-            "How much does {S} {base}?",
-            "How much does {S} {base}?",
+            *("How much does {S} {base}?",) * 10,
+            *_asked("how much {S} {third}"),
+            *_spread("How much <mark> does {S} {base}?", mark=_MARK),
+            "How much does {S} {adv}{base}?",
             "What does {S} {base}?",
             "Tell me how much {S} {third}.",
             "Do you know how much {S} {third}?",
+            "I need to know how much {S} {third}.",
+            "{S} {third} how much?",
         ),
         ("How much exactly does {S} {base}?", "Say how much {S} {third}."),
         "{S} {third} {V}.",
     ),
 }
-
-# What people put around a question; `{q}` keeps its capital, `{l}` starts in lower case.
-WRAPPERS = (
-    "{q}",
-    "{q}",
-    "{q}",
-    "{q}",
-    "{q}",
-    "{q}",
-    "Please answer: {q}",
-    "Quick question: {q}",
-    "According to the text, {l}",
-    "{q} Please.",
-    "I am writing a report. {q}",
-    "One thing I need to know: {l}",
-    "{q} Answer in one sentence.",
-)
-EVAL_WRAPPERS = ("{q}", "{q}", "{q}", "Hello! {q}", "{q} Thank you.")
-
-# What may open a sentence in training, so that words without weight are read over.
-OPENERS = (
-    "Of course",
-    "Nowadays",
-    "Since last year",
-    "At the moment",
-    "As before",
-    "By tradition",
-    "Note that",
-    "According to the list",
-    "For the record",
-    "It is known that",
-    "Most people know that",
-    "In summer",
-    "Until further notice",
-    "Please remember that",
-    "Besides",
-    "Also",
-    "By the way",
-    "In our case",
-)
-_LOWERED = {"The", "It", "What", "You", "There", "On", "In", "At", "Every", "For", "As", "Records"}
 
 NOT_STATED = "That is not stated."
 
@@ -294,18 +454,3 @@ def fill(template: str, fields: dict[str, str]) -> str:
     """The template with its fields, starting with a capital letter."""
     text = template.format_map(fields)
     return text[0].upper() + text[1:]
-
-
-def opened(sentence: str, opener: str) -> str:
-    """The sentence behind an opener; a name keeps its capital."""
-    first = sentence.split(" ", 1)[0]
-    if first in _LOWERED:
-        sentence = sentence[0].lower() + sentence[1:]
-    comma = "" if opener.endswith("that") else ","
-    return f"{opener}{comma} {sentence}"
-
-
-def wrap(question: str, wrapper: str) -> str:
-    """A question inside one of the wrappers."""
-    lowered = question if question.split()[0][1:2].isupper() else question[0].lower() + question[1:]
-    return wrapper.format(q=question, l=lowered)

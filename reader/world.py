@@ -8,17 +8,21 @@ of the group. Same seed, same sheet. This file knows no tokens and no chat forma
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from reader import lexicon as lx
 from reader import names
 from reader.names import Split
-from reader.wordings import EVAL_WRAPPERS, OPENERS, RELATIONS, WRAPPERS, fill, opened, wrap
+from reader.predicates import KINDS, Predicate, draw
+from reader.wordings import RELATIONS, fill
+from reader.wrapping import EVAL_WRAPPERS, TRAILERS, WRAPPERS, closed, opened, wrap
 
-# How often each kind of fact occurs.
-KINDS = (
-    *("holder", "holder", "attribute", "attribute", "attribute", "agent", "agent", "habit"),
-    *("when", "where", "schedule", "object", "count", "measure"),
-)
+
+class Exchange(NamedTuple):
+    """A question and the sentence that answers it."""
+
+    question: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,8 @@ class Fact:
     value: str
     fields: tuple[tuple[str, str], ...]
 
-    def _filled(self, template: str, subject: str) -> str:
-        return fill(template, {**dict(self.fields), "S": subject, "V": self.value, "adv": ""})
+    def _filled(self, template: str, subject: str, adverb: str = "") -> str:
+        return fill(template, {**dict(self.fields), "S": subject, "V": self.value, "adv": adverb})
 
     @property
     def key(self) -> tuple[str, str]:
@@ -49,23 +53,26 @@ class Fact:
         if split is None:
             return self._filled(relation.statements[0], self.mention)
         templates = relation.statements if split == "train" else relation.eval_statements
-        template = rng.choice(templates)
-        if "{adv}" in template and rng.random() < 0.3:
-            template = template.replace("{adv}", rng.choice(("last ", "first ", "originally ")))
-        sentence = self._filled(template, self.mention)
-        if split == "train" and rng.random() < 0.12:
-            return opened(sentence, rng.choice(OPENERS))
+        sentence = self._filled(rng.choice(templates), self.mention, _adverb(rng))
+        if split == "train" and rng.random() < 0.08:
+            sentence = closed(sentence, rng.choice(TRAILERS))
+        if split == "train" and rng.random() < 0.15:
+            sentence = opened(sentence, rng)
         return sentence
 
-    def asked(self, rng: Random, split: Split) -> str:
-        """One question for the fact."""
+    def asked(self, rng: Random, split: Split, *, wrapped: bool = True) -> Exchange:
+        """One question for the fact, with the answer in the question's own verb form."""
         relation = RELATIONS[self.relation]
-        if split == "train":
-            return wrap(
-                self._filled(rng.choice(relation.questions), self.subject), rng.choice(WRAPPERS)
-            )
-        question = self._filled(rng.choice(relation.eval_questions), self.subject)
-        return wrap(question, rng.choice(EVAL_WRAPPERS))
+        train = split == "train"
+        template = rng.choice(relation.questions if train else relation.eval_questions)
+        question = self._filled(template, self.subject, _adverb(rng) if train else "")
+        passive = relation.passive and "{part}" in template
+        if wrapped:
+            question = wrap(question, rng.choice(WRAPPERS if train else EVAL_WRAPPERS))
+        return Exchange(
+            question,
+            self._filled(relation.passive if passive else relation.answer, self.subject),
+        )
 
     @property
     def question(self) -> str:
@@ -74,7 +81,7 @@ class Fact:
 
     @property
     def answer(self) -> str:
-        """The sentence that answers every question for this fact."""
+        """The sentence that answers the plainest question."""
         return self._filled(RELATIONS[self.relation].answer, self.subject)
 
 
@@ -96,6 +103,8 @@ class Group:
         """`plain` sheets name every subject shortly and say everything in the plainest wording."""
         self.rng, self.split, self.words, self.plain = rng, split, words, plain
         self.kinds: Sequence[str] = KINDS
+        self.repeats = 0.0  # share of facts that say of one subject what was said of another
+        self._drawn: list[Predicate] = []
         self._elliptical: set[tuple[object, ...]] = set()
         self._explicit: set[tuple[object, ...]] = set()
 
@@ -142,10 +151,17 @@ class Group:
         for _ in range(count * 4):
             if len(facts) == count:
                 break
-            fact = _fact(rng, self.split, self.words, self.kinds, subject, mention)
+            predicate = self._predicate()
+            fact = Fact(predicate.relation, subject, mention, predicate.value(), predicate.fields)
             if self._admit(fact, entity):
+                self._drawn.append(predicate)
                 facts.append(fact)
         return facts
+
+    def _predicate(self) -> Predicate:
+        if self._drawn and self.rng.random() < self.repeats:
+            return self.rng.choice(self._drawn)
+        return draw(self.rng, self.split, self.words, self.kinds)
 
     def _admit(self, fact: Fact, entity: str) -> bool:
         """Whether the fact is unambiguous beside everything said so far; remembers it if so."""
@@ -161,80 +177,8 @@ class Group:
         return True
 
 
-def _fact(
-    rng: Random,
-    split: Split,
-    words: Sequence[str],
-    kinds: Sequence[str],
-    subject: str,
-    mention: str,
-) -> Fact:
-    """A random fact about `subject`."""
-    kind = rng.choice(kinds)
-    fields: dict[str, str] = {}
-    if kind == "holder":
-        noun = rng.choice(lx.PERSON_NOUNS) if rng.random() < 0.8 else names.invented(rng, "train")
-        if rng.random() < 0.15:
-            noun = f"{rng.choice(lx.ADJECTIVES)} {noun}"
-        fields["N"], value = noun, names.person(rng, split)
-    elif kind == "attribute":
-        fields["N"], value = _attribute(rng, split, words)
-    elif kind in {"agent", "habit"}:
-        verb = rng.choice(lx.AGENT_VERBS) if rng.random() < 0.85 else _invented_verb(rng)
-        fields |= {"past": verb.past, "third": verb.third, "part": verb.participle}
-        value = names.person(rng, split)
-    elif kind == "when":
-        verb = rng.choice(lx.AGENT_VERBS) if rng.random() < 0.85 else _invented_verb(rng)
-        fields["part"], value = verb.participle, names.date(rng, split)
-    elif kind == "where":
-        fields["part"], value = rng.choice(lx.PLACED), names.whereabouts(rng, split, words)
-    elif kind == "schedule":
-        verb = rng.choice(lx.SCHEDULED)
-        fields |= {"base": verb.base, "third": verb.third}
-        value = names.moment(rng, split)
-    elif kind == "object":
-        verb = rng.choice(lx.OBJECT_VERBS)
-        fields |= {"base": verb.base, "third": verb.third}
-        value = names.thing(rng, split, words)
-    elif kind == "count":
-        noun = rng.choice(lx.COUNTED) if rng.random() < 0.8 else names.invented(rng, "train") + "s"
-        fields["N"], value = noun, names.number(rng, split, small=True)
-    else:
-        base, third, units = rng.choice(lx.MEASURES)
-        fields |= {"base": base, "third": third}
-        value = names.amount(rng, split, units)
-    return Fact(kind, subject, mention, value, tuple(fields.items()))
-
-
-def _invented_verb(rng: Random) -> lx.Verb:
-    base = names.invented(rng, "train").rstrip("e")
-    return lx.Verb(base, base + "s", base + "ed", base + "ed")
-
-
-def _attribute(rng: Random, split: Split, words: Sequence[str]) -> tuple[str, str]:
-    """An attribute's noun and a value of the type that it calls for."""
-    draw = rng.random()
-    if draw < 0.15:
-        return rng.choice(lx.PLACE_NOUNS), names.place(rng, split)
-    if draw < 0.3:
-        return rng.choice(lx.DATE_NOUNS), names.date(rng, split)
-    if draw < 0.45:
-        noun = rng.choice(list(lx.MEASURE_NOUNS))
-        return noun, names.amount(rng, split, lx.MEASURE_NOUNS[noun])
-    if draw < 0.6:
-        return rng.choice(lx.CODE_NOUNS), names.code(rng, split)
-    if draw < 0.8:
-        noun = rng.choice(lx.THING_NOUNS)
-    else:  # an attribute that no list has: it can only be read
-        noun = names.noun(rng, words)
-        if rng.random() < 0.4:
-            noun = f"{rng.choice(words)} {noun}"
-    draw = rng.random()
-    if draw < 0.6:
-        return noun, names.thing(rng, split, words)
-    if draw < 0.8:
-        return noun, names.proper(rng, split)
-    return noun, names.code(rng, split) if draw < 0.9 else names.person(rng, split)
+def _adverb(rng: Random) -> str:
+    return f"{rng.choice(lx.ADVERBS)} " if rng.random() < 0.4 else ""
 
 
 def _render(title: str, sections: list[list[Fact]], rng: Random, split: Split | None) -> str:

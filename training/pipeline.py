@@ -157,18 +157,13 @@ def _study(
     if path.exists():
         return read_examples(path)
 
-    def asking(done: float) -> None:
+    def report(done: float) -> None:
         if cancelled():
             raise Cancelled
-        progress(Progress("self-study", 0.2 * done))
+        progress(Progress("self-study", 0.4 * done))
 
-    conversations = ask(reader, text, settings, asking)
-    examples: list[StudyExample] = []
-    for example in answer(reader, conversations, settings):
-        if cancelled():
-            raise Cancelled
-        examples.append(example)
-        progress(Progress("self-study", 0.2 + 0.2 * len(examples) / len(conversations)))
+    conversations = ask(reader, text, settings, lambda done: report(done / 2))
+    examples = list(answer(reader, conversations, settings, lambda done: report(0.5 + done / 2)))
     if len(examples) < 8:
         raise TrainingRefused(
             f"The reader found only {len(examples)} questions about this document, too few to train "

@@ -47,6 +47,7 @@ def ask(
     # Whether something is left open can be told only from all of the text.
     whole_fits = document_tokens <= min(2_048, reader.max_positions // 4)
     found: dict[str, Conversation] = {}
+    cut: dict[str, Conversation] = {}  # questions without an end: half said, or going in circles
     drawn = 0
     for round_ in range(3):  # questions repeat: draw again until there are enough, within reason
         missing = wanted - len(found)
@@ -70,15 +71,17 @@ def ask(
                 sampling = Sampling(
                     settings.max_question, settings.asking_temperature, settings.seed + drawn * 997
                 )
-                for context, question in zip(
+                for context, (question, ended) in zip(
                     batch, asked(reader, batch, SEEDS[kind], sampling), strict=True
                 ):
                     if question:
                         seen = text if kind == "unanswered" else context
-                        found.setdefault(question, Conversation(kind, seen, question))
+                        kept = found if ended else cut
+                        kept.setdefault(question, Conversation(kind, seen, question))
                 drawn += len(batch)
                 report(min(1.0, len(found) / wanted))
-    conversations = list(found.values())
+    # A reader that never ends its questions still has to study something.
+    conversations = list((found if len(found) >= wanted // 4 else found | cut).values())
     Random(f"order/{settings.seed}").shuffle(conversations)
     return conversations
 
@@ -89,14 +92,40 @@ def _plan(count: int, whole_fits: bool, rng: Random) -> list[SeedKind]:
 
 
 def answer(
-    reader: Reader, conversations: list[Conversation], settings: TrainingSettings
+    reader: Reader,
+    conversations: list[Conversation],
+    settings: TrainingSettings,
+    report: Callable[[float], None],
 ) -> Iterator[StudyExample]:
-    """B's part: greedy answers with the teacher's log-probabilities, batch by batch."""
+    """B's part: greedy answers with the teacher's log-probabilities, batch by batch.
+
+    A window that does not answer its question proves nothing about the document: such a conversation
+    is dropped, unless B saw all of the text. So are answers without an end, where enough others have
+    one: a reader that goes round in circles teaches nothing.
+    """
     ordered = sorted(conversations, key=lambda c: len(c.context))  # similar lengths pad little
+    given: list[tuple[Conversation, list[int]]] = []
     for rows in batched(len(ordered), settings.generation_batch):
         batch = [ordered[row] for row in rows]
-        contexts = [c.context for c in batch]
-        questions = [c.question for c in batch]
+        contexts, questions = [c.context for c in batch], [c.question for c in batch]
         answers = answered(reader, contexts, questions, settings.max_answer)
-        kinds = [c.kind for c in batch]
-        yield from score(reader, contexts, questions, answers, kinds, settings.top_k)
+        given += [
+            (conversation, ids)
+            for conversation, ids in zip(batch, answers, strict=True)
+            if conversation.kind == "unanswered"
+            or reader.decode(ids).strip() != settings.not_stated
+        ]
+        report(0.8 * rows.stop / len(ordered))
+    ended = [(conversation, ids) for conversation, ids in given if ids[-1] == reader.end_id]
+    kept = ended if len(ended) * 4 >= len(given) else given
+    for rows in batched(len(kept), settings.generation_batch):
+        some = [kept[row] for row in rows]
+        yield from score(
+            reader,
+            [conversation.context for conversation, _ in some],
+            [conversation.question for conversation, _ in some],
+            [ids for _, ids in some],
+            [conversation.kind for conversation, _ in some],
+            settings.top_k,
+        )
+        report(0.8 + 0.2 * rows.stop / len(kept))

@@ -31,12 +31,13 @@ class TrainingSettings:
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
     window_min: int = 40  # the chunk that self-study talks about
     window_max: int = 120
-    conversations_per_token: float = 0.4
-    min_conversations: int = 96
+    conversations_per_token: float = 0.5
+    min_conversations: int = 120
     max_conversations: int = 1_200
-    asking_temperature: float = 1.0
+    asking_temperature: float = 0.6
     max_question: int = 48
     max_answer: int = 64
+    not_stated: str = "That is not stated."  # how the reader says so
     top_k: int = 20  # teacher log-probabilities kept for each answer token
     generation_batch: int = 64
     batch: int = 24

@@ -21,8 +21,10 @@ def batched(count: int, size: int) -> Iterator[range]:
         yield range(start, min(start + size, count))
 
 
-def asked(reader: Reader, contexts: Sequence[str], question: str, sampling: Sampling) -> list[str]:
-    """What the reader says to one instruction behind each context, as one batch."""
+def asked(
+    reader: Reader, contexts: Sequence[str], question: str, sampling: Sampling
+) -> list[tuple[str, bool]]:
+    """What the reader says to one instruction behind each context, and whether it came to an end."""
     prefix = compose(reader)
     prompts = [
         Prompt(
@@ -32,13 +34,16 @@ def asked(reader: Reader, contexts: Sequence[str], question: str, sampling: Samp
         )
         for row, context in enumerate(contexts)
     ]
-    return [reader.decode(ids).strip() for ids in decode(reader, prompts)]
+    return [
+        (reader.decode(ids).strip(), len(ids) < sampling.max_tokens)
+        for ids in decode(reader, prompts)
+    ]
 
 
 def answered(
     reader: Reader, contexts: Sequence[str], questions: Sequence[str], max_tokens: int
 ) -> list[list[int]]:
-    """Greedy answers, as ids with the end token, to each question behind its context."""
+    """Greedy answers as ids, with the end token unless they were cut at `max_tokens`."""
     prefix = compose(reader)
     prompts = [
         Prompt(
@@ -48,7 +53,10 @@ def answered(
         )
         for context, question in zip(contexts, questions, strict=True)
     ]
-    return [[*ids, reader.end_id] for ids in decode(reader, prompts)]
+    return [
+        [*ids, reader.end_id] if len(ids) < max_tokens else list(ids)
+        for ids in decode(reader, prompts)
+    ]
 
 
 @torch.no_grad()

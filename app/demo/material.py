@@ -51,5 +51,5 @@ def material() -> tuple[list[Paper], list[Question]]:
         # Only a question that names its sheet's subject can be answered from a whole collection.
         named = [f for f in sheet.facts if sheet.title.lower() in f.subject.lower()]
         fact = rng.choice(named)
-        questions.append(Question(fact.asked(rng, "eval"), fact.value))
+        questions.append(Question(fact.asked(rng, "eval").question, fact.value))
     return papers, questions

@@ -1,5 +1,7 @@
 """The world repeats itself, states what it asks, and keeps evaluation out of training."""
 
+import re
+from collections.abc import Iterable
 from functools import cache
 from random import Random
 
@@ -13,8 +15,9 @@ from reader.names import Split, split_of
 from reader.paths import word_list
 from reader.tasks import Recipe, example
 from reader.tokenizer import dictionary
-from reader.wordings import EVAL_WRAPPERS, NOT_STATED, RELATIONS, WRAPPERS
+from reader.wordings import NOT_STATED, RELATIONS
 from reader.world import Group, Sheet
+from reader.wrapping import EVAL_WRAPPERS, OPENERS, TRAILERS, WRAPPERS
 
 
 @cache
@@ -80,6 +83,23 @@ def test_wordings_of_evaluation_never_occur_in_training() -> None:
     assert not (set(WRAPPERS) & set(EVAL_WRAPPERS)) - {"{q}"}
 
 
+def test_wordings_of_evaluation_are_new_combinations_of_words_that_training_knows() -> None:
+    """A reader that has met no other English cannot know a word it never saw."""
+
+    def words_of(templates: Iterable[str]) -> set[str]:
+        return {
+            w for t in templates for w in re.findall(r"[a-z']+", re.sub(r"{\w+}", "", t).lower())
+        }
+
+    known = words_of((*WRAPPERS, *OPENERS, *TRAILERS, *lx.ADVERBS))
+    for relation in RELATIONS.values():
+        known |= words_of((*relation.statements, *relation.questions, relation.answer))
+    asked_for = words_of(EVAL_WRAPPERS)
+    for relation in RELATIONS.values():
+        asked_for |= words_of((*relation.eval_statements, *relation.eval_questions))
+    assert asked_for - known == set()
+
+
 def test_training_examples_hold_no_value_of_evaluation() -> None:
     held_out = {
         fact.value
@@ -89,7 +109,7 @@ def test_training_examples_hold_no_value_of_evaluation() -> None:
     }
     for seed in range(60):
         text = " ".join(
-            s.text for s in example(Random(seed), CURRICULUM[-1].recipe, words(), "train")
+            s.text for s in example(Random(seed), CURRICULUM[-1].recipes[-1], words(), "train")
         )
         assert not [value for value in held_out if f" {value}." in text]
 
