@@ -59,6 +59,14 @@ _ACTS = (
     "is registered as|goes as|counts as|helps out as|is paid as|was chosen as|is known as"
 )
 _MARK = "really|in fact|precisely|then|on average|actually|in the end|roughly|these days|again"
+_ABOUT_AS_MUCH = (
+    "about|roughly|nearly|at least|at most|some|just under|just over|a good|close to|precisely|up to|"
+    "no more than|not quite|as much as"
+)
+_OPENING = (
+    "At present|Among other things|In general|On Sundays|In winter|From now on|In practice|All in all|"
+    "In any case|At any rate|Year after year|As a matter of course|Unless told otherwise|This season"
+)
 _PERSON = "person|man or woman|individual|human being|party|somebody"
 
 
@@ -339,11 +347,10 @@ RELATIONS: dict[str, Relation] = {
     ),
     "schedule": Relation(
         (
-            *("{S} {third} {V}.",) * 4,
+            *("{S} {third} {V}.",) * 12,
             "{S} usually {third} {V}.",
-            *("{S} {adv}{third} {V}.",) * 3,
-            "In winter {S} {third} {V}.",
-            "From now on {S} {third} {V}.",
+            *("{S} {adv}{third} {V}.",) * 8,
+            *_spread("<opening> {S} {third} {V}.", opening=_OPENING),
             "We know that {S} {third} {V}.",
         ),
         ("{S} normally {third} {V}.", "This year {S} {third} {V}."),
@@ -365,13 +372,14 @@ RELATIONS: dict[str, Relation] = {
     ),
     "object": Relation(
         (
-            *("{S} {third} {V}.",) * 4,
+            *("{S} {third} {V}.",) * 12,
             "What {S} {third} is {V}.",
             "{S} mostly {third} {V}.",
             "{S} always {third} {V}.",
-            *("{S} {adv}{third} {V}.",) * 3,
+            *("{S} {adv}{third} {V}.",) * 8,
             "We know that {S} {third} {V}.",
-            "Among other things {S} {third} {V}.",
+            *_spread("<opening> {S} {third} {V}.", opening=_OPENING),
+            *_spread("{S} {third} <only> {V}.", only="only|mainly|nothing but|just|first of all"),
         ),
         ("{S} often {third} {V}.", "Above all {S} {third} {V}."),
         (
@@ -422,12 +430,11 @@ RELATIONS: dict[str, Relation] = {
     ),
     "measure": Relation(
         (
-            *("{S} {third} {V}.",) * 4,
-            "At present {S} {third} {V}.",
-            "{S} {third} about {V}.",
-            "{S} {third} {V} in all.",
-            *("{S} {adv}{third} {V}.",) * 3,
-            "{S} {third} no more than {V}.",
+            *("{S} {third} {V}.",) * 12,
+            *_spread("<opening> {S} {third} {V}.", opening=_OPENING),
+            *_spread("{S} {third} <much> {V}.", much=_ABOUT_AS_MUCH),
+            *("{S} {third} {V} in all.",) * 2,
+            *("{S} {adv}{third} {V}.",) * 8,
             "We know that {S} {third} {V}.",
         ),
         ("{S} {third} exactly {V}.", "As a rule {S} {third} {V}."),

@@ -48,6 +48,7 @@ class TrainingSettings:
     warm_up: int = 20
     final_rate: float = 0.02  # share of the learning rate at the last step
     held_out: int = 24  # conversations kept for the check
+    sure_at: float = 0.5  # the teacher is sure of an answer whose every token it gives this much
     accept_at: float = 0.6  # share of held-out answers that must equal the teacher's
     checkpoint_every: int = 40
 
@@ -58,6 +59,8 @@ class TrainingSettings:
             raise TrainingRefused("window_max must be at least window_min, and both at least 1.")
         if not 0 <= self.accept_at <= 1:
             raise TrainingRefused("accept_at is a share: choose a number from 0 to 1.")
+        if not 0 < self.sure_at < 1:
+            raise TrainingRefused("sure_at is a probability: choose a number between 0 and 1.")
 
     def slots(self, document_tokens: int) -> int:
         """Slots for a document: at the wished compression, and below the question's offset."""

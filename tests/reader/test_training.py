@@ -69,7 +69,9 @@ def test_the_first_stage_learns_values_only(trainer: Trainer) -> None:
     batch = draw_batch(
         replace(CURRICULUM[0], batch_tokens=600), trainer.tokenizer, trainer.words, rng
     )
-    words = example(Random("0/train/0"), CURRICULUM[0].recipes[0], trainer.words, "train")
+    same = Random("0/train/0")
+    recipe = same.choice(CURRICULUM[0].recipes).of_one_size(same)
+    words = example(same, recipe, trainer.words, "train")
     values = [segment.only for segment in words if segment.only]
     row = batch.targets[0].tolist()
     runs: list[list[int]] = []

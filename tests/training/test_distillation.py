@@ -1,6 +1,7 @@
 """Distillation on a tiny random reader: it learns, resumes bit for bit, and repeats itself."""
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -189,10 +190,13 @@ def test_the_pipeline_repeats_itself_and_reports(reader: Reader, tmp_path: Path)
 
 
 def test_a_cancelled_pipeline_goes_on_to_the_same_cartridge(reader: Reader, tmp_path: Path) -> None:
-    whole = distil(reader, TEXT, SETTINGS, workdir=tmp_path / "a")
-    asked = iter(range(10_000))
+    asked = count()
+    whole = distil(
+        reader, TEXT, SETTINGS, workdir=tmp_path / "a", cancelled=lambda: next(asked) < 0
+    )
+    late, again = next(asked) - 3, count()
     with pytest.raises(Cancelled):
-        distil(reader, TEXT, SETTINGS, workdir=tmp_path / "b", cancelled=lambda: next(asked) > 30)
+        distil(reader, TEXT, SETTINGS, workdir=tmp_path / "b", cancelled=lambda: next(again) > late)
     resumed = distil(reader, TEXT, SETTINGS, workdir=tmp_path / "b")
     assert torch.equal(whole.keys, resumed.keys)
 

@@ -1,0 +1,44 @@
+"""Thirty sheets as people write them: their questions have answers that stand in the text."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from reader.curriculum import CURRICULUM
+from reader.paths import word_list
+from reader.tasks import example
+from reader.tokenizer import dictionary
+
+FOLDER = Path(__file__).parents[1] / "handwritten"
+SHEETS = sorted(FOLDER.glob("*.md"))
+
+
+def test_there_are_thirty() -> None:
+    assert len(SHEETS) == 30
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: path.stem)
+def test_every_question_is_answered_by_its_sheet(sheet: Path) -> None:
+    text = sheet.read_text(encoding="utf-8").lower()
+    questions = json.loads(sheet.with_suffix(".json").read_text(encoding="utf-8"))
+    assert 5 <= len(questions) <= 10
+    for question in questions:
+        assert any(answer.lower() in text for answer in question["accepted"]), question
+
+
+def test_none_of_their_sentences_is_trained_on() -> None:
+    lines = {
+        line.strip()
+        for sheet in SHEETS
+        for line in sheet.read_text(encoding="utf-8").splitlines()
+        if len(line) > 30
+    }
+    words = dictionary(word_list())
+    drawn = "\n".join(
+        segment.text
+        for seed in range(60)
+        for segment in example(Random(seed), CURRICULUM[-1].recipes[-1], words, "train")
+    )
+    assert not [line for line in lines if line in drawn]
