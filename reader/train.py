@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from cartridge_store.errors import FolderBusy
+from cartridge_store.folder_lock import FolderLock
 from reader.curriculum import CURRICULUM, Stage
 from reader.initialise import write_lookup_circuit
 from reader.names import Split
@@ -314,6 +316,11 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
+    lock = FolderLock(options.out, "train.lock")
+    try:
+        lock.take(lambda: None)
+    except FolderBusy as error:
+        raise SystemExit(str(error)) from error
     trainer = Trainer(options.out, options.seed, options.rate, start=options.start)
     if options.compile:
         for layer in trainer.model.model.layers:

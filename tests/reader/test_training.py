@@ -9,12 +9,13 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 import reader.train as recipe
+from cartridge_store.folder_lock import FolderLock
 from reader.curriculum import CURRICULUM
 from reader.initialise import write_lookup_circuit
 from reader.paths import word_list
 from reader.tasks import example
 from reader.tokenizer import dictionary
-from reader.train import IGNORED, Trainer, draw_batch, learned_logits, small_config
+from reader.train import IGNORED, Trainer, draw_batch, learned_logits, main, small_config
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,16 @@ def test_a_published_reader_can_be_trained_further(trainer: Trainer, tmp_path: P
         assert torch.equal(old.float(), new), name
     assert further.tokenizer.get_vocab() == trainer.tokenizer.get_vocab()
     assert further.tokenizer.chat_template == trainer.tokenizer.chat_template
+
+
+def test_a_folder_is_trained_by_one_process_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = FolderLock(tmp_path, "train.lock")
+    lock.take(lambda: None)
+    monkeypatch.setattr("sys.argv", ["train", "--out", str(tmp_path)])
+    try:
+        with pytest.raises(SystemExit, match="in use by process"):
+            main()
+    finally:
+        lock.release()
