@@ -64,8 +64,9 @@ CURRICULUM: tuple[Stage, ...] = (
             Recipe((1, 1), (3, 8), 3, skills=0.3, unstated=0.12, alike=0.1),
             Recipe((1, 1), (10, 24), 5, skills=0.1, unstated=0.12, alike=0.1),
             Recipe((1, 4), (8, 22), 20, skills=0.1, unstated=0.12, alike=0.15),
+            Recipe((2, 4), (8, 20), 6, skills=0.05, unstated=0.12, alike=0.15),
         ),
-        *(4_000, 2_500, 2.0),
+        *(4_000, 5_000, 2.0),
         max_gap=2_000,
     ),
 )
