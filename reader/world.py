@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from reader import lexicon as lx
 from reader import names
+from reader.distortion import distorted
 from reader.names import Split
 from reader.predicates import KINDS, Predicate, draw
 from reader.wordings import RELATIONS, fill
@@ -52,8 +53,10 @@ class Fact:
         relation = RELATIONS[self.relation]
         if split is None:
             return self._filled(relation.statements[0], self.mention)
-        templates = relation.statements if split == "train" else relation.eval_statements
-        sentence = self._filled(rng.choice(templates), self.mention, _adverb(rng))
+        template = rng.choice(relation.statements if split == "train" else relation.eval_statements)
+        if split == "train" and rng.random() < 0.2:
+            template = distorted(template, rng)
+        sentence = self._filled(template, self.mention, _adverb(rng))
         if split == "train" and rng.random() < 0.08:
             sentence = closed(sentence, rng.choice(TRAILERS))
         if split == "train" and rng.random() < 0.15:
@@ -61,10 +64,15 @@ class Fact:
         return sentence
 
     def asked(self, rng: Random, split: Split, *, wrapped: bool = True) -> Exchange:
-        """One question for the fact, with the answer in the question's own verb form."""
+        """One question for the fact, with the answer in the question's own verb form.
+
+        `wrapped` is a question as people put it: with courtesies and, in training, at times damaged.
+        """
         relation = RELATIONS[self.relation]
         train = split == "train"
         template = rng.choice(relation.questions if train else relation.eval_questions)
+        if train and wrapped and rng.random() < 0.3:
+            template = distorted(template, rng)
         question = self._filled(template, self.subject, _adverb(rng) if train else "")
         passive = relation.passive and "{part}" in template
         if wrapped:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reader import lexicon as lx
 from reader.curriculum import CURRICULUM
+from reader.distortion import KEPT, distorted
 from reader.names import Split, split_of
 from reader.paths import word_list
 from reader.tasks import Recipe, example
@@ -125,3 +126,27 @@ def test_unstated_questions_are_not_stated() -> None:
 def test_verbs_bend(verb: lx.Verb) -> None:
     assert all(form and form == form.strip() for form in verb)
     assert verb.third.split()[0].endswith("s")
+
+
+@given(st.integers(0, 100_000))
+def test_damage_spares_the_fields_and_never_spells_a_held_out_wording(seed: int) -> None:
+    rng = Random(seed)
+    relation = rng.choice(list(RELATIONS.values()))
+    held_out = {
+        " ".join(re.findall(r"[\w{}']+", t.replace("{adv}", "").lower()))
+        for r in RELATIONS.values()
+        for t in (*r.eval_statements, *r.eval_questions)
+    }
+    for templates in (relation.statements, relation.questions):
+        template = rng.choice(templates)
+        damaged = distorted(template, rng)
+        assert re.findall(r"{\w+}", damaged) == re.findall(r"{\w+}", template)
+        asks = [w for w in re.findall(r"[a-z]+", template.lower()) if w in KEPT]
+        assert [w for w in re.findall(r"[a-z]+", damaged.lower()) if w in KEPT] == asks
+        plain = " ".join(re.findall(r"[\w{}']+", damaged.replace("{adv}", "").lower()))
+        assert plain not in held_out
+
+
+def test_damage_damages() -> None:
+    rng = Random(0)
+    assert len({distorted("Who is the {N} of {S}?", rng) for _ in range(100)}) > 60
