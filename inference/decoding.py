@@ -8,7 +8,9 @@ thread.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.composer import Composition
@@ -71,11 +73,24 @@ def pad(reader: Reader, prompts: Sequence[Prompt]) -> Padded:
     return Padded(ids.to(device), positions.to(device), mask.to(device), tuple(past))
 
 
-class Decoder:
-    """One batch being decoded: `step` gives every unfinished row its next token."""
+@dataclass(frozen=True, slots=True)
+class Top:
+    """The likeliest tokens of one step: `ids` int32 `[k]`, `logprobs` float32 `[k]`, best first."""
 
-    def __init__(self, reader: Reader, prompts: Sequence[Prompt]) -> None:
+    ids: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+
+
+class Decoder:
+    """One batch being decoded: `step` gives every unfinished row its next token.
+
+    With `top_k`, `tops` holds for every row the likeliest tokens of each of its steps.
+    """
+
+    def __init__(self, reader: Reader, prompts: Sequence[Prompt], *, top_k: int = 0) -> None:
         self._reader = reader
+        self._top_k = min(top_k, reader.config.vocab_size)
+        self.tops: list[list[Top]] = [[] for _ in prompts]
         self._samplings = [p.sampling for p in prompts]
         self._generators = [
             torch.Generator(device="cpu").manual_seed(s.seed) for s in self._samplings
@@ -99,6 +114,8 @@ class Decoder:
         )
         logits = self._reader.logits(hidden[:, -1]).cpu()
         greedy = logits.argmax(-1)
+        if self._top_k:
+            self._keep_tops(logits)
         chosen: dict[int, int] = {}
         kept: list[int] = []
         for place, row in enumerate(self._rows):
@@ -116,6 +133,12 @@ class Decoder:
         if row in self._rows:
             kept = [place for place, other in enumerate(self._rows) if other != row]
             self._select(kept)
+
+    def _keep_tops(self, logits: Tensor) -> None:
+        likeliest = torch.log_softmax(logits, -1).topk(self._top_k)
+        ids, logprobs = likeliest.indices.to(torch.int32).numpy(), likeliest.values.numpy()
+        for place, row in enumerate(self._rows):
+            self.tops[row].append(Top(ids[place], logprobs[place]))
 
     def _choose(self, row: int, logits: Tensor, greedy: int) -> int:
         temperature = self._samplings[row].temperature

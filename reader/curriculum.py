@@ -60,7 +60,7 @@ CURRICULUM: tuple[Stage, ...] = (
     Stage(
         "many",
         (
-            Recipe((1, 1), (2, 6), 3, skills=0.45, unstated=0.12),
+            Recipe((1, 1), (1, 4), 3, skills=0.5, unstated=0.12),
             Recipe((1, 1), (3, 8), 3, skills=0.3, unstated=0.12, alike=0.1),
             Recipe((1, 1), (10, 24), 5, skills=0.1, unstated=0.12, alike=0.1),
             Recipe((1, 4), (8, 22), 20, skills=0.1, unstated=0.12, alike=0.15),

@@ -7,6 +7,7 @@ same slots, steps and optimiser. This file knows tensors and one folder; it know
 """
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -106,8 +107,10 @@ def distilling(
 ) -> LossOf:
     """The distillation loss over batches drawn in epochs, each in an order of its own."""
 
+    sizes = [len(example.prompt) + len(example.answer) for example in examples]
+
     def loss(keys: Tensor, values: Tensor, step: int) -> Tensor:
-        rows = _rows(len(examples), settings.batch, step, settings.seed)
+        rows = _rows(sizes, settings.batch, step, settings.seed)
         lesson = Lesson.of([examples[row] for row in rows], reader.device)
         logits = answer_logits(reader, keys, values, lesson, settings.question_offset)
         return distillation_loss(logits, lesson)
@@ -115,16 +118,17 @@ def distilling(
     return loss
 
 
-def _rows(count: int, size: int, step: int, seed: int) -> list[int]:
-    """Rows of batch `step`, a function of the step alone so that a run can resume anywhere."""
-    size = min(size, count)
-    rows: list[int] = []
-    position = step * size
-    while len(rows) < size:
-        epoch, start = divmod(position + len(rows), count)
-        order = Random(f"epoch/{seed}/{epoch}").sample(range(count), count)
-        rows += order[start : start + size - len(rows)]
-    return rows
+def _rows(sizes: Sequence[int], batch: int, step: int, seed: int) -> list[int]:
+    """Rows of batch `step`, a function of the step alone so that a run can resume anywhere.
+
+    An epoch's batches hold rows of about equal size, so that no long one pads all others.
+    """
+    epoch, index = divmod(step, math.ceil(len(sizes) / batch))
+    rng = Random(f"epoch/{seed}/{epoch}")
+    order = sorted(range(len(sizes)), key=lambda row: sizes[row] * rng.uniform(0.7, 1.4))
+    starts = list(range(0, len(sizes), batch))
+    rng.shuffle(starts)
+    return order[starts[index] : starts[index] + batch]
 
 
 def next_token(reader: Reader, text: str, settings: TrainingSettings) -> LossOf:

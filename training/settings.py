@@ -29,7 +29,7 @@ class TrainingSettings:
     min_slots: int = 8
     initialiser: str = "spread"
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
-    window_min: int = 40  # the chunk that self-study talks about
+    window_min: int = 12  # the chunk that self-study talks about, one sentence at least
     window_max: int = 120
     conversations_per_token: float = 0.5
     min_conversations: int = 120

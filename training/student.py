@@ -5,11 +5,13 @@ positions only. This file knows slots and token ids; it knows no optimiser and n
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from inference.reader import KeyValues, Reader
 from training.examples import StudyExample
@@ -75,7 +77,10 @@ def hidden_states(
     prefix = behind(reader, keys, values, batch)
     visible = torch.ones((batch, prefix[0][0].shape[2]), dtype=mask.dtype, device=mask.device)
     positions = torch.arange(offset, offset + width, device=ids.device).expand(batch, -1)
-    hidden, _ = reader.forward(ids, prefix, torch.cat([visible, mask], dim=1), positions)
+    # On a CPU the fused attention's backward pass is the slower one at these short lengths.
+    kernel = sdpa_kernel(SDPBackend.MATH) if ids.device.type == "cpu" else nullcontext()
+    with kernel:
+        hidden, _ = reader.forward(ids, prefix, torch.cat([visible, mask], dim=1), positions)
     return hidden
 
 

@@ -5,14 +5,26 @@ position of the answer. This file knows texts, questions and answers; it knows n
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from inference.composer import compose
-from inference.decoding import Prompt, Sampling, decode, pad
+from inference.decoding import Decoder, Prompt, Sampling, decode
 from inference.reader import Reader
-from training.examples import StudyExample
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The ids of a greedy answer (`n`, with the end token unless it was cut) and what else was likely.
+
+    `top_ids` int32 `[n, k]`, `top_logprobs` float32 `[n, k]`.
+    """
+
+    ids: tuple[int, ...]
+    top_ids: NDArray[np.int32]
+    top_logprobs: NDArray[np.float32]
 
 
 def batched(count: int, size: int) -> Iterator[range]:
@@ -22,18 +34,10 @@ def batched(count: int, size: int) -> Iterator[range]:
 
 
 def asked(
-    reader: Reader, contexts: Sequence[str], question: str, sampling: Sampling
+    reader: Reader, contexts: Sequence[str], instructions: Sequence[str], sampling: Sampling
 ) -> list[tuple[str, bool]]:
-    """What the reader says to one instruction behind each context, and whether it came to an end."""
-    prefix = compose(reader)
-    prompts = [
-        Prompt(
-            prefix,
-            [*reader.chat.documents([context]), *reader.chat.question(question)],
-            Sampling(sampling.max_tokens, sampling.temperature, sampling.seed + row),
-        )
-        for row, context in enumerate(contexts)
-    ]
+    """What the reader says to each instruction behind its context, and whether it came to an end."""
+    prompts = _prompts(reader, contexts, instructions, sampling)
     return [
         (reader.decode(ids).strip(), len(ids) < sampling.max_tokens)
         for ids in decode(reader, prompts)
@@ -41,53 +45,34 @@ def asked(
 
 
 def answered(
-    reader: Reader, contexts: Sequence[str], questions: Sequence[str], max_tokens: int
-) -> list[list[int]]:
-    """Greedy answers as ids, with the end token unless they were cut at `max_tokens`."""
+    reader: Reader, contexts: Sequence[str], questions: Sequence[str], max_tokens: int, top_k: int
+) -> list[Answer]:
+    """Greedy answers, with the teacher's `top_k` log-probabilities at each of their tokens."""
+    prompts = _prompts(reader, contexts, questions, Sampling(max_tokens))
+    decoder = Decoder(reader, prompts, top_k=top_k)
+    ids: list[list[int]] = [[] for _ in prompts]
+    while decoder.rows:
+        for row, token in decoder.step().items():
+            ids[row].append(token)
+    return [
+        Answer(
+            tuple(tokens),
+            np.stack([top.ids for top in tops]),
+            np.stack([top.logprobs for top in tops]),
+        )
+        for tokens, tops in zip(ids, decoder.tops, strict=True)
+    ]
+
+
+def _prompts(
+    reader: Reader, contexts: Sequence[str], messages: Sequence[str], sampling: Sampling
+) -> list[Prompt]:
     prefix = compose(reader)
-    prompts = [
+    return [
         Prompt(
             prefix,
-            [*reader.chat.documents([context]), *reader.chat.question(question)],
-            Sampling(max_tokens),
+            [*reader.chat.documents([context]), *reader.chat.question(message)],
+            replace(sampling, seed=sampling.seed + row),
         )
-        for context, question in zip(contexts, questions, strict=True)
+        for row, (context, message) in enumerate(zip(contexts, messages, strict=True))
     ]
-    return [
-        [*ids, reader.end_id] if len(ids) < max_tokens else list(ids)
-        for ids in decode(reader, prompts)
-    ]
-
-
-@torch.no_grad()
-def score(
-    reader: Reader,
-    contexts: Sequence[str],
-    questions: Sequence[str],
-    answers: Sequence[Sequence[int]],
-    kinds: Sequence[str],
-    top_k: int,
-) -> list[StudyExample]:
-    """Study examples of given answers, with the teacher's top-k log-probabilities."""
-    prefix = compose(reader)
-    prompts = [reader.chat.question(question) for question in questions]
-    rows = [
-        Prompt(prefix, [*reader.chat.documents([context]), *prompt, *answer])
-        for context, prompt, answer in zip(contexts, prompts, answers, strict=True)
-    ]
-    batch = pad(reader, rows)
-    hidden, _ = reader.forward(batch.ids, batch.past, batch.mask, batch.positions)
-    examples = []
-    for row, (kind, prompt, answer) in enumerate(zip(kinds, prompts, answers, strict=True)):
-        logits = reader.logits(hidden[row, -len(answer) - 1 : -1])
-        top = torch.log_softmax(logits, -1).topk(min(top_k, logits.shape[-1]))
-        examples.append(
-            StudyExample(
-                kind,
-                tuple(prompt),
-                tuple(answer),
-                top.indices.cpu().numpy().astype(np.int32),
-                top.values.cpu().numpy().astype(np.float32),
-            )
-        )
-    return examples

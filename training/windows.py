@@ -1,15 +1,13 @@
 """Windows: the pieces of a document that self-study talks about.
 
 A window is a run of whole sentences or lines, headed by the document's title and by the nearest
-heading, so that it can be understood alone. Starts are spread evenly, so every part of the document
-is talked about equally often (Cartridges, arXiv 2506.06266, section 4.1, samples chunks at random).
+heading, so that it can be understood alone (the chunks of Cartridges, arXiv 2506.06266, section 4.1).
 This file knows text, not tokens: it is handed a function that counts them.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
 
 _SENTENCE = re.compile(r"[^\n]*?[.!?](?=\s+[A-Z0-9\"'(]|\s*\n|\s*$)|[^\n]+")
 _LONGEST_PIECE = 400  # characters; a longer piece is cut at spaces
@@ -62,42 +60,38 @@ def title_line(text: str) -> str:
     return ""
 
 
-def draw_windows(
-    text: str,
-    count: int,
-    *,
-    smallest: int,
-    largest: int,
-    tokens: Callable[[str], int],
-    seed: int,
-) -> list[str]:
-    """`count` windows of `smallest` to `largest` tokens (heading not counted), evenly spread."""
-    pieces = split_pieces(text)
-    if not pieces:
-        pieces = [Piece(title_line(text), "", True)]
-    sizes = [tokens(piece.text) for piece in pieces]
-    rng = Random(f"windows/{seed}")
-    title = title_line(text)
-    order: list[int] = []
-    while len(order) < count:
-        order += rng.sample(range(len(pieces)), len(pieces))
-    return [
-        _window(pieces, sizes, start, rng.randint(smallest, largest), title)
-        for start in order[:count]
-    ]
+class Windows:
+    """The windows of one text; `tokens` counts the tokens of a piece."""
+
+    def __init__(self, text: str, tokens: Callable[[str], int]) -> None:
+        self._title = title_line(text)
+        self._pieces = split_pieces(text) or [Piece(self._title, "", True)]
+        self._sizes = [tokens(piece.text) for piece in self._pieces]
+
+    def __len__(self) -> int:
+        """How many pieces a window may begin with."""
+        return len(self._pieces)
+
+    def at(self, start: int, budget: int) -> str:
+        """The window that begins with piece `start` and has about `budget` tokens (title not counted).
+
+        It holds one piece at least; where the text ends early it reaches back.
+        """
+        pieces, sizes, title = self._pieces, self._sizes, self._title
+        end, size = start, 0
+        while end < len(pieces) and (end == start or size + sizes[end] <= budget):
+            size += sizes[end]
+            end += 1
+        while start > 0 and size + sizes[start - 1] <= budget:
+            start -= 1
+            size += sizes[start]
+        return _joined(pieces[start:end], title)
 
 
-def _window(pieces: list[Piece], sizes: list[int], start: int, budget: int, title: str) -> str:
-    end, size = start, 0
-    while end < len(pieces) and (end == start or size + sizes[end] <= budget):
-        size += sizes[end]
-        end += 1
-    while start > 0 and size + sizes[start - 1] <= budget:  # the document ended early: reach back
-        start -= 1
-        size += sizes[start]
-    lines = [title] if title and title != pieces[start].text else []
+def _joined(pieces: list[Piece], title: str) -> str:
+    lines = [title] if title and title != pieces[0].text else []
     heading = title
-    for piece in pieces[start:end]:
+    for piece in pieces:
         if piece.heading and piece.heading != heading:
             lines.append(piece.heading)
             heading = piece.heading

@@ -16,7 +16,7 @@ from training.initialisers import INITIALISERS, initialiser
 from training.pipeline import distil, document_key_values
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import Lesson, agreement, answer_logits, distillation_loss
-from training.teacher import answered, score
+from training.teacher import answered
 
 SETTINGS = TrainingSettings(
     compression=10,
@@ -51,8 +51,18 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 @pytest.fixture(scope="module")
 def examples(reader: Reader) -> list[StudyExample]:
     contexts = [TEXT] * len(QUESTIONS)
-    answers = answered(reader, contexts, QUESTIONS, 8)
-    return score(reader, contexts, QUESTIONS, answers, ["question"] * len(QUESTIONS), 20)
+    return [
+        StudyExample(
+            "question",
+            tuple(reader.chat.question(question)),
+            answer.ids,
+            answer.top_ids,
+            answer.top_logprobs,
+        )
+        for question, answer in zip(
+            QUESTIONS, answered(reader, contexts, QUESTIONS, 8, 20), strict=True
+        )
+    ]
 
 
 def slots(reader: Reader, name: str = "spread") -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.windows import draw_windows, split_pieces
+from training.windows import Windows, split_pieces
 
 SHEET = """# The Aldora
 
@@ -32,32 +32,29 @@ def test_pieces_keep_their_heading() -> None:
 
 
 def test_windows_carry_title_and_heading() -> None:
-    windows = draw_windows(SHEET, 5, smallest=1, largest=2, tokens=words, seed=0)
-    assert "# The Aldora\n## The north gate\nColour: dark green" in windows
-    assert "# The Aldora\nIt left on 3 May." in windows
+    windows = Windows(SHEET, words)
+    assert windows.at(3, 2) == "# The Aldora\n## The north gate\nColour: dark green"
+    assert windows.at(2, 1) == "# The Aldora\nIt left on 3 May."
 
 
-def test_every_piece_is_talked_about_equally_often() -> None:
-    windows = draw_windows(SHEET, 50, smallest=1, largest=1, tokens=words, seed=3)
-    for piece in split_pieces(SHEET):
-        assert sum(piece.text in window for window in windows) == 10
-
-
-def test_same_seed_same_windows() -> None:
-    first, again, other = (
-        draw_windows(SHEET, 20, smallest=4, largest=12, tokens=words, seed=seed)
-        for seed in (1, 1, 2)
+def test_a_window_grows_with_its_budget_and_reaches_back_at_the_end() -> None:
+    windows = Windows(SHEET, words)
+    assert (
+        windows.at(0, 10)
+        == "# The Aldora\nThe Aldora weighs 480 tonnes. Its captain is Mira Tolen."
     )
-    assert first == again
-    assert first != other
+    assert "Its captain" in windows.at(4, 25)
 
 
-@given(st.text(max_size=600), st.integers(1, 20), st.integers(0, 3))
-def test_any_text_gives_windows(text: str, count: int, seed: int) -> None:
-    windows = draw_windows(text, count, smallest=3, largest=9, tokens=words, seed=seed)
-    assert len(windows) == count
+@given(st.text(max_size=600), st.integers(1, 40))
+def test_any_text_gives_windows_that_hold_their_first_piece(text: str, budget: int) -> None:
+    windows = Windows(text, words)
+    pieces = split_pieces(text)
+    assert len(windows) == max(1, len(pieces))
+    for start, piece in enumerate(pieces):
+        assert piece.text in windows.at(start, budget)
 
 
 def test_a_single_endless_word_is_cut() -> None:
-    windows = draw_windows("x" * 60_000, 3, smallest=1, largest=1, tokens=words, seed=0)
-    assert all(len(window) <= 601 for window in windows)
+    windows = Windows("x" * 60_000, words)
+    assert all(len(windows.at(start, 1)) <= 601 for start in range(len(windows)))

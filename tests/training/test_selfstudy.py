@@ -1,0 +1,60 @@
+"""Self-study: every sentence is asked about, and what proves nothing is dropped."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.reader import Reader, load_reader
+from tests.models import TEXT, write_tiny_model
+from training.selfstudy import Conversation, _least_asked, answer, ask
+from training.settings import TrainingSettings
+
+SETTINGS = TrainingSettings(
+    min_conversations=24,
+    conversations_per_token=0.01,
+    held_out=4,
+    max_question=6,
+    max_answer=6,
+    asking_temperature=2.0,
+)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return load_reader(write_tiny_model(tmp_path_factory.mktemp("reader")), dtype="float32")
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(0, 60))
+def test_the_least_asked_sentence_is_always_next(times: list[int], count: int) -> None:
+    totals = list(times)
+    for index in _least_asked(times, count, Random(0)):
+        assert totals[index] == min(totals)
+        totals[index] += 1
+
+
+def test_questions_are_distinct_and_repeatable(reader: Reader) -> None:
+    reports: list[float] = []
+    first = ask(reader, TEXT, SETTINGS, reports.append)
+    assert first == ask(reader, TEXT, SETTINGS, lambda _: None)
+    assert len({c.question for c in first}) == len(first) > 10
+    assert all(c.context == TEXT for c in first if c.kind == "unanswered")
+    assert reports == sorted(reports)
+
+
+def test_answers_stand_with_the_teachers_thoughts(reader: Reader) -> None:
+    conversations = ask(reader, TEXT, SETTINGS, lambda _: None)
+    examples = list(answer(reader, conversations, SETTINGS, lambda _: None))
+    assert examples
+    for example in examples:
+        assert example.top_ids.shape == (len(example.answer), SETTINGS.top_k)
+        assert example.answer == tuple(example.top_ids[:, 0])
+
+
+def test_a_window_that_does_not_answer_is_dropped(reader: Reader) -> None:
+    asked = [Conversation("question", TEXT, "Who?"), Conversation("unanswered", TEXT, "Why?")]
+    said = next(answer(reader, asked[:1], SETTINGS, lambda _: None)).answer
+    refusal = TrainingSettings(max_answer=6, not_stated=reader.decode(said).strip())
+    kinds = {e.kind for e in answer(reader, asked, refusal, lambda _: None)}
+    assert kinds == {"unanswered"}
