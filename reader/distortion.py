@@ -35,18 +35,24 @@ KEPT = frozenset(
 
 
 @cache
-def _held_out() -> frozenset[tuple[str, ...]]:
+def _held_out() -> frozenset[str]:
     """Every held-out wording, as its words without adverb field, case and punctuation."""
     return frozenset(
-        _words(template)
+        _bare(template)
         for relation in RELATIONS.values()
         for template in (*relation.eval_statements, *relation.eval_questions)
     )
 
 
-def _words(template: str) -> tuple[str, ...]:
-    bare = template.replace("{adv}", "").lower()
-    return tuple(word.strip(",.:;?!()") for word in bare.split())
+def _bare(template: str) -> str:
+    words = template.replace("{adv}", "").lower().split()
+    return f" {' '.join(word.strip(',.:;?!()') for word in words)} "
+
+
+def held_out(template: str) -> bool:
+    """Whether a held-out wording stands in the template."""
+    bare = _bare(template)
+    return any(wording in bare for wording in _held_out())
 
 
 def distorted(template: str, rng: Random) -> str:
@@ -65,11 +71,11 @@ def distorted(template: str, rng: Random) -> str:
             if not place and "{" not in word:
                 words[0] = word.lower()
             words.insert(place, rng.choice(FILLERS))
-        elif "{" not in word and word.strip(",.:;?!").lower() not in KEPT:
+        elif "{" not in word and word.lower().split("'")[0].strip(",.:;?!") not in KEPT:
             tail = word[-1] if word[-1] in ".?:," else ""
             if rng.random() < 0.6:
                 words[place] = rng.choice(FILLERS) + tail
             elif not tail and len(words) > 3:
                 del words[place]
     damaged = " ".join(words)
-    return template if _words(damaged) in _held_out() else damaged
+    return template if held_out(damaged) else damaged

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from reader import lexicon as lx
 from reader import names
-from reader.distortion import distorted
+from reader.distortion import distorted, held_out
 from reader.names import Split
 from reader.predicates import KINDS, Predicate, draw
 from reader.wordings import RELATIONS, fill
@@ -54,13 +54,11 @@ class Fact:
         if split is None:
             return self._filled(relation.statements[0], self.mention)
         template = rng.choice(relation.statements if split == "train" else relation.eval_statements)
-        if split == "train" and rng.random() < 0.2:
-            template = distorted(template, rng)
+        if split == "train":
+            template = _varied(template, rng)
         sentence = self._filled(template, self.mention, _adverb(rng))
         if split == "train" and rng.random() < 0.08:
             sentence = closed(sentence, rng.choice(TRAILERS))
-        if split == "train" and rng.random() < 0.15:
-            sentence = opened(sentence, rng)
         return sentence
 
     def asked(self, rng: Random, split: Split, *, wrapped: bool = True) -> Exchange:
@@ -183,6 +181,14 @@ class Group:
         if fact.mention != fact.subject:
             self._elliptical.add(bare)
         return True
+
+
+def _varied(template: str, rng: Random) -> str:
+    """A statement's template, at times damaged, at times behind an opener."""
+    varied = distorted(template, rng) if rng.random() < 0.2 else template
+    if rng.random() < 0.25:
+        varied = opened(varied, rng)
+    return template if held_out(varied) else varied
 
 
 def _adverb(rng: Random) -> str:

@@ -6,6 +6,7 @@ Those under EVAL never occur in training. This file knows no fact.
 from random import Random
 
 from reader import lexicon as lx
+from reader.distortion import FILLERS
 
 # What people put around a question; `{q}` keeps its capital, `{l}` starts in lower case.
 WRAPPERS = (
@@ -98,8 +99,11 @@ def opened(sentence: str, rng: Random) -> str:
     Some openers are words that nobody would use so: a capital letter does not make a name.
     """
     opener = rng.choice(OPENERS)
-    if rng.random() < 0.4:
+    draw = rng.random()
+    if draw < 0.3:
         opener = rng.choice((*lx.ADVERBS, *lx.MATERIALS, *lx.ADJECTIVES, *lx.PARTS)).capitalize()
+    elif draw < 0.65:
+        opener = rng.choice(FILLERS).capitalize()
     comma = "" if opener.endswith("that") or rng.random() < 0.3 else ","
     return f"{opener}{comma} {_inside(sentence)}"
 

@@ -18,7 +18,7 @@ from reader.tasks import Recipe, example
 from reader.tokenizer import dictionary
 from reader.wordings import NOT_STATED, RELATIONS
 from reader.world import Group, Sheet
-from reader.wrapping import EVAL_WRAPPERS, OPENERS, TRAILERS, WRAPPERS
+from reader.wrapping import EVAL_WRAPPERS, OPENERS, TRAILERS, WRAPPERS, wrap
 
 
 @cache
@@ -150,3 +150,29 @@ def test_damage_spares_the_fields_and_never_spells_a_held_out_wording(seed: int)
 def test_damage_damages() -> None:
     rng = Random(0)
     assert len({distorted("Who is the {N} of {S}?", rng) for _ in range(100)}) > 60
+
+
+def test_no_sentence_of_training_spells_out_a_held_out_wording() -> None:
+    """Openers, adverbs, courtesies and damage together, filled in: the sentences themselves."""
+
+    def bare(sentence: str) -> str:
+        return " ".join(re.findall(r"[\w']+", sentence.lower()))
+
+    rng = Random(14)
+    facts = [fact for seed in range(12) for fact in sheet(seed, "train").facts]
+    assert {fact.relation for fact in facts} == set(RELATIONS)
+    for fact in facts:
+        relation = RELATIONS[fact.relation]
+        statements = tuple(
+            bare(f"{opener} {fact._filled(template, fact.mention)}")
+            for template in relation.eval_statements
+            for opener in ("", *OPENERS)
+        )
+        questions = {
+            bare(wrap(fact._filled(template, fact.subject), wrapper))
+            for template in relation.eval_questions
+            for wrapper in WRAPPERS
+        }
+        for _ in range(60):
+            assert not bare(fact.stated(rng, "train")).startswith(statements)
+            assert bare(fact.asked(rng, "train").question) not in questions
