@@ -243,6 +243,12 @@ def noun(rng: Random, words: Sequence[str]) -> str:
     return invented(rng, "train")
 
 
+def attribute(rng: Random, split: Split, words: Sequence[str]) -> str:
+    """A noun for an attribute that no list has: of the dictionary or invented; of `split`."""
+    own = drawn(lambda r: r.choice(words), rng, split)
+    return own if rng.random() < 0.8 else invented(rng, split)
+
+
 def thing(rng: Random, split: Split, words: Sequence[str]) -> str:
     """A short noun phrase that serves as a value, such as `dark copper lantern`."""
 

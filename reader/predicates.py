@@ -88,7 +88,7 @@ def _attribute(rng: Random, split: Split, words: Sequence[str]) -> tuple[str, Ca
     if draw < 0.8:
         noun = rng.choice(lx.THING_NOUNS)
     else:  # an attribute that no list has: it can only be read
-        noun = names.noun(rng, words)
+        noun = names.attribute(rng, split, words)
         if rng.random() < 0.4:
             noun = f"{rng.choice(words)} {noun}"
     draw = rng.random()

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from reader.facts import Fact, label
 from reader.names import Split
 from reader.predicates import KINDS
 from reader.tokenizer import BOS, END
+from reader.wider import WIDER, Asker
 from reader.wordings import NOT_STATED
-from reader.world import Fact, Group, Sheet
+from reader.world import Group, Sheet
 from training.seeds import SEEDS, SeedKind
 
 
@@ -40,6 +42,7 @@ class Recipe:
     unstated: float = 0.0  # share of questions that the sheets do not answer
     plain: float = 0.0  # share of examples whose sheets and questions use the plainest wordings
     values_only: bool = False  # learn nothing of an answer but its value
+    wider: float = 0.0  # share of turns that need more than one fact, or read one backwards
     alike: float = 0.0  # share of examples whose sheets state facts of one kind alone
 
     def of_one_size(self, rng: Random) -> "Recipe":
@@ -62,8 +65,12 @@ def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> 
     facts = [fact for sheet in sheets for fact in sheet.facts]
     segments = [Segment(BOS, special=True), *_turn("system", render(rng, sheets))]
     asked = rng.sample(facts, min(recipe.turns, len(facts)))
+    asker = Asker(rng, split, [sheet.facts for sheet in sheets])
     for fact in asked:
-        if rng.random() < recipe.skills:
+        wider = asker.draw(rng.choice(WIDER)) if rng.random() < recipe.wider else None
+        if wider is not None:
+            segments += _exchange(wider.text, wider.answer)
+        elif rng.random() < recipe.skills:
             segments += _skill(rng, sheets, group, split)
         elif rng.random() < recipe.unstated:
             stranger = unstated(rng, facts, group)
@@ -146,20 +153,3 @@ def _skill(rng: Random, sheets: Sequence[Sheet], group: Group, split: Split) -> 
     else:
         served = f"Question: {related[0].question}\nAnswer: {related[0].answer}"
     return _exchange(requests[kind], served)
-
-
-def label(fact: Fact) -> str:
-    """The key under which a fact stands in a list of key: value lines."""
-    fields = dict(fact.fields)
-    noun = (
-        {
-            "agent": f"{fields.get('part')} by",
-            "habit": f"{fields.get('part')} by",
-            "when": f"{fields.get('part')} on",
-            "where": f"{fields.get('part')}",
-            "count": f"number of {fields.get('N')}",
-        }.get(fact.relation)
-        or fields.get("N")
-        or fields["third"]
-    )
-    return noun.capitalize()

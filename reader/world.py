@@ -8,87 +8,14 @@ of the group. Same seed, same sheet. This file knows no tokens and no chat forma
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
 
+from reader import layouts, names
 from reader import lexicon as lx
-from reader import names
-from reader.distortion import distorted, held_out
+from reader.facts import Fact
 from reader.names import Split
 from reader.predicates import KINDS, Predicate, draw
-from reader.wordings import RELATIONS, fill
-from reader.wrapping import EVAL_WRAPPERS, TRAILERS, WRAPPERS, closed, opened, wrap
 
-
-class Exchange(NamedTuple):
-    """A question and the sentence that answers it."""
-
-    question: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One thing that a sheet states.
-
-    `subject` names it in full, as a question does ("the north gate of the Aldora"); `mention` is how
-    its own sheet says it ("the north gate").
-    """
-
-    relation: str
-    subject: str
-    mention: str
-    value: str
-    fields: tuple[tuple[str, str], ...]
-
-    def _filled(self, template: str, subject: str, adverb: str = "") -> str:
-        return fill(template, {**dict(self.fields), "S": subject, "V": self.value, "adv": adverb})
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What is asked, without its subject: two facts with equal keys look alike."""
-        return self.relation, " ".join(text for _, text in self.fields)
-
-    def stated(self, rng: Random, split: Split | None) -> str:
-        """One sentence that states the fact; without a split, the plainest one."""
-        relation = RELATIONS[self.relation]
-        if split is None:
-            return self._filled(relation.statements[0], self.mention)
-        template = rng.choice(relation.statements if split == "train" else relation.eval_statements)
-        if split == "train":
-            template = _varied(template, rng)
-        sentence = self._filled(template, self.mention, _adverb(rng))
-        if split == "train" and rng.random() < 0.08:
-            sentence = closed(sentence, rng.choice(TRAILERS))
-        return sentence
-
-    def asked(self, rng: Random, split: Split, *, wrapped: bool = True) -> Exchange:
-        """One question for the fact, with the answer in the question's own verb form.
-
-        `wrapped` is a question as people put it: with courtesies and, in training, at times damaged.
-        """
-        relation = RELATIONS[self.relation]
-        train = split == "train"
-        template = rng.choice(relation.questions if train else relation.eval_questions)
-        if train and wrapped and rng.random() < 0.3:
-            template = distorted(template, rng)
-        question = self._filled(template, self.subject, _adverb(rng) if train else "")
-        passive = relation.passive and "{part}" in template
-        if wrapped:
-            question = wrap(question, rng.choice(WRAPPERS if train else EVAL_WRAPPERS))
-        return Exchange(
-            question,
-            self._filled(relation.passive if passive else relation.answer, self.subject),
-        )
-
-    @property
-    def question(self) -> str:
-        """The plainest wording of the question."""
-        return self._filled(RELATIONS[self.relation].questions[0], self.subject)
-
-    @property
-    def answer(self) -> str:
-        """The sentence that answers the plainest question."""
-        return self._filled(RELATIONS[self.relation].answer, self.subject)
+PERSONAL = frozenset({"holder", "agent", "habit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +37,14 @@ class Group:
         self.rng, self.split, self.words, self.plain = rng, split, words, plain
         self.kinds: Sequence[str] = KINDS
         self.repeats = 0.0  # share of facts that say of one subject what was said of another
+        self.recurring = 0.15  # share of persons who stand elsewhere already
+        self._persons: list[str] = []
         self._drawn: list[Predicate] = []
         self._elliptical: set[tuple[object, ...]] = set()
         self._explicit: set[tuple[object, ...]] = set()
 
-    def sheet(self, facts: int) -> Sheet:
-        """A sheet with about `facts` facts."""
+    def sheet(self, facts: int, layout: str | None = None) -> Sheet:
+        """A sheet with about `facts` facts, in the layout named or in any of training's."""
         rng = self.rng
         kind = rng.choice(list(lx.ROLES_OF_ENTITY))
         entity = rng.choice(lx.ROLES_OF_ENTITY[kind]).format(names.proper(rng, self.split))
@@ -126,43 +55,65 @@ class Group:
             section = self._section(entity, about)
             sections.append(section)
             stated += len(section)
-        title = entity[0].upper() + entity[1:]
-        ordered = [fact for section in sections for fact in section]
-        text = _render(title, sections, rng, None if self.plain else self.split)
-        return Sheet(title, text, tuple(ordered))
+        title = layouts.capital(entity)
+        page = layouts.Page(title, sections, rng, None if self.plain else self.split)
+        chosen = layouts.report if self.plain else self._layout(layout)
+        text = "\n\n".join([f"# {title}", *chosen(page)])
+        facts_in_order = tuple(fact for section in sections for fact in section)
+        return Sheet(title, text, facts_in_order)
+
+    def _layout(self, name: str | None) -> layouts.Layout:
+        if name is not None:
+            return (layouts.LAYOUTS | layouts.HELD_OUT)[name]
+        return layouts.LAYOUTS[self.rng.choice(list(layouts.LAYOUTS))]
 
     def _section(self, entity: str, count: int) -> list[Fact]:
-        rng = self.rng
-        draw = rng.random()
-        if draw < 0.2:
-            subject = mention = entity
-        elif draw < 0.3:
-            subject = mention = names.person(rng, self.split)
-        else:
-            part = names.noun(rng, self.words)
-            if rng.random() < 0.6:
-                part = f"{rng.choice(lx.ADJECTIVES)} {part}"
-            mention = f"the {part}"
-            explicit = f"the {part} of {entity}"
-            style = rng.random()
-            if self.plain:
-                subject = mention
-            elif style < 0.4:
-                subject, mention = explicit, explicit
-            elif style < 0.55:
-                subject = explicit
-            else:
-                subject = mention
+        subject, mention, person = self._subject(entity)
         facts: list[Fact] = []
         for _ in range(count * 4):
             if len(facts) == count:
                 break
             predicate = self._predicate()
-            fact = Fact(predicate.relation, subject, mention, predicate.value(), predicate.fields)
+            fact = Fact(
+                predicate.relation,
+                subject,
+                mention,
+                self._value(predicate),
+                predicate.fields,
+                person,
+            )
             if self._admit(fact, entity):
                 self._drawn.append(predicate)
                 facts.append(fact)
         return facts
+
+    def _subject(self, entity: str) -> tuple[str, str, bool]:
+        """A subject in full, as its sheet mentions it, and whether it is a person."""
+        rng = self.rng
+        draw = rng.random()
+        if draw < 0.2:
+            return entity, entity, False
+        if draw < 0.35:
+            known = self._persons and rng.random() < 0.6
+            person = rng.choice(self._persons) if known else names.person(rng, self.split)
+            return person, person, True
+        part = names.noun(rng, self.words)
+        if rng.random() < 0.6:
+            part = f"{rng.choice(lx.ADJECTIVES)} {part}"
+        mention, explicit = f"the {part}", f"the {part} of {entity}"
+        style = rng.random()
+        if self.plain or style >= 0.55:
+            return mention, mention, False
+        return explicit, explicit if style < 0.4 else mention, False
+
+    def _value(self, predicate: Predicate) -> str:
+        """A fresh value, or now and then a person that stands elsewhere already."""
+        if predicate.relation in PERSONAL and self._persons and self.rng.random() < self.recurring:
+            return self.rng.choice(self._persons)
+        value = predicate.value()
+        if predicate.relation in PERSONAL:
+            self._persons.append(value)
+        return value
 
     def _predicate(self) -> Predicate:
         if self._drawn and self.rng.random() < self.repeats:
@@ -181,44 +132,3 @@ class Group:
         if fact.mention != fact.subject:
             self._elliptical.add(bare)
         return True
-
-
-def _varied(template: str, rng: Random) -> str:
-    """A statement's template, at times damaged, at times behind an opener."""
-    varied = distorted(template, rng) if rng.random() < 0.2 else template
-    if rng.random() < 0.25:
-        varied = opened(varied, rng)
-    return template if held_out(varied) else varied
-
-
-def _adverb(rng: Random) -> str:
-    return f"{rng.choice(lx.ADVERBS)} " if rng.random() < 0.4 else ""
-
-
-def _render(title: str, sections: list[list[Fact]], rng: Random, split: Split | None) -> str:
-    """Sections as paragraphs, bullet lists or headed `key: value` lines, under the title."""
-    style = rng.choice(("prose", "prose", "bullets", "mixed"))
-    blocks = [f"# {title}"]
-    prose: list[str] = []
-    for section in sections:
-        lines = (
-            split
-            and style == "mixed"
-            and all(f.relation in {"attribute", "holder"} for f in section)
-        )
-        if lines and section:
-            heading = section[0].subject
-            keyed = [f"{dict(f.fields)['N'].capitalize()}: {f.value}" for f in section]
-            blocks.append("\n".join([f"## {heading[0].upper()}{heading[1:]}", *keyed]))
-            continue
-        sentences = [fact.stated(rng, split) for fact in section]
-        if style == "bullets":
-            blocks.append("\n".join(f"- {sentence}" for sentence in sentences))
-        else:
-            prose.extend(sentences)
-            if len(prose) >= 5 or style == "mixed":
-                blocks.append(" ".join(prose))
-                prose = []
-    if prose:
-        blocks.append(" ".join(prose))
-    return "\n\n".join(block for block in blocks if block)

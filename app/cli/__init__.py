@@ -16,6 +16,7 @@ from app.cli.reproduce import reproduce
 from app.cli.serve import serve
 from app.cli.train import train
 from app.cli.worker import worker
+from app.cli.world import world
 from app.demo.run import demo
 
 cli = typer.Typer(
@@ -26,7 +27,7 @@ cli = typer.Typer(
 )
 
 # The one place where commands are added.
-for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce, bench):
+for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce, bench, world):
     cli.command()(_command)
 
 
