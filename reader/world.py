@@ -78,7 +78,7 @@ class Group:
                 predicate.relation,
                 subject,
                 mention,
-                self._value(predicate),
+                self._value(predicate, subject),
                 predicate.fields,
                 person,
             )
@@ -106,10 +106,11 @@ class Group:
             return mention, mention, False
         return explicit, explicit if style < 0.4 else mention, False
 
-    def _value(self, predicate: Predicate) -> str:
+    def _value(self, predicate: Predicate, subject: str) -> str:
         """A fresh value, or now and then a person that stands elsewhere already."""
-        if predicate.relation in PERSONAL and self._persons and self.rng.random() < self.recurring:
-            return self.rng.choice(self._persons)
+        known = [person for person in self._persons if person != subject]
+        if predicate.relation in PERSONAL and known and self.rng.random() < self.recurring:
+            return self.rng.choice(known)
         value = predicate.value()
         if predicate.relation in PERSONAL:
             self._persons.append(value)
