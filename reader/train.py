@@ -27,10 +27,10 @@ from reader.curriculum import CURRICULUM, Stage
 from reader.initialise import write_lookup_circuit
 from reader.names import Split
 from reader.paths import word_list
+from reader.sizes import SIZES, VOCABULARY
 from reader.tasks import Segment, example
 from reader.tokenizer import SPECIAL, corpus, dictionary, train_tokenizer
 
-VOCABULARY = 4096
 IGNORED = -100
 
 
@@ -41,26 +41,6 @@ class Batch:
     ids: Tensor
     targets: Tensor
     positions: Tensor
-
-
-def small_config() -> Qwen3Config:
-    """The default reader: five layers, width 256, grouped-query attention."""
-    return Qwen3Config(
-        vocab_size=VOCABULARY,
-        hidden_size=256,
-        num_hidden_layers=5,
-        num_attention_heads=6,
-        num_key_value_heads=3,
-        head_dim=64,
-        intermediate_size=512,
-        max_position_embeddings=16_384,
-        tie_word_embeddings=True,
-        attention_bias=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
 
 
 def encode(
@@ -156,11 +136,19 @@ def answers_right(model: Qwen3ForCausalLM, batch: Batch) -> list[bool]:
 class Trainer:
     """Weights, optimisers and place in the curriculum, with their checkpoint."""
 
-    def __init__(self, folder: Path, seed: int, rate: float, *, start: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        rate: float,
+        *,
+        size: str = "small",
+        start: Path | None = None,
+    ) -> None:
         """A run in `folder`, from its checkpoint if it has one.
 
-        Otherwise from the initial circuit, or, with `start`, from a published reader's weights at
-        the last stage of the curriculum.
+        Otherwise from the initial circuit, or, with `start`, from a published reader's weights (whose
+        size then counts) at the last stage of the curriculum.
         """
         self.folder, self.seed, self.rate = folder, seed, rate
         if start is not None and not (folder / "tokenizer.json").exists():
@@ -168,7 +156,10 @@ class Trainer:
         self.words = dictionary(word_list())
         self.tokenizer = self._tokenizer()
         torch.manual_seed(seed)
-        self.model: Any = Qwen3ForCausalLM(small_config())
+        known = folder if (folder / "config.json").exists() else start
+        config = Qwen3Config.from_pretrained(known) if known else SIZES[size].config()
+        config.save_pretrained(folder)
+        self.model: Any = Qwen3ForCausalLM(config)
         write_lookup_circuit(self.model, seed)
         matrices = [p for p in self.model.model.layers.parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
@@ -307,6 +298,7 @@ def main() -> None:
     )
     parser.add_argument("--start", type=Path, help="a published reader to train further")
     parser.add_argument("--publish", type=Path, help="where the finished reader is written")
+    parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--threads", type=int, default=2)
@@ -321,7 +313,9 @@ def main() -> None:
         lock.take(lambda: None)
     except FolderBusy as error:
         raise SystemExit(str(error)) from error
-    trainer = Trainer(options.out, options.seed, options.rate, start=options.start)
+    trainer = Trainer(
+        options.out, options.seed, options.rate, size=options.size, start=options.start
+    )
     if options.compile:
         for layer in trainer.model.model.layers:
             layer.compile(dynamic=True)

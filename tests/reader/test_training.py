@@ -13,9 +13,10 @@ from cartridge_store.folder_lock import FolderLock
 from reader.curriculum import CURRICULUM
 from reader.initialise import write_lookup_circuit
 from reader.paths import word_list
+from reader.sizes import SIZES
 from reader.tasks import example
 from reader.tokenizer import dictionary
-from reader.train import IGNORED, Trainer, draw_batch, learned_logits, main, small_config
+from reader.train import IGNORED, Trainer, draw_batch, learned_logits, main
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +34,13 @@ def copied(model: Qwen3ForCausalLM, length: int) -> float:
 
 def test_the_initial_circuit_copies_better_than_chance(trainer: Trainer) -> None:
     torch.manual_seed(0)
-    untouched = Qwen3ForCausalLM(small_config())
+    untouched = Qwen3ForCausalLM(SIZES["small"].config())
     assert copied(untouched, 64) < 0.01
     assert copied(trainer.model, 64) > 0.3
 
 
 def test_previous_token_and_induction_heads_look_where_they_should(trainer: Trainer) -> None:
-    model = Qwen3ForCausalLM._from_config(small_config(), attn_implementation="eager")
+    model = Qwen3ForCausalLM._from_config(SIZES["small"].config(), attn_implementation="eager")
     write_lookup_circuit(model, 0)
     ids = torch.randint(5, 4096, (1, 80), generator=torch.Generator().manual_seed(2)).repeat(1, 2)
     maps = model(ids, use_cache=False, output_attentions=True).attentions
