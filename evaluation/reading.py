@@ -40,7 +40,7 @@ class ReadingPlan:
     seeds: tuple[int, ...] = (201, 202, 203)
     documents: int = 3
     questions: int = 20
-    pairs: int = 8  # groups of two documents that are drawn for joins
+    pairs: int = 12  # groups of two documents that are drawn for joins
     handwritten: Path | None = None  # folder of hand-written sheets; None leaves them out
 
 
@@ -132,6 +132,8 @@ class Desk:
 
 
 def _mean(right: Sequence[bool]) -> float:
+    if not right:
+        raise ValueError("No question of one kind was drawn: raise the plan's documents or pairs.")
     return sum(right) / len(right)
 
 

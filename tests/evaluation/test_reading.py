@@ -1,0 +1,69 @@
+"""Measuring the reader: what a question asks for, what is counted, and that every part runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation.reading import (
+    _TARGETS,
+    ReadingPlan,
+    _claims,
+    asks_for,
+    read_handwritten,
+    run_reading,
+)
+from inference.reader import load_reader
+from reader.facts import Fact
+from tests.models import write_tiny_model
+
+FACT = Fact(
+    "agent",
+    "the gate of the Aldora",
+    "the gate",
+    "Mira Tolen",
+    (("past", "painted"), ("third", "paints"), ("part", "painted")),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "about"),
+    [
+        ("Who painted the gate of the Aldora?", True),
+        ("By whom was the gate painted?", True),
+        ("Who painted the roof?", False),
+        ("When was the gate built?", False),
+    ],
+)
+def test_a_question_is_about_a_fact_when_it_names_subject_and_what_is_said(
+    question: str, about: bool
+) -> None:
+    assert asks_for(question, FACT) is about
+
+
+def test_claims_are_means_over_seeds_and_handwritten_has_no_interval() -> None:
+    row = dict.fromkeys(_TARGETS, 0.9) | {"no_context_em": 0.0}
+    claims = _claims([row, {**row, "em_1k": 1.0}], {"handwritten_em": 0.5})
+    assert claims["em_1k"].to_dict()["value"] == pytest.approx(0.95)
+    assert claims["em_1k"].to_dict()["met"]
+    assert claims["handwritten_em"].to_dict()["ci95"] is None
+    assert not claims["handwritten_em"].to_dict()["met"]
+
+
+def test_handwritten_sheets_count_any_accepted_value(tmp_path: Path) -> None:
+    reader = load_reader(write_tiny_model(tmp_path / "reader"), dtype="float32")
+    (tmp_path / "sheet.md").write_text("# A sheet\n\nThe gate is green.", encoding="utf-8")
+    questions = [{"question": "What colour is the gate?", "accepted": ["green", "dark green"]}]
+    (tmp_path / "sheet.json").write_text(json.dumps(questions), encoding="utf-8")
+    assert read_handwritten(reader, tmp_path) in {0.0, 1.0}
+
+
+def test_every_part_runs_and_is_written(tmp_path: Path) -> None:
+    reader = write_tiny_model(tmp_path / "reader")
+    plan = ReadingPlan(seeds=(1,), documents=1, questions=4, pairs=5)
+    shares: list[float] = []
+    result = run_reading(reader, tmp_path, plan, lambda _, done: shares.append(done))
+    assert shares == sorted(shares)
+    assert set(result["claims"]) == set(_TARGETS)
+    assert json.loads((tmp_path / "reader.json").read_text())["claims"] == result["claims"]
+    assert result["rows"][0]["questions_by_kind"]["join"] > 0
