@@ -60,7 +60,7 @@ def test_handwritten_sheets_count_any_accepted_value(tmp_path: Path) -> None:
 
 def test_every_part_runs_and_is_written(tmp_path: Path) -> None:
     reader = write_tiny_model(tmp_path / "reader")
-    plan = ReadingPlan(seeds=(1,), documents=1, questions=4, pairs=5)
+    plan = ReadingPlan(seeds=(1,), documents=1, questions=4, pairs=2)
     shares: list[float] = []
     result = run_reading(reader, tmp_path, plan, lambda _, done: shares.append(done))
     assert shares == sorted(shares)
