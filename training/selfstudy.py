@@ -32,7 +32,8 @@ _SHARES: dict[SeedKind, float] = {
 }
 
 
-_ROUNDS = 4  # questions repeat: draw again until there are enough, within reason
+_ROUNDS = 4  # questions repeat: draw again until there are enough, within reason,
+_BOLDER = 0.15  # and with more temperature each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def ask(
             some = [plan[row] for row in rows]
             sampling = Sampling(
                 settings.max_question,
-                settings.asking_temperature,
+                settings.asking_temperature + _BOLDER * round_,
                 Random(f"sample/{settings.seed}/{round_}/{rows.start}").getrandbits(31),
             )
             contexts, seeds = [window for window, _, _ in some], [SEEDS[kind] for *_, kind in some]
