@@ -1,4 +1,4 @@
-"""The order in which the reader learns: plain questions, all wordings, longer sheets, several sheets.
+"""The order in which the reader learns: plain questions, all wordings, several sheets, the wide world.
 
 Each stage is left when the reader answers well enough on fresh examples, or when its steps are up;
 the last stage runs all of its steps, the learning rate falling linearly to nothing. This
@@ -68,5 +68,17 @@ CURRICULUM: tuple[Stage, ...] = (
         ),
         *(4_000, 5_000, 2.0),
         max_gap=2_000,
+    ),
+    Stage(
+        "wide",
+        (
+            Recipe((1, 1), (1, 5), 3, skills=0.5, unstated=0.12, wider=0.1),
+            Recipe((1, 1), (4, 14), 5, skills=0.2, unstated=0.12, wider=0.2, repeats=0.2),
+            Recipe((1, 1), (14, 50), 10, skills=0.1, unstated=0.12, wider=0.25, repeats=0.3),
+            Recipe((2, 4), (6, 20), 10, skills=0.05, unstated=0.12, wider=0.4, repeats=0.3),
+            Recipe((4, 4), (24, 60), 20, skills=0.05, unstated=0.12, wider=0.2, repeats=0.5),
+        ),
+        *(4_000, 8_000, 2.0),
+        max_gap=3_000,
     ),
 )

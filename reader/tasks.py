@@ -43,6 +43,7 @@ class Recipe:
     plain: float = 0.0  # share of examples whose sheets and questions use the plainest wordings
     values_only: bool = False  # learn nothing of an answer but its value
     wider: float = 0.0  # share of turns that need more than one fact, or read one backwards
+    repeats: float = 0.0  # share of facts that say of one subject what was said of another
     alike: float = 0.0  # share of examples whose sheets state facts of one kind alone
 
     def of_one_size(self, rng: Random) -> "Recipe":
@@ -59,6 +60,7 @@ def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> 
     """One training example of the chat format."""
     plain = rng.random() < recipe.plain
     group = Group(rng, split, words, plain=plain)
+    group.repeats = recipe.repeats
     if rng.random() < recipe.alike:
         group.kinds, group.repeats = (rng.choice(KINDS),), 0.6
     sheets = [group.sheet(rng.randint(*recipe.facts)) for _ in range(rng.randint(*recipe.sheets))]

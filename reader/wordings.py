@@ -140,7 +140,9 @@ RELATIONS: dict[str, Relation] = {
                 of="of|of|in|at|on|listed for",
                 be="is|was|is usually|has been",
             ),
-            *("{V} serves as {N} of {S}.", "{V} is {N} of {S}.", "{V} is the {N} at {S}.") * 2,
+            *("{V} is the {N} of {S}.",) * 60,
+            *("{V} serves as {N} of {S}.", "{V} is {N} of {S}.", "{V} is {S}'s {N}.") * 20,
+            "{V} is the {N} at {S}.",
             "The {N} of {S} goes by the name of {V}.",
             "As {N} of {S} we have {V}.",
             "The post of {N} of {S} is held by {V}.",
@@ -184,7 +186,7 @@ RELATIONS: dict[str, Relation] = {
         (
             *_spread("{S} <been> {adv}{part} by {V}.", been=_BEEN) * 2,
             *("{S} was {adv}{part} by {V}.",) * 12,
-            "{V} {adv}{past} {S}.",
+            *("{V} {adv}{past} {S}.",) * 14,
             "The person who {adv}{past} {S} is {V}.",
             "The person that {past} {S} was {V}.",
             "It was {V} who {adv}{past} {S}.",
@@ -234,7 +236,7 @@ RELATIONS: dict[str, Relation] = {
         (
             *_spread("{S} <be> {adv}{part} by {V}.", be="gets|is also|is still|is now|is being"),
             *("{S} is {part} by {V}.",) * 8,
-            "{V} {third} {S}.",
+            *("{V} {third} {S}.",) * 10,
             "The person who {third} {S} is {V}.",
             "The person that {third} {S} is {V}.",
             "{S} is {part} by {V} every week.",
