@@ -89,7 +89,7 @@ class Decoder:
 
     def __init__(self, reader: Reader, prompts: Sequence[Prompt], *, top_k: int = 0) -> None:
         self._reader = reader
-        self._top_k = min(top_k, reader.config.vocab_size)
+        self._top_k = top_k
         self.tops: list[list[Top]] = [[] for _ in prompts]
         self._samplings = [p.sampling for p in prompts]
         self._generators = [
@@ -112,10 +112,11 @@ class Decoder:
         hidden, self._past = self._reader.forward(
             self._ids, self._past, self._mask, self._positions
         )
-        logits = self._reader.logits(hidden[:, -1]).cpu()
-        greedy = logits.argmax(-1)
+        logits = self._reader.logits(hidden[:, -1])
         if self._top_k:
             self._keep_tops(logits)
+        logits = logits.cpu()
+        greedy = logits.argmax(-1)
         chosen: dict[int, int] = {}
         kept: list[int] = []
         for place, row in enumerate(self._rows):
@@ -135,8 +136,9 @@ class Decoder:
             self._select(kept)
 
     def _keep_tops(self, logits: Tensor) -> None:
-        likeliest = torch.log_softmax(logits, -1).topk(self._top_k)
-        ids, logprobs = likeliest.indices.to(torch.int32).numpy(), likeliest.values.numpy()
+        likeliest = torch.log_softmax(logits, -1).topk(min(self._top_k, logits.shape[-1]))
+        ids = likeliest.indices.to("cpu", torch.int32).numpy()
+        logprobs = likeliest.values.cpu().numpy()
         for place, row in enumerate(self._rows):
             self.tops[row].append(Top(ids[place], logprobs[place]))
 

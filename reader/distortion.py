@@ -58,17 +58,18 @@ def held_out(template: str) -> bool:
 def distorted(template: str, rng: Random) -> str:
     """The template with one to three words without weight dropped, exchanged or added.
 
-    Fields, interrogatives and `KEPT` words stay, in their order; nothing is put beside `{V}`.
+    Fields, interrogatives and `KEPT` words stay, in their order, and so do the neighbours of `{V}`: they
+    say where a value begins and ends.
     The same template comes back where the damage would spell out a held-out wording.
     """
     words = template.split()
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3))):
         place = rng.randrange(len(words))
         word = words[place]
+        if any("{V}" in near for near in words[max(0, place - 1) : place + 2]):
+            continue
         if rng.random() < 0.5:
-            if any("{V}" in near for near in words[max(0, place - 1) : place + 1]):
-                continue
-            if not place and "{" not in word:
+            if not place and "{" not in word and word != "I":
                 words[0] = word.lower()
             words.insert(place, rng.choice(FILLERS))
         elif "{" not in word and word.lower().split("'")[0].strip(",.:;?!") not in KEPT:

@@ -86,7 +86,7 @@ TRAILERS = (
     "if the papers are right",
     "which pleases us",
 )
-# Words that lose their capital inside a sentence; whatever else opens one is a name.
+# Words that lose their capital inside a sentence; whatever else opens one may be a name.
 _LOWERED = frozenset(
     "The It What What's You There On In At Every For As Records Who Whom Whose When Where Which How By "
     "Tell Name State Say Find Look Give Do Is Ask We From Among About Regarding Above Altogether".split()

@@ -123,12 +123,15 @@ def _rows(sizes: Sequence[int], batch: int, step: int, seed: int) -> list[int]:
 
     An epoch's batches hold rows of about equal size, so that no long one pads all others.
     """
-    epoch, index = divmod(step, math.ceil(len(sizes) / batch))
+    count = math.ceil(len(sizes) / batch)
+    epoch, index = divmod(step, count)
     rng = Random(f"epoch/{seed}/{epoch}")
     order = sorted(range(len(sizes)), key=lambda row: sizes[row] * rng.uniform(0.7, 1.4))
-    starts = list(range(0, len(sizes), batch))
-    rng.shuffle(starts)
-    return order[starts[index] : starts[index] + batch]
+    turns = list(range(count))
+    rng.shuffle(turns)
+    # Even shares: a remainder would be the longest rows, weighing as much as a whole batch.
+    start, end = (part * len(sizes) // count for part in (turns[index], turns[index] + 1))
+    return order[start:end]
 
 
 def next_token(reader: Reader, text: str, settings: TrainingSettings) -> LossOf:

@@ -2,7 +2,7 @@
 
 Cartridges (arXiv 2506.06266, section 4.1): a seed prompt of one of five kinds makes participant A
 write a message about a chunk; participant B answers it greedily with the chunk in context. There
-chunks are drawn at random; here each next window begins with the sentence least asked about so far,
+chunks are drawn at random; here each next window holds the sentence least asked about so far,
 because a fact that nobody asks for is not learned. Questions that the text leaves open need the
 whole document before B may say so. This file knows texts and conversations; it knows no cartridge.
 """
@@ -33,7 +33,7 @@ _SHARES: dict[SeedKind, float] = {
 
 
 _ROUNDS = 4  # questions repeat: draw again until there are enough, within reason,
-_BOLDER = 0.15  # and with more temperature each time
+_BOLDER = 0.1  # and with more temperature each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def ask(
 
 
 def _budget(settings: TrainingSettings, rng: Random) -> int:
-    """Tokens of a window: one sentence as often as many."""
+    """Tokens of a window: small sizes are as likely as large ones."""
     low, high = math.log(settings.window_min), math.log(settings.window_max)
     return round(math.exp(rng.uniform(low, high)))
 

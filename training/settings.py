@@ -57,6 +57,8 @@ class TrainingSettings:
             raise TrainingRefused("compression and min_slots must be at least 1.")
         if self.window_min < 1 or self.window_max < self.window_min:
             raise TrainingRefused("window_max must be at least window_min, and both at least 1.")
+        if min(self.batch, self.generation_batch, self.top_k) < 1:
+            raise TrainingRefused("batch, generation_batch and top_k must be at least 1.")
         if not 0 <= self.accept_at <= 1:
             raise TrainingRefused("accept_at is a share: choose a number from 0 to 1.")
         if not 0 < self.sure_at < 1:

@@ -77,7 +77,8 @@ def hidden_states(
     prefix = behind(reader, keys, values, batch)
     visible = torch.ones((batch, prefix[0][0].shape[2]), dtype=mask.dtype, device=mask.device)
     positions = torch.arange(offset, offset + width, device=ids.device).expand(batch, -1)
-    # On a CPU the fused attention's backward pass is the slower one at these short lengths.
+    # On a CPU the fused attention's backward pass is the slower one at these short lengths. The choice
+    # holds for the process: one training at a time in each.
     kernel = sdpa_kernel(SDPBackend.MATH) if ids.device.type == "cpu" else nullcontext()
     with kernel:
         hidden, _ = reader.forward(ids, prefix, torch.cat([visible, mask], dim=1), positions)

@@ -73,16 +73,16 @@ class Windows:
         return len(self._pieces)
 
     def at(self, start: int, budget: int) -> str:
-        """The window that begins with piece `start` and has about `budget` tokens (title not counted).
+        """The window of about `budget` tokens (title and headings not counted) from piece `start` on.
 
-        It holds one piece at least; where the text ends early it reaches back.
+        It holds that piece at least; where the text ends early it reaches back.
         """
         pieces, sizes, title = self._pieces, self._sizes, self._title
         end, size = start, 0
         while end < len(pieces) and (end == start or size + sizes[end] <= budget):
             size += sizes[end]
             end += 1
-        while start > 0 and size + sizes[start - 1] <= budget:
+        while end == len(pieces) and start > 0 and size + sizes[start - 1] <= budget:
             start -= 1
             size += sizes[start]
         return _joined(pieces[start:end], title)

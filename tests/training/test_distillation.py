@@ -10,7 +10,7 @@ import torch
 
 from inference.reader import Reader, load_reader
 from tests.models import TEXT, write_tiny_model
-from training.distillation import Distillation, distilling, next_token
+from training.distillation import Distillation, _rows, distilling, next_token
 from training.examples import StudyExample, read_examples, write_examples
 from training.initialisers import INITIALISERS, initialiser
 from training.pipeline import distil, document_key_values
@@ -26,7 +26,7 @@ SETTINGS = TrainingSettings(
     conversations_per_token=0.01,
     max_question=8,
     max_answer=8,
-    batch=8,
+    batch=3,
     min_steps=12,
     steps_per_conversation=0.1,
     warm_up=3,
@@ -230,3 +230,20 @@ def test_bad_input_is_refused_in_a_sentence(reader: Reader, tmp_path: Path) -> N
         initialiser("magic")
     with pytest.raises(TrainingRefused, match="compression"):
         TrainingSettings(compression=0)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 25, 49])
+def test_an_epoch_holds_every_example_once_in_even_batches(rows: int) -> None:
+    sizes = [10 + (row * 37) % 23 for row in range(rows)]
+    batches = -(-rows // 8)
+    for epoch in range(3):
+        drawn = [_rows(sizes, 8, epoch * batches + step, seed=1) for step in range(batches)]
+        assert sorted(row for batch in drawn for row in batch) == list(range(rows))
+        assert max(map(len, drawn)) <= 8
+        assert max(map(len, drawn)) - min(map(len, drawn)) <= 1
+
+
+def test_batches_hold_rows_of_about_equal_size() -> None:
+    sizes = [10] * 40 + [60] * 8
+    mixed = [set(_rows(sizes, 8, step, seed=1)) for step in range(6)]
+    assert sum(bool(batch & set(range(40, 48))) for batch in mixed) == 1

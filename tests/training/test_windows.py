@@ -1,4 +1,4 @@
-"""Windows of self-study: whole pieces, evenly spread, understandable alone."""
+"""Windows of self-study: whole pieces, understandable alone."""
 
 from hypothesis import given
 from hypothesis import strategies as st
