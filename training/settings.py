@@ -41,7 +41,7 @@ class TrainingSettings:
     top_k: int = 20  # teacher log-probabilities kept for each answer token
     generation_batch: int = 64
     batch: int = 24
-    steps_per_conversation: float = 1.0
+    steps_per_conversation: float = 1.4
     min_steps: int = 120
     max_steps: int = 800
     learning_rate: float = 0.1
