@@ -26,7 +26,7 @@ class TrainingSettings:
 
     seed: int = 0
     compression: float = 12.0  # document tokens for each slot
-    min_slots: int = 8
+    min_slots: int = 16
     initialiser: str = "spread"
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
