@@ -31,7 +31,7 @@ class TrainingSettings:
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
     window_max: int = 120
-    conversations_per_token: float = 0.5
+    conversations_per_token: float = 0.65
     min_conversations: int = 180
     max_conversations: int = 1_200
     asking_temperature: float = 0.6
