@@ -69,6 +69,18 @@ CURRICULUM: tuple[Stage, ...] = (
         *(4_000, 5_000, 2.0),
         max_gap=2_000,
     ),
+    # Sheets of one kind of fact hold many values that could be meant: the last errors are among those.
+    Stage(
+        "polish",
+        (
+            Recipe((1, 1), (1, 5), 3, skills=0.5, unstated=0.12, alike=0.2),
+            Recipe((1, 1), (10, 24), 6, skills=0.1, unstated=0.12, alike=0.3),
+            Recipe((1, 1), (14, 24), 12, skills=0.05, unstated=0.08, alike=0.1),
+            Recipe((1, 4), (8, 22), 12, skills=0.1, unstated=0.12, alike=0.2),
+        ),
+        *(4_000, 1_000, 2.0),
+        max_gap=2_000,
+    ),
     Stage(
         "wide",
         (

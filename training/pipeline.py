@@ -5,7 +5,6 @@ This file knows a reader, a text and a folder; it knows no store, no queue and n
 """
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,16 +129,10 @@ def check(
     held_out: list[StudyExample],
     settings: TrainingSettings,
 ) -> float:
-    """Share of held-out answers that the reader behind the slots gives token for token.
-
-    Only answers of which the teacher was sure count, where there are enough: a guess of the teacher is
-    no measure of its student.
-    """
-    sure = [e for e in held_out if e.top_logprobs[:, 0].min() >= math.log(settings.sure_at)]
-    asked = sure if len(sure) * 3 >= len(held_out) else held_out
+    """Share of held-out answers that the reader behind the slots gives token for token."""
     right: list[bool] = []
-    for rows in batched(len(asked), settings.batch):
-        lesson = Lesson.of([asked[row] for row in rows], reader.device)
+    for rows in batched(len(held_out), settings.batch):
+        lesson = Lesson.of([held_out[row] for row in rows], reader.device)
         logits = answer_logits(
             reader,
             keys.to(reader.device),

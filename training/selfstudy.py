@@ -126,8 +126,9 @@ def answer(
     """B's part: greedy answers with the teacher's log-probabilities.
 
     A window that does not answer its question proves nothing about the document: such a conversation
-    is dropped, unless B saw all of the text. So are answers without an end, where enough others have
-    one: a reader that goes round in circles teaches nothing.
+    is dropped, unless B saw all of the text. So are answers without an end (a reader that goes round in
+    circles teaches nothing) and answers that B was not sure of (a guess is no lesson), where enough
+    others remain: a large reader's free wording holds many tokens that it could have put otherwise.
     """
     ordered = sorted(conversations, key=lambda c: len(c.context))
     given: list[tuple[Conversation, Answer]] = []
@@ -143,7 +144,10 @@ def answer(
         ]
         report(rows.stop / len(ordered))
     ended = [pair for pair in given if pair[1].ids[-1] == reader.end_id]
-    for conversation, answer in ended if len(ended) * 4 >= len(given) else given:
+    kept = ended if len(ended) * 4 >= len(given) else given
+    least = math.log(settings.sure_at)
+    sure = [pair for pair in kept if pair[1].top_logprobs[:, 0].min() >= least]
+    for conversation, answer in sure if len(sure) * 2 >= len(kept) else kept:
         yield StudyExample(
             conversation.kind,
             tuple(reader.chat.question(conversation.question)),

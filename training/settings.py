@@ -26,13 +26,13 @@ class TrainingSettings:
 
     seed: int = 0
     compression: float = 12.0  # document tokens for each slot
-    min_slots: int = 8
+    min_slots: int = 16
     initialiser: str = "spread"
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
     window_max: int = 120
-    conversations_per_token: float = 0.5
-    min_conversations: int = 120
+    conversations_per_token: float = 0.65
+    min_conversations: int = 180
     max_conversations: int = 1_200
     asking_temperature: float = 0.6
     max_question: int = 48
@@ -41,7 +41,7 @@ class TrainingSettings:
     top_k: int = 20  # teacher log-probabilities kept for each answer token
     generation_batch: int = 64
     batch: int = 24
-    steps_per_conversation: float = 1.0
+    steps_per_conversation: float = 1.4
     min_steps: int = 120
     max_steps: int = 800
     learning_rate: float = 0.1

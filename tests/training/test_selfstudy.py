@@ -1,5 +1,6 @@
 """Self-study: every sentence is asked about, and what proves nothing is dropped."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 from random import Random
@@ -83,3 +84,14 @@ def test_a_window_that_does_not_answer_is_dropped(reader: Reader) -> None:
     refusal = TrainingSettings(max_answer=6, not_stated=reader.decode(said).strip())
     kinds = {e.kind for e in answer(reader, asked, refusal, lambda _: None)}
     assert kinds == {"unanswered"}
+
+
+def test_guesses_are_dropped_where_enough_is_left(reader: Reader) -> None:
+    asked = [Conversation("question", TEXT, f"Who was number {number}?") for number in range(12)]
+    every = list(answer(reader, asked, replace(SETTINGS, sure_at=1e-9), lambda _: None))
+    surest = sorted(float(e.top_logprobs[:, 0].min()) for e in every)
+    middle = math.exp(surest[len(surest) // 2])
+    half = list(answer(reader, asked, replace(SETTINGS, sure_at=middle), lambda _: None))
+    assert len(half) == len(every) - len(every) // 2
+    none = list(answer(reader, asked, replace(SETTINGS, sure_at=0.999), lambda _: None))
+    assert len(none) == len(every)
