@@ -81,16 +81,34 @@ CURRICULUM: tuple[Stage, ...] = (
         *(4_000, 1_000, 2.0),
         max_gap=2_000,
     ),
+    # Sentences that no template wrote, in few and short documents first: to quote one, its first word has
+    # to be found by the words behind it, which no template asks for.
+    Stage(
+        "prose",
+        (
+            Recipe((1, 1), (2, 8), 6, prose=1.0, skills=0.1, unstated=0.05),
+            Recipe((1, 1), (8, 24), 10, prose=1.0, skills=0.1, unstated=0.08),
+            Recipe((1, 1), (8, 20), 8, skills=0.2, unstated=0.12, wider=0.1),
+        ),
+        *(4_000, 1_200, 2.0),
+        max_gap=1_500,
+    ),
     Stage(
         "wide",
         (
-            Recipe((1, 1), (1, 5), 3, skills=0.5, unstated=0.12, wider=0.1),
-            Recipe((1, 1), (4, 14), 5, skills=0.2, unstated=0.12, wider=0.2, repeats=0.2),
-            Recipe((1, 1), (14, 50), 10, skills=0.1, unstated=0.12, wider=0.25, repeats=0.3),
-            Recipe((2, 4), (6, 20), 10, skills=0.05, unstated=0.12, wider=0.4, repeats=0.3),
+            Recipe((1, 1), (1, 5), 3, skills=0.5, unstated=0.12, wider=0.1, prose=0.4),
+            Recipe(
+                (1, 1), (4, 14), 5, skills=0.2, unstated=0.12, wider=0.2, repeats=0.2, prose=0.4
+            ),
+            Recipe(
+                (1, 1), (14, 50), 10, skills=0.1, unstated=0.12, wider=0.25, repeats=0.3, prose=0.4
+            ),
+            Recipe(
+                (2, 4), (6, 20), 10, skills=0.05, unstated=0.12, wider=0.4, repeats=0.3, prose=0.2
+            ),
             Recipe((4, 4), (24, 60), 20, skills=0.05, unstated=0.12, wider=0.2, repeats=0.5),
         ),
-        *(4_000, 8_000, 2.0),
+        *(4_000, 6_000, 2.0),
         max_gap=3_000,
     ),
 )

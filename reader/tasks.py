@@ -11,6 +11,7 @@ from random import Random
 from reader.facts import Fact, label
 from reader.names import Split
 from reader.predicates import KINDS
+from reader.prose import Passage, Prose
 from reader.tokenizer import BOS, END
 from reader.wider import WIDER, Asker
 from reader.wordings import NOT_STATED
@@ -45,6 +46,7 @@ class Recipe:
     wider: float = 0.0  # share of turns that need more than one fact, or read one backwards
     repeats: float = 0.0  # share of facts that say of one subject what was said of another
     alike: float = 0.0  # share of examples whose sheets state facts of one kind alone
+    prose: float = 0.0  # share of examples whose documents are passages, asked about and quoted
 
     def of_one_size(self, rng: Random) -> "Recipe":
         """The same recipe with one number of sheets and of facts, so that a batch pads little.
@@ -56,8 +58,12 @@ class Recipe:
         return replace(self, sheets=(sheets, sheets), facts=(facts, facts))
 
 
-def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> list[Segment]:
-    """One training example of the chat format."""
+def example(
+    rng: Random, recipe: Recipe, words: Sequence[str], split: Split, pool: Sequence[str] = ()
+) -> list[Segment]:
+    """One training example of the chat format; `pool` are the sentences that prose is drawn from."""
+    if pool and rng.random() < recipe.prose:
+        return _quoting(rng, recipe, words, pool)
     plain = rng.random() < recipe.plain
     group = Group(rng, split, words, plain=plain)
     group.repeats = recipe.repeats
@@ -82,6 +88,53 @@ def example(rng: Random, recipe: Recipe, words: Sequence[str], split: Split) -> 
             only = fact.value if recipe.values_only else ""
             segments += _exchange(question, answer, only=only)
     return segments
+
+
+def _quoting(
+    rng: Random, recipe: Recipe, words: Sequence[str], pool: Sequence[str]
+) -> list[Segment]:
+    """Documents of passages; at times one of them is a sheet of the world, asked about as well."""
+    prose = Prose(rng, pool, words)
+    sizes = [rng.randint(*recipe.facts) for _ in range(rng.randint(*recipe.sheets))]
+    documents = [[prose.passage() for _ in range(max(1, size // 2))] for size in sizes]
+    texts = [_set(rng, prose.title(), document) for document in documents]
+    passages = [passage for document in documents for passage in document]
+    group = Group(rng, "train", words)
+    sheet = group.sheet(rng.randint(*recipe.facts)) if rng.random() < 0.25 else None
+    if sheet is not None:
+        texts.append(sheet.text)
+        rng.shuffle(texts)
+    segments = [Segment(BOS, special=True), *_turn("system", "\n\n".join(texts))]
+    for passage in rng.sample(passages, min(recipe.turns, len(passages))):
+        if sheet is not None and rng.random() < 0.25:
+            segments += _exchange(*rng.choice(sheet.facts).asked(rng, "train"))
+        elif rng.random() < recipe.skills:
+            kind: SeedKind = rng.choice(("question", "question", "use_case", "unanswered"))
+            about = prose.passage() if kind == "unanswered" else passage
+            segments += _exchange(SEEDS[kind], prose.question(about, damaged=False))
+        elif rng.random() < recipe.unstated:
+            segments += _exchange(prose.question(prose.passage()), NOT_STATED)
+        else:
+            segments += _exchange(prose.question(passage), passage.text)
+    return segments
+
+
+def _set(rng: Random, title: str, passages: Sequence[Passage]) -> str:
+    """Passages as a document: paragraphs, a list, numbered or dated lines."""
+    style = rng.choice(("paragraphs", "paragraphs", "bullets", "numbers", "times", "lines"))
+    texts = [passage.text for passage in passages]
+    if style == "paragraphs":
+        size = rng.randint(2, 5)
+        blocks = [" ".join(texts[i : i + size]) for i in range(0, len(texts), size)]
+        return "\n\n".join([f"# {title}", *blocks])
+    marks = {
+        "bullets": lambda _: "- ",
+        "numbers": lambda number: f"{number}. ",
+        "times": lambda number: f"{(6 + number // 3) % 24:02d}:{rng.randrange(60):02d} ",
+        "lines": lambda _: "",
+    }
+    lines = [marks[style](number) + text for number, text in enumerate(texts, 1)]
+    return "\n".join([f"# {title}", *lines])
 
 
 def render(rng: Random, sheets: Sequence[Sheet]) -> str:

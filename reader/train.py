@@ -26,7 +26,8 @@ from cartridge_store.folder_lock import FolderLock
 from reader.curriculum import CURRICULUM, Stage
 from reader.initialise import write_lookup_circuit
 from reader.names import Split
-from reader.paths import word_list
+from reader.paths import documented, word_list
+from reader.prose import sentences
 from reader.sizes import SIZES, VOCABULARY
 from reader.tasks import Segment, example
 from reader.tokenizer import SPECIAL, corpus, dictionary, train_tokenizer
@@ -76,13 +77,14 @@ def draw_batch(
     words: Sequence[str],
     rng: Random,
     split: Split = "train",
+    pool: Sequence[str] = (),
 ) -> Batch:
     """Examples of one stage until the batch holds the stage's tokens, padded on the right."""
     rows: list[tuple[list[int], list[bool], int]] = []
     recipe = rng.choice(stage.recipes).of_one_size(rng)
     longest = 0
     while not rows or (len(rows) + 1) * longest <= stage.batch_tokens:
-        row = encode(example(rng, recipe, words, split), tokenizer)
+        row = encode(example(rng, recipe, words, split, pool), tokenizer)
         longest = max(longest, len(row[0]))
         rows.append(row)
     ids = torch.full((len(rows), longest), 1)
@@ -154,6 +156,7 @@ class Trainer:
         if start is not None and not (folder / "tokenizer.json").exists():
             PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder)
         self.words = dictionary(word_list())
+        self.pool = self._prose()
         self.tokenizer = self._tokenizer()
         torch.manual_seed(seed)
         known = folder if (folder / "config.json").exists() else start
@@ -177,6 +180,15 @@ class Trainer:
         elif start is not None:
             self.model.load_state_dict(load_file(start / "model.safetensors"), strict=False)
             self.stage = len(CURRICULUM) - 1
+
+    def _prose(self) -> list[str]:
+        """Sentences of installed documentation; kept with the run, which must not change under way."""
+        kept = self.folder / "prose.txt"
+        if not kept.exists():
+            aside = kept.with_suffix(".tmp")
+            aside.write_text("\n".join(sentences(documented())), encoding="utf-8")
+            aside.replace(kept)
+        return kept.read_text(encoding="utf-8").split("\n")
 
     def _tokenizer(self) -> PreTrainedTokenizerFast:
         if (self.folder / "tokenizer.json").exists():
@@ -226,7 +238,7 @@ class Trainer:
 
     def _batch(self, stage: Stage, purpose: str) -> Batch:
         rng = Random(f"{self.seed}/{purpose}/{self.step}")
-        return draw_batch(stage, self.tokenizer, self.words, rng)
+        return draw_batch(stage, self.tokenizer, self.words, rng, pool=self.pool)
 
     def _learn(self, stage: Stage) -> float:
         batch = self._batch(stage, "train")

@@ -1,0 +1,211 @@
+"""Documents that no template wrote: sentences of real documentation, asked about and quoted.
+
+Templates teach a reader to answer templates. To read what people write it has to find any sentence by
+some of its words and to repeat it, whatever stands first in it. Sentences come from the docstrings of
+installed Python packages; names, numbers and words of the world take the place of some of theirs, so
+that nothing can be remembered. A question is what is left of a sentence when a span is asked for;
+its answer quotes the sentence. This file knows sentences; it knows no relation and no tokens.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from reader import lexicon as lx
+from reader import names
+from reader.names import Split
+from reader.wrapping import WRAPPERS, wrap
+
+_PLAIN = re.compile(r"[A-Z][A-Za-z ,'\-]{24,150}\.")
+_ENDS = re.compile(r"(?<=\.)\s+(?=[A-Z])")
+_SKIPPED = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3"})
+_LARGEST = 400_000  # bytes of a source file; larger ones are generated
+
+FUNCTION_WORDS = frozenset(
+    "a about above after again all also although always am an and another any are as at be became "
+    "because been before being below between both but by can could did do does down during each "
+    "either else even ever every few for from had has have having he her here hers him his how if "
+    "in into is it its itself just may me might more most much must my no nor not now of off often "
+    "on once one only onto or other our out over own per please same several shall she should since "
+    "so some still such than that the their them then there these they this those though through "
+    "thus to too toward under unless until up upon us very via was we well were what when where "
+    "whether which while who whom whose why will with within without would yet you your".split()
+)
+_AUXILIARIES = ("did", "does", "is", "was", "can", "do", "are", "has", "will")
+_ASKING = ("what", "what", "what", "which", "how", "who", "where", "when", "why")
+
+
+def sentences(folders: Sequence[Path]) -> list[str]:
+    """Plain sentences of the docstrings under `folders`, each once, in the order of their files."""
+    found: dict[str, None] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            if not _SKIPPED.isdisjoint(path.relative_to(folder).parts):
+                continue
+            for text in _docstrings(path):
+                for paragraph in re.split(r"\n\s*\n", text):
+                    for sentence in _ENDS.split(" ".join(paragraph.split())):
+                        plain = _PLAIN.fullmatch(sentence) and "--" not in sentence
+                        if plain and 5 <= sentence.count(" ") <= 24:
+                            found[sentence] = None
+    return list(found)
+
+
+def _docstrings(path: Path) -> Iterator[str]:
+    if path.stat().st_size > _LARGEST:
+        return
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError):  # templates and test data that are no Python
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A sentence, and its words with the kind of thing that each of them is.
+
+    Kinds: `person`, `place`, `day`, `hour`, `number`, `amount` and `name` for what was put in, `word`
+    for a content word, empty for a function word. Words keep their punctuation.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+_UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
+_PUT_IN: dict[str, Callable[[Random, Split], str]] = {
+    "person": names.person,
+    "place": names.place,
+    "day": names.date,
+    "hour": names.moment,
+    "number": names.number,
+    "amount": lambda rng, split: names.amount(rng, split, _UNITS),
+    "name": names.proper,
+}
+_WH = {
+    "person": ("who", "who", "whom", "which person"),
+    "place": ("where", "which place", "what"),
+    "day": ("when", "on which day", "what date"),
+    "hour": ("when", "at what time", "at which hour"),
+    "number": ("how many", "what number", "which number"),
+    "amount": ("how much", "how many", "how long"),
+    "name": ("what", "which", "who"),
+    "word": _ASKING,
+}
+
+
+class Prose:
+    """Passages drawn from sentences."""
+
+    def __init__(self, rng: Random, pool: Sequence[str], words: Sequence[str]) -> None:
+        """`pool` are sentences, `words` the dictionary that other words are drawn from."""
+        self._rng, self._pool, self._dictionary = rng, pool, words
+
+    def passage(self) -> Passage:
+        """One sentence with a few words exchanged."""
+        rng = self._rng
+        texts, kinds = [], []
+        exchanged = rng.uniform(0.0, 0.3)
+        sentence = rng.choice(self._pool)[:-1].split(" ")
+        put_in = {rng.randrange(len(sentence)) for _ in range(rng.choice((0, 0, 1, 1, 2)))}
+        for place, word in enumerate(sentence):
+            bare = word.strip(",'-").lower()
+            if bare in FUNCTION_WORDS or len(bare) < 3:
+                texts.append(word)
+                kinds.append("")
+            elif place in put_in:
+                kind = rng.choice(list(_PUT_IN))
+                pieces = _PUT_IN[kind](rng, "train").split(" ")
+                if word.endswith(","):
+                    pieces[-1] += ","
+                texts += pieces
+                kinds += [kind] * len(pieces)
+            else:
+                other = rng.choice(self._dictionary) if rng.random() < exchanged else bare
+                texts.append(_cased(other, word) + "," * word.endswith(","))
+                kinds.append("word")
+        text = " ".join(texts) + "."
+        return Passage(text[0].upper() + text[1:], tuple(texts), tuple(kinds))
+
+    def title(self) -> str:
+        """A few words that head a document."""
+        rng = self._rng
+        return " ".join(rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))).capitalize()
+
+    def question(self, passage: Passage, *, damaged: bool = True) -> str:
+        """What asks for one span of the passage in some of its other words.
+
+        Undamaged, it is the whole passage with a question word in the span's place.
+        """
+        rng = self._rng
+        start, end = self._span(passage)
+        kind = passage.kinds[start]
+        wh = rng.choice(_WH[kind]) if damaged or kind != "word" else "what"
+        around = [
+            (word.strip(","), kind)
+            for place, (word, kind) in enumerate(zip(passage.words, passage.kinds, strict=True))
+            if not start <= place < end
+        ]
+        before, after = around[:start], around[start:]
+        if damaged:
+            before, after = self._thinned(before), self._thinned(after)
+        told = [self._inflected(w, k) if damaged else w for w, k in before]
+        tells = [self._inflected(w, k) if damaged else w for w, k in after]
+        style = rng.random() if damaged else 1.0
+        if not told or style < 0.3:
+            asked = [wh, *tells, *told] if tells else [wh, rng.choice(_AUXILIARIES), *told]
+        elif style < 0.75:
+            asked = [wh, rng.choice(_AUXILIARIES), *told, *tells]
+        else:
+            asked = [*told, wh, *tells]
+        text = _uncapped(" ".join(asked))
+        question = text[0].upper() + text[1:] + "?"
+        return wrap(question, rng.choice(WRAPPERS)) if damaged else question
+
+    def _span(self, passage: Passage) -> tuple[int, int]:
+        """Where what is asked for begins and ends: rather something put in than a plain word."""
+        rng = self._rng
+        named = [i for i, kind in enumerate(passage.kinds) if kind not in {"", "word"}]
+        plain = [i for i, kind in enumerate(passage.kinds) if kind == "word"]
+        start = rng.choice(named if named and (rng.random() < 0.7 or not plain) else plain)
+        end = start + 1
+        kind = passage.kinds[start]
+        if kind == "word":
+            while end < len(passage.words) and end - start < 3 and passage.kinds[end] == kind:
+                end += 1
+        else:
+            while start and passage.kinds[start - 1] == kind:
+                start -= 1
+            while end < len(passage.words) and passage.kinds[end] == kind:
+                end += 1
+        return start, end
+
+    def _thinned(self, words: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The same words without some: one in six of content, one in three of the others."""
+        kept = [(w, k) for w, k in words if self._rng.random() > (0.16 if k else 0.33)]
+        return kept if any(k for _, k in kept) else words
+
+    def _inflected(self, word: str, kind: str) -> str:
+        """The word, or another form of it such as a question's auxiliary asks for."""
+        if kind != "word" or self._rng.random() < 0.6:
+            return word
+        for ending in ("ing", "ied", "ed", "es", "s"):
+            if word.endswith(ending) and len(word) > len(ending) + 3:
+                return word[: -len(ending)] + ("y" if ending == "ied" else "")
+        return word + self._rng.choice(("s", "ed", "ing"))
+
+
+def _cased(word: str, like: str) -> str:
+    return word.capitalize() if like[:1].isupper() and not like.isupper() else word
+
+
+def _uncapped(text: str) -> str:
+    first, space, rest = text.partition(" ")
+    return first.lower() + space + rest if first.lower() in FUNCTION_WORDS else text
