@@ -36,10 +36,11 @@ def held_out(
     sheets: int,
     questions: int,
     count: Callable[[str], int],
+    wordings: int = 1,
     tokens: tuple[int, int] = (340, 460),
     words: Sequence[str] | None = None,
 ) -> HeldOut:
-    """`sheets` sheets of about 400 tokens and `questions` questions about each of them."""
+    """`sheets` sheets of about 400 tokens; `questions` facts of each, asked in so many `wordings`."""
     words = words or dictionary(word_list())
     rng = Random(f"held-out/{seed}")
     group = Group(rng, "eval", words)
@@ -48,8 +49,9 @@ def held_out(
         Item(*fact.asked(rng, "eval"), fact.value, index)
         for index, sheet in enumerate(drawn)
         for fact in rng.sample(sheet.facts, min(questions, len(sheet.facts)))
+        for _ in range(wordings)
     ]
-    return HeldOut(drawn, tuple(items))
+    return HeldOut(drawn, tuple(dict.fromkeys(items)))
 
 
 def _fitting(

@@ -19,7 +19,7 @@ from inference.reader import KeyValues, Reader
 from training.distillation import Distillation, distilling
 from training.examples import StudyExample, read_examples, write_examples
 from training.initialisers import initialiser
-from training.selfstudy import answer, ask
+from training.selfstudy import study
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import Lesson, agreement, answer_logits
 from training.teacher import batched
@@ -162,8 +162,7 @@ def _study(
             raise Cancelled
         progress(Progress("self-study", 0.4 * done))
 
-    conversations = ask(reader, text, settings, lambda done: report(done / 2))
-    examples = list(answer(reader, conversations, settings, lambda done: report(0.5 + done / 2)))
+    examples = study(reader, text, settings, report)
     if len(examples) < 8:
         raise TrainingRefused(
             f"The reader found only {len(examples)} questions about this document, too few to train "

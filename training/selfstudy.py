@@ -2,15 +2,16 @@
 
 Cartridges (arXiv 2506.06266, section 4.1): a seed prompt of one of five kinds makes participant A
 write a message about a chunk; participant B answers it greedily with the chunk in context. There
-chunks are drawn at random; here each next window holds the sentence least asked about so far,
+chunks are drawn at random; here each next window holds the sentence that fewest answers are about,
 because a fact that nobody asks for is not learned. Questions that the text leaves open need the
-whole document before B may say so. This file knows texts and conversations; it knows no cartridge.
+whole document before B may say so. This file knows texts and answers; it knows no cartridge.
 """
 
 import heapq
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from random import Random
 
 from inference.decoding import Sampling
@@ -31,67 +32,167 @@ _SHARES: dict[SeedKind, float] = {
     "unanswered": 0.08,
 }
 
-
-_ROUNDS = 4  # questions repeat: draw again until there are enough, within reason,
+_ROUNDS = 4  # questions repeat and answers fall out: go on until enough are kept, within reason,
 _BOLDER = 0.1  # and with more temperature each time
+
+Report = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What A is asked to talk about: the window that begins at piece `start`."""
+
+    kind: SeedKind
+    start: int
+    window: str
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What A asked about a window, and the context that B will see."""
+    """What A asked, the context that B will see, and whether A's question came to an end."""
 
-    kind: SeedKind
+    topic: Topic
     context: str
     question: str
+    ended: bool = True
 
 
-def ask(
+class Grade(IntEnum):
+    """How good an answer is: going on without an end, a guess, or one that B is sure of."""
+
+    ENDLESS = 0
+    GUESSED = 1
+    SURE = 2
+
+
+def study(
     reader: Reader, text: str, settings: TrainingSettings, report: Callable[[float], None]
-) -> list[Conversation]:
-    """A's part: distinct questions about windows of `text`, in an order fixed by the seed."""
+) -> list[StudyExample]:
+    """Distinct questions about all of `text` with B's answers, in an order fixed by the seed.
+
+    `report` is told the share that is done, 0 to 1, and may raise to stop.
+    """
     document_tokens = reader.count(text)
     wanted = settings.conversations(document_tokens)
     # Whether something is left open can be told only from all of the text.
     whole_fits = document_tokens <= min(2_048, reader.max_positions // 4)
     windows = Windows(text, reader.count)
-    times_asked = [0] * len(windows)
-    found: dict[str, Conversation] = {}
-    cut: dict[str, Conversation] = {}  # questions without an end: half said, or going in circles
+    learned = [0] * len(windows)  # examples kept for each piece
+    known: set[str] = set()
+    kept: list[StudyExample] = []
+    least: Grade | None = None
     for round_ in range(_ROUNDS):
-        missing = wanted - len(found)
+        missing = wanted - len(kept)
         if missing <= 0:
             break
         rng = Random(f"round/{settings.seed}/{round_}")
         plan = [
-            (windows.at(start, _budget(settings, rng)), start, kind)
+            Topic(kind, start, windows.at(start, _budget(settings, rng)))
             for start, kind in zip(
-                _least_asked(times_asked, missing, rng),
-                _kinds(missing, whole_fits, rng),
+                _least(learned, missing, rng),
+                _kinds(missing, round_, whole_fits, rng),
                 strict=True,
             )
         ]
-        plan.sort(key=lambda planned: len(planned[0]))  # similar lengths pad little
-        for rows in batched(len(plan), settings.generation_batch):
-            some = [plan[row] for row in rows]
-            sampling = Sampling(
-                settings.max_question,
-                settings.asking_temperature + _BOLDER * round_,
-                Random(f"sample/{settings.seed}/{round_}/{rows.start}").getrandbits(31),
-            )
-            contexts, seeds = [window for window, _, _ in some], [SEEDS[kind] for *_, kind in some]
-            for (window, start, kind), (question, ended) in zip(
-                some, asked(reader, contexts, seeds, sampling), strict=True
-            ):
-                kept = found if ended else cut
-                if question and question not in kept:
-                    seen = text if kind == "unanswered" else window
-                    kept[question] = Conversation(kind, seen, question)
-                    times_asked[start] += ended and kind != "unanswered"
-            report(min(1.0, len(found) / wanted))
-    # A reader that never ends its questions still has to study something.
-    conversations = list((found if len(found) >= wanted // 4 else found | cut).values())
-    Random(f"order/{settings.seed}").shuffle(conversations)
-    return conversations
+        done, left = 1 - 0.25**round_, 0.75 * 0.25**round_  # most is done by the first round
+
+        def first_half(share: float, done: float = done, left: float = left) -> None:
+            report(done + left * share / 2)
+
+        def second_half(share: float, done: float = done, left: float = left) -> None:
+            report(done + left * (1 + share) / 2)
+
+        # Equal questions are one, whichever windows they came from.
+        new = {
+            c.question: c
+            for c in ask(reader, text, plan, settings, round_, first_half)
+            if c.question not in known
+        }
+        known |= new.keys()
+        graded = list(answer(reader, list(new.values()), settings, second_half))
+        least = _standard([grade for _, grade, _ in graded]) if least is None else least
+        for topic, grade, example in graded:
+            if grade >= least:
+                kept.append(example)
+                learned[topic.start] += topic.kind != "unanswered"
+    report(1.0)
+    Random(f"order/{settings.seed}").shuffle(kept)
+    return kept
+
+
+def ask(
+    reader: Reader,
+    text: str,
+    topics: Sequence[Topic],
+    settings: TrainingSettings,
+    round_: int,
+    report: Report,
+) -> Iterator[Conversation]:
+    """A's part: a question about each topic's window of `text`."""
+    plan = sorted(topics, key=lambda topic: len(topic.window))  # similar lengths pad little
+    for rows in batched(len(plan), settings.generation_batch):
+        some = [plan[row] for row in rows]
+        sampling = Sampling(
+            settings.max_question,
+            settings.asking_temperature + _BOLDER * round_,
+            Random(f"sample/{settings.seed}/{round_}/{rows.start}").getrandbits(31),
+        )
+        contexts, seeds = [topic.window for topic in some], [SEEDS[topic.kind] for topic in some]
+        for topic, (question, ended) in zip(
+            some, asked(reader, contexts, seeds, sampling), strict=True
+        ):
+            if question:
+                context = text if topic.kind == "unanswered" else topic.window
+                yield Conversation(topic, context, question, ended)
+        report(rows.stop / len(plan))
+
+
+def answer(
+    reader: Reader,
+    conversations: Sequence[Conversation],
+    settings: TrainingSettings,
+    report: Report,
+) -> Iterator[tuple[Topic, Grade, StudyExample]]:
+    """B's part: greedy answers with the teacher's log-probabilities, and how good they are.
+
+    A window that does not answer its question proves nothing about the document: such a conversation
+    is dropped, unless B saw all of the text.
+    """
+    ordered = sorted(conversations, key=lambda c: len(c.context))
+    for rows in batched(len(ordered), settings.generation_batch):
+        batch = [ordered[row] for row in rows]
+        contexts, questions = [c.context for c in batch], [c.question for c in batch]
+        answers = answered(reader, contexts, questions, settings.max_answer, settings.top_k)
+        for conversation, said in zip(batch, answers, strict=True):
+            kind = conversation.topic.kind
+            if kind != "unanswered" and reader.decode(said.ids).strip() == settings.not_stated:
+                continue
+            prompt = tuple(reader.chat.question(conversation.question))
+            example = StudyExample(kind, prompt, said.ids, said.top_ids, said.top_logprobs)
+            ended = conversation.ended and said.ids[-1] == reader.end_id
+            yield conversation.topic, _grade(said, ended, settings), example
+        report(rows.stop / len(ordered))
+
+
+def _grade(said: Answer, ended: bool, settings: TrainingSettings) -> Grade:
+    if not ended:
+        return Grade.ENDLESS
+    surest = said.top_logprobs[:, 0]
+    return Grade.SURE if surest.min() >= math.log(settings.sure_at) else Grade.GUESSED
+
+
+def _standard(grades: Sequence[Grade]) -> Grade:
+    """The grade asked for, from what the first round has.
+
+    A guess is no lesson, and neither is a reader that goes round in circles. But a large reader's
+    free wording holds many tokens that it could have put otherwise, and one that never ends still
+    has to study something.
+    """
+    if sum(grade == Grade.SURE for grade in grades) * 2 >= len(grades):
+        return Grade.SURE
+    if sum(grade >= Grade.GUESSED for grade in grades) * 4 >= len(grades):
+        return Grade.GUESSED
+    return Grade.ENDLESS
 
 
 def _budget(settings: TrainingSettings, rng: Random) -> int:
@@ -100,58 +201,21 @@ def _budget(settings: TrainingSettings, rng: Random) -> int:
     return round(math.exp(rng.uniform(low, high)))
 
 
-def _least_asked(times_asked: list[int], count: int, rng: Random) -> list[int]:
-    """`count` indices, always one of those with the fewest questions so far and in this plan."""
-    heap = [(times, rng.random(), index) for index, times in enumerate(times_asked)]
+def _least(times: Sequence[int], count: int, rng: Random) -> list[int]:
+    """`count` indices, always one of those with the smallest number, itself and this plan counted."""
+    heap = [(number, rng.random(), index) for index, number in enumerate(times)]
     heapq.heapify(heap)
     chosen: list[int] = []
     for _ in range(count):
-        times, _, index = heap[0]
-        heapq.heapreplace(heap, (times + 1, rng.random(), index))
+        number, _, index = heap[0]
+        heapq.heapreplace(heap, (number + 1, rng.random(), index))
         chosen.append(index)
     return chosen
 
 
-def _kinds(count: int, whole_fits: bool, rng: Random) -> list[SeedKind]:
-    shares = {k: s for k, s in _SHARES.items() if whole_fits or k != "unanswered"}
-    return rng.choices(list(shares), list(shares.values()), k=count)
-
-
-def answer(
-    reader: Reader,
-    conversations: list[Conversation],
-    settings: TrainingSettings,
-    report: Callable[[float], None],
-) -> Iterator[StudyExample]:
-    """B's part: greedy answers with the teacher's log-probabilities.
-
-    A window that does not answer its question proves nothing about the document: such a conversation
-    is dropped, unless B saw all of the text. So are answers without an end (a reader that goes round in
-    circles teaches nothing) and answers that B was not sure of (a guess is no lesson), where enough
-    others remain: a large reader's free wording holds many tokens that it could have put otherwise.
-    """
-    ordered = sorted(conversations, key=lambda c: len(c.context))
-    given: list[tuple[Conversation, Answer]] = []
-    for rows in batched(len(ordered), settings.generation_batch):
-        batch = [ordered[row] for row in rows]
-        contexts, questions = [c.context for c in batch], [c.question for c in batch]
-        answers = answered(reader, contexts, questions, settings.max_answer, settings.top_k)
-        given += [
-            (conversation, answer)
-            for conversation, answer in zip(batch, answers, strict=True)
-            if conversation.kind == "unanswered"
-            or reader.decode(answer.ids).strip() != settings.not_stated
-        ]
-        report(rows.stop / len(ordered))
-    ended = [pair for pair in given if pair[1].ids[-1] == reader.end_id]
-    kept = ended if len(ended) * 4 >= len(given) else given
-    least = math.log(settings.sure_at)
-    sure = [pair for pair in kept if pair[1].top_logprobs[:, 0].min() >= least]
-    for conversation, answer in sure if len(sure) * 2 >= len(kept) else kept:
-        yield StudyExample(
-            conversation.kind,
-            tuple(reader.chat.question(conversation.question)),
-            answer.ids,
-            answer.top_ids,
-            answer.top_logprobs,
-        )
+def _kinds(count: int, round_: int, whole_fits: bool, rng: Random) -> list[SeedKind]:
+    """Kinds by their shares; rounds after the first fill gaps, and questions fill them best."""
+    kinds: list[SeedKind] = ["question", "use_case"] if round_ else [*_SHARES]
+    if not whole_fits and "unanswered" in kinds:
+        kinds.remove("unanswered")
+    return rng.choices(kinds, [_SHARES[kind] for kind in kinds], k=count)

@@ -31,8 +31,8 @@ class TrainingSettings:
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
     window_max: int = 120
-    conversations_per_token: float = 0.65
-    min_conversations: int = 180
+    conversations_per_token: float = 0.57
+    min_conversations: int = 140
     max_conversations: int = 1_200
     asking_temperature: float = 0.6
     max_question: int = 48
@@ -70,7 +70,7 @@ class TrainingSettings:
         return min(max(self.min_slots, wished), self.question_offset - 1, document_tokens)
 
     def conversations(self, document_tokens: int) -> int:
-        """Conversations of self-study, the held-out ones included."""
+        """Conversations to be kept of self-study, the held-out ones included."""
         wished = round(document_tokens * self.conversations_per_token)
         return min(max(self.min_conversations, wished), self.max_conversations) + self.held_out
 

@@ -1,18 +1,19 @@
 """Self-study: every sentence is asked about, and what proves nothing is dropped."""
 
-import math
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.reader import Reader, load_reader
 from tests.models import TEXT, write_tiny_model
-from training.selfstudy import Conversation, _least_asked, answer, ask
+from training.selfstudy import Conversation, Grade, Topic, _least, _standard, answer, study
 from training.settings import TrainingSettings
+from training.teacher import Answer
 from training.windows import Windows
 
 SETTINGS = TrainingSettings(
@@ -30,68 +31,138 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     return load_reader(write_tiny_model(tmp_path_factory.mktemp("reader")), dtype="float32")
 
 
+def nothing(_: float) -> None:
+    """Nobody is told."""
+
+
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(0, 60))
-def test_the_least_asked_sentence_is_always_next(times: list[int], count: int) -> None:
-    totals = list(times)
-    for index in _least_asked(times, count, Random(0)):
+def test_the_smallest_number_is_always_next(numbers: list[int], count: int) -> None:
+    totals = list(numbers)
+    for index in _least(numbers, count, Random(0)):
         assert totals[index] == min(totals)
         totals[index] += 1
 
 
-def test_every_sentence_is_asked_about_as_often(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
+class Talk:
+    """A reader's two parts, said as a test likes: A numbers its questions, B is sure or not."""
+
+    def __init__(self, reader: Reader, sure: float) -> None:
+        self.contexts: list[list[str]] = []
+        self._end, self._sure = reader.end_id, sure
+
+    def asked(self, _: Reader, contexts: Sequence[str], *__: object) -> list[tuple[str, bool]]:
+        self.contexts.append(list(contexts))
+        return [(f"{len(self.contexts)}/{n} {text}", True) for n, text in enumerate(contexts)]
+
+    def answered(self, _: Reader, contexts: Sequence[str], *__: object) -> list[Answer]:
+        return [self.said(self._sure) for _ in contexts]
+
+    def said(self, sure: float) -> Answer:
+        ids = np.array([[5], [self._end]], dtype=np.int32)
+        return Answer((5, self._end), ids, np.log(np.array([[1.0], [sure]], dtype=np.float32)))
+
+
+@pytest.fixture
+def talk(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> Talk:
+    made = Talk(reader, 0.9)
+    monkeypatch.setattr("training.selfstudy.asked", lambda *a: made.asked(*a))
+    monkeypatch.setattr("training.selfstudy.answered", lambda *a: made.answered(*a))
+    return made
+
+
+ONE_BY_ONE = replace(
+    SETTINGS, window_min=1, window_max=1, generation_batch=400, min_conversations=100
+)
+
+
+def test_every_sentence_is_asked_about_as_often(reader: Reader, talk: Talk) -> None:
+    examples = study(reader, TEXT, ONE_BY_ONE, nothing)
+    assert len(examples) == ONE_BY_ONE.conversations(reader.count(TEXT))
+    (contexts,) = talk.contexts
+    counts = [contexts.count(context) for context in set(contexts)]
+    assert len(counts) == len(Windows(TEXT, reader.count))
+    assert max(counts) - min(counts) <= 1
+
+
+def test_where_guesses_fell_out_it_asks_again(
+    reader: Reader, talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first round's questions repeat; the next asks where none was found."""
-    rounds: list[list[str]] = []
+    """B is unsure of one sentence in the first round: the second asks about that one most."""
+    windows = Windows(TEXT, reader.count)
+    hard = windows.at(1, 1)
 
-    def asked(_reader: Reader, contexts: list[str], *_: object) -> list[tuple[str, bool]]:
-        rounds.append(contexts)
-        numbered = enumerate(contexts) if len(rounds) > 1 else ((0, c) for c in contexts)
-        return [(f"{len(rounds)}/{number} {text}", True) for number, text in numbered]
+    def answered(_: Reader, contexts: Sequence[str], *__: object) -> list[Answer]:
+        first = len(talk.contexts) == 1
+        return [talk.said(0.2 if first and context == hard else 0.9) for context in contexts]
 
-    monkeypatch.setattr("training.selfstudy.asked", asked)
-    settings = replace(
-        SETTINGS, window_min=1, window_max=1, generation_batch=200, min_conversations=100
+    monkeypatch.setattr("training.selfstudy.answered", answered)
+    examples = study(reader, TEXT, ONE_BY_ONE, nothing)
+    first, second = talk.contexts
+    assert len(examples) == ONE_BY_ONE.conversations(reader.count(TEXT)) == len(first)
+    assert second.count(hard) > len(second) * 0.8
+    assert min(float(e.top_logprobs.min()) for e in examples) > np.log(0.5)
+
+
+def test_questions_heard_before_are_not_kept_again(
+    reader: Reader, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "training.selfstudy.asked", lambda _, contexts, *__: [("Who?", True) for _ in contexts]
     )
-    conversations = ask(reader, TEXT, settings, lambda _: None)
-    assert len(rounds) == 2
-    sentences = len(Windows(TEXT, reader.count))
-    assert len(set(rounds[0])) == sentences
-    counts = Counter(c.context for c in conversations if c.kind != "unanswered")
-    assert len(counts) == sentences
-    assert max(counts.values()) - min(counts.values()) <= 1 + len(conversations) // 8
-    assert {c.context for c in conversations if c.kind == "unanswered"} == {TEXT}
+    assert len(study(reader, TEXT, ONE_BY_ONE, nothing)) == 1
 
 
-def test_questions_are_repeatable_and_many(reader: Reader) -> None:
-    first = ask(reader, TEXT, SETTINGS, lambda _: None)
-    assert first == ask(reader, TEXT, SETTINGS, lambda _: None)
+def test_progress_grows_to_the_whole(reader: Reader, talk: Talk) -> None:
+    told: list[float] = []
+    study(reader, TEXT, replace(ONE_BY_ONE, generation_batch=16), told.append)
+    assert told == sorted(told)
+    assert 0 < told[0] < 0.2
+    assert told[-1] == 1.0
+
+
+def test_study_is_repeatable(reader: Reader) -> None:
+    first = study(reader, TEXT, SETTINGS, nothing)
+    again = study(reader, TEXT, SETTINGS, nothing)
+    assert [(e.prompt, e.answer) for e in first] == [(e.prompt, e.answer) for e in again]
     assert len(first) > 10
-
-
-def test_answers_stand_with_the_teachers_thoughts(reader: Reader) -> None:
-    conversations = ask(reader, TEXT, SETTINGS, lambda _: None)
-    examples = list(answer(reader, conversations, SETTINGS, lambda _: None))
-    assert examples
-    for example in examples:
+    for example in first:
         assert example.top_ids.shape == (len(example.answer), SETTINGS.top_k)
         assert example.answer == tuple(example.top_ids[:, 0])
 
 
 def test_a_window_that_does_not_answer_is_dropped(reader: Reader) -> None:
-    asked = [Conversation("question", TEXT, "Who?"), Conversation("unanswered", TEXT, "Why?")]
-    said = next(answer(reader, asked[:1], SETTINGS, lambda _: None)).answer
-    refusal = TrainingSettings(max_answer=6, not_stated=reader.decode(said).strip())
-    kinds = {e.kind for e in answer(reader, asked, refusal, lambda _: None)}
-    assert kinds == {"unanswered"}
+    asked = [
+        Conversation(Topic("question", 0, TEXT), TEXT, "Who?"),
+        Conversation(Topic("unanswered", 0, TEXT), TEXT, "Why?"),
+    ]
+    ((_, _, example),) = answer(reader, asked[:1], SETTINGS, nothing)
+    refusal = replace(SETTINGS, not_stated=reader.decode(example.answer).strip())
+    said = [topic.kind for topic, _, _ in answer(reader, asked, refusal, nothing)]
+    assert said == ["unanswered"]
 
 
-def test_guesses_are_dropped_where_enough_is_left(reader: Reader) -> None:
-    asked = [Conversation("question", TEXT, f"Who was number {number}?") for number in range(12)]
-    every = list(answer(reader, asked, replace(SETTINGS, sure_at=1e-9), lambda _: None))
-    surest = sorted(float(e.top_logprobs[:, 0].min()) for e in every)
-    middle = math.exp(surest[len(surest) // 2])
-    half = list(answer(reader, asked, replace(SETTINGS, sure_at=middle), lambda _: None))
-    assert len(half) == len(every) - len(every) // 2
-    none = list(answer(reader, asked, replace(SETTINGS, sure_at=0.999), lambda _: None))
-    assert len(none) == len(every)
+def test_answers_are_graded(reader: Reader, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = Topic("question", 0, TEXT)
+    cut = Answer((5,), np.array([[5]], dtype=np.int32), np.zeros((1, 1), dtype=np.float32))
+    answers = [talk.said(0.9), talk.said(0.4), cut, talk.said(0.9)]
+    monkeypatch.setattr("training.selfstudy.answered", lambda *_: answers)
+    asked = [Conversation(topic, TEXT, f"Who was {n}?", ended=n < 3) for n in range(4)]
+    grades = [grade for _, grade, _ in answer(reader, asked, SETTINGS, nothing)]
+    assert grades == [Grade.SURE, Grade.GUESSED, Grade.ENDLESS, Grade.ENDLESS]
+
+
+@pytest.mark.parametrize(
+    ("sure", "guessed", "endless", "standard"),
+    [
+        (5, 5, 0, Grade.SURE),
+        (4, 5, 1, Grade.GUESSED),
+        (0, 3, 9, Grade.GUESSED),
+        (0, 2, 9, Grade.ENDLESS),
+        (0, 0, 0, Grade.SURE),
+    ],
+)
+def test_no_more_is_asked_of_answers_than_the_reader_gives(
+    sure: int, guessed: int, endless: int, standard: Grade
+) -> None:
+    grades = [Grade.SURE] * sure + [Grade.GUESSED] * guessed + [Grade.ENDLESS] * endless
+    assert _standard(grades) is standard
