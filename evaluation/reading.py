@@ -26,7 +26,7 @@ from reader.tokenizer import dictionary
 from reader.wider import WIDER, Asker
 from reader.wordings import NOT_STATED
 from reader.world import Group, Sheet
-from training.selfstudy import ask
+from training.selfstudy import study
 from training.settings import TrainingSettings
 
 Report = Callable[[str, float], None]
@@ -244,14 +244,21 @@ def _not_stated(desk: Desk, plan: ReadingPlan) -> dict[str, Any]:
 
 
 def _self_study(desk: Desk, plan: ReadingPlan) -> dict[str, Any]:
-    """The first questions that the reader asks itself: which facts they are about, and if any."""
+    """Questions that self-study keeps: which facts they are about, and if any."""
     _, group = desk.group("selfstudy")
     sheet = desk.sheet(group, 1_000)
     settings = TrainingSettings(
-        seed=desk.seed, min_conversations=2 * SELF_STUDY_QUESTIONS, conversations_per_token=0.001
+        seed=desk.seed,
+        min_conversations=2 * SELF_STUDY_QUESTIONS,
+        conversations_per_token=0.001,
+        held_out=0,
     )
-    conversations = ask(desk.reader, sheet.text, settings, lambda _: None)
-    questions = [c.question for c in conversations if c.kind in {"question", "use_case"}]
+    examples = study(desk.reader, sheet.text, settings, lambda _: None)
+    questions = [
+        desk.reader.decode(example.prompt)
+        for example in examples
+        if example.kind in {"question", "use_case"}
+    ]
     touched: set[Fact] = set()
     answerable = 0
     for question in questions[:SELF_STUDY_QUESTIONS]:

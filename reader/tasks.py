@@ -4,7 +4,7 @@ An example is a list of segments; a segment is text or a special token, and says
 are learned. This file knows the world and the chat format, but no tensors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -127,7 +127,7 @@ def _set(rng: Random, title: str, passages: Sequence[Passage]) -> str:
         size = rng.randint(2, 5)
         blocks = [" ".join(texts[i : i + size]) for i in range(0, len(texts), size)]
         return "\n\n".join([f"# {title}", *blocks])
-    marks = {
+    marks: dict[str, Callable[[int], str]] = {
         "bullets": lambda _: "- ",
         "numbers": lambda number: f"{number}. ",
         "times": lambda number: f"{(6 + number // 3) % 24:02d}:{rng.randrange(60):02d} ",
