@@ -68,7 +68,7 @@ def _docstrings(path: Path) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A sentence, and its words with the kind of thing that each of them is.
+    """A sentence or line, and its words with the kind of thing that each of them is.
 
     Kinds: `person`, `place`, `day`, `hour`, `number`, `amount` and `name` for what was put in, `word`
     for a content word, empty for a function word. Words keep their punctuation.
@@ -79,6 +79,8 @@ class Passage:
     kinds: tuple[str, ...]
 
 
+_LINES = 0.2  # share of passages that are lines of a register
+_SPOKEN = 0.07  # share of sentences that somebody says
 _UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
 _PUT_IN: dict[str, Callable[[Random, Split], str]] = {
     "person": names.person,
@@ -109,9 +111,15 @@ class Prose:
         self._rng, self._pool, self._dictionary = rng, pool, words
 
     def passage(self) -> Passage:
-        """One sentence with a few words exchanged."""
+        """One sentence with a few words exchanged, or a line of a register."""
         rng = self._rng
-        texts, kinds = [], []
+        if rng.random() < _LINES:
+            return self._line()
+        texts: list[str] = []
+        kinds: list[str] = []
+        if rng.random() < _SPOKEN:
+            texts.append(f"{names.given(rng, 'train')}:")
+            kinds.append("person")
         exchanged = rng.uniform(0.0, 0.3)
         sentence = rng.choice(self._pool)[:-1].split(" ")
         put_in = {rng.randrange(len(sentence)) for _ in range(rng.choice((0, 0, 1, 1, 2)))}
@@ -134,6 +142,25 @@ class Prose:
         text = " ".join(texts) + "."
         return Passage(text[0].upper() + text[1:], tuple(texts), tuple(kinds))
 
+    def _line(self) -> Passage:
+        """Two to four entries side by side, as in a price list, a timetable or a register."""
+        rng = self._rng
+        between = rng.choice((",", ",", " –", ":", ";", " |", ""))
+        texts: list[str] = []
+        kinds: list[str] = []
+        for place in range(rng.randint(2, 4)):
+            if texts:
+                texts[-1] += between
+            kind = "word" if not place or rng.random() < 0.35 else rng.choice(list(_PUT_IN))
+            if kind == "word":
+                pieces = [rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))]
+                pieces[0] = pieces[0].capitalize() if rng.random() < 0.7 else pieces[0]
+            else:
+                pieces = _PUT_IN[kind](rng, "train").split(" ")
+            texts += pieces
+            kinds += [kind] * len(pieces)
+        return Passage(" ".join(texts), tuple(texts), tuple(kinds))
+
     def title(self) -> str:
         """A few words that head a document."""
         rng = self._rng
@@ -149,7 +176,7 @@ class Prose:
         kind = passage.kinds[start]
         wh = rng.choice(_WH[kind]) if damaged or kind != "word" else "what"
         around = [
-            (word.strip(","), kind)
+            (word.strip(",:;|– "), kind)
             for place, (word, kind) in enumerate(zip(passage.words, passage.kinds, strict=True))
             if not start <= place < end
         ]
@@ -180,6 +207,8 @@ class Prose:
         if kind == "word":
             while end < len(passage.words) and end - start < 3 and passage.kinds[end] == kind:
                 end += 1
+            if sum(map(bool, passage.kinds)) == end - start:  # a question needs a word to go by
+                end = start + 1
         else:
             while start and passage.kinds[start - 1] == kind:
                 start -= 1

@@ -1,5 +1,6 @@
 """The reader's training: the initial circuit copies, a batch is what it says, a run resumes."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -17,6 +18,15 @@ from reader.sizes import SIZES
 from reader.tasks import example
 from reader.tokenizer import dictionary
 from reader.train import IGNORED, Trainer, draw_batch, learned_logits, main
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_prose() -> Iterator[None]:
+    """Reading all installed documentation takes most of a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = ["Every worker closes its connection before the server stops."]
+        patch.setattr(recipe, "sentences", lambda _: found)
+        yield
 
 
 @pytest.fixture(scope="module")
