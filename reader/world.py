@@ -53,8 +53,9 @@ class Group:
         while stated < facts:
             about = min(rng.choice((1, 2, 2, 3, 3, 4)), facts - stated)
             section = self._section(entity, about)
-            sections.append(section)
-            stated += len(section)
+            if section:  # none where everything drawn would have been ambiguous
+                sections.append(section)
+                stated += len(section)
         title = layouts.capital(entity)
         page = layouts.Page(title, sections, rng, None if self.plain else self.split)
         chosen = layouts.report if self.plain else self._layout(layout)
