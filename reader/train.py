@@ -185,6 +185,7 @@ class Trainer:
         """Sentences of installed documentation; kept with the run, which must not change under way."""
         kept = self.folder / "prose.txt"
         if not kept.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
             aside = kept.with_suffix(".tmp")
             aside.write_text("\n".join(sentences(documented())), encoding="utf-8")
             aside.replace(kept)
