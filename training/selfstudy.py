@@ -32,7 +32,7 @@ _SHARES: dict[SeedKind, float] = {
     "unanswered": 0.08,
 }
 
-_ROUNDS = 4  # questions repeat and answers fall out: go on until enough are kept, within reason,
+_ROUNDS = 3  # questions repeat and answers fall out: go on until enough are kept, within reason,
 _BOLDER = 0.1  # and with more temperature each time
 
 Report = Callable[[float], None]

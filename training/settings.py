@@ -32,7 +32,7 @@ class TrainingSettings:
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
     window_max: int = 120
     conversations_per_token: float = 0.57
-    min_conversations: int = 200
+    min_conversations: int = 180
     max_conversations: int = 1_200
     asking_temperature: float = 0.6
     max_question: int = 48
