@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
@@ -168,8 +167,6 @@ def _study(
             f"The reader found only {len(examples)} questions about this document, too few to train "
             "on; answer it from its text."
         )
-    # Answers come sorted by length; what is held out must be drawn from all of them.
-    Random(f"held-out/{settings.seed}").shuffle(examples)
     write_examples(path, examples)
     return examples
 

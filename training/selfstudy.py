@@ -32,7 +32,7 @@ _SHARES: dict[SeedKind, float] = {
     "unanswered": 0.08,
 }
 
-_ROUNDS = 4  # questions repeat and answers fall out: go on until enough are kept, within reason,
+_ROUNDS = 3  # questions repeat and answers fall out: go on until enough are kept, within reason,
 _BOLDER = 0.1  # and with more temperature each time
 
 Report = Callable[[float], None]
@@ -68,9 +68,10 @@ class Grade(IntEnum):
 def study(
     reader: Reader, text: str, settings: TrainingSettings, report: Callable[[float], None]
 ) -> list[StudyExample]:
-    """Distinct questions about all of `text` with B's answers, in an order fixed by the seed.
+    """Distinct questions about all of `text` with B's answers; same reader, text and seed, same result.
 
-    `report` is told the share that is done, 0 to 1, and may raise to stop.
+    Those of the first round, which no difficulty has selected, come first: what checks a cartridge is
+    taken from there. `report` is told the share that is done, 0 to 1, and may raise to stop.
     """
     document_tokens = reader.count(text)
     wanted = settings.conversations(document_tokens)
@@ -111,12 +112,12 @@ def study(
         known |= new.keys()
         graded = list(answer(reader, list(new.values()), settings, second_half))
         least = _standard([grade for _, grade, _ in graded]) if least is None else least
+        rng.shuffle(graded)  # answers come sorted by length
         for topic, grade, example in graded:
             if grade >= least:
                 kept.append(example)
                 learned[topic.start] += topic.kind != "unanswered"
     report(1.0)
-    Random(f"order/{settings.seed}").shuffle(kept)
     return kept
 
 

@@ -32,7 +32,7 @@ class TrainingSettings:
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
     window_max: int = 120
     conversations_per_token: float = 0.57
-    min_conversations: int = 140
+    min_conversations: int = 200
     max_conversations: int = 1_200
     asking_temperature: float = 0.6
     max_question: int = 48
@@ -49,7 +49,7 @@ class TrainingSettings:
     final_rate: float = 0.02  # share of the learning rate at the last step
     held_out: int = 24  # conversations kept for the check
     sure_at: float = 0.5  # the teacher is sure of an answer whose every token it gives this much
-    accept_at: float = 0.6  # share of held-out answers that must equal the teacher's
+    accept_at: float = 0.5  # share of held-out answers that must equal the teacher's
     checkpoint_every: int = 40
 
     def __post_init__(self) -> None:
