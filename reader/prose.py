@@ -148,13 +148,17 @@ class Prose:
         between = rng.choice((",", ",", " –", ":", ";", " |", ""))
         texts: list[str] = []
         kinds: list[str] = []
+        counted = rng.random() < 0.3  # "4 eggs", "120 g butter, soft"
         for place in range(rng.randint(2, 4)):
             if texts:
-                texts[-1] += between
+                texts[-1] += "" if counted and place == 1 else between
             kind = "word" if not place or rng.random() < 0.35 else rng.choice(list(_PUT_IN))
+            if counted and place < 2:
+                kind = "word" if place else rng.choice(("number", "amount"))
             if kind == "word":
                 pieces = [rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))]
-                pieces[0] = pieces[0].capitalize() if rng.random() < 0.7 else pieces[0]
+                if not texts and rng.random() < 0.8:
+                    pieces[0] = pieces[0].capitalize()
             else:
                 pieces = _PUT_IN[kind](rng, "train").split(" ")
             texts += pieces
@@ -183,8 +187,8 @@ class Prose:
         before, after = around[:start], around[start:]
         if damaged:
             before, after = self._thinned(before), self._thinned(after)
-        told = [self._inflected(w, k) if damaged else w for w, k in before]
-        tells = [self._inflected(w, k) if damaged else w for w, k in after]
+        told = [self._asked(w, k) if damaged else w for w, k in before]
+        tells = [self._asked(w, k) if damaged else w for w, k in after]
         style = rng.random() if damaged else 1.0
         if not told or style < 0.3:
             asked = [wh, *tells, *told] if tells else [wh, rng.choice(_AUXILIARIES), *told]
@@ -221,9 +225,13 @@ class Prose:
         kept = [(w, k) for w, k in words if self._rng.random() > (0.16 if k else 0.33)]
         return kept if any(k for _, k in kept) else words
 
-    def _inflected(self, word: str, kind: str) -> str:
-        """The word, or another form of it such as a question's auxiliary asks for."""
-        if kind != "word" or self._rng.random() < 0.6:
+    def _asked(self, word: str, kind: str) -> str:
+        """The word as a question has it: mostly in lower case, at times in another form."""
+        if kind not in {"", "word"}:
+            return word
+        if not kind or self._rng.random() < 0.8:
+            word = word.lower()
+        if not kind or self._rng.random() < 0.6:
             return word
         for ending in ("ing", "ied", "ed", "es", "s"):
             if word.endswith(ending) and len(word) > len(ending) + 3:
