@@ -4,12 +4,14 @@ Cartridges at Scale (arXiv 2606.04557): each row of a batch asks about one resid
 document's cartridge alone or among distractors; gradients flow to every visible cartridge, so that
 each also learns to be quiet when it is not asked. A batch draws its own documents in proportion to
 their length. Every step is a function of seed and step number, and the pool's checkpoints are
-exact: a run that was killed ends with the cartridges of one that was not. This file knows members by
-name and their examples; it knows no store, no index and no API.
+exact: on a CPU a run that was killed ends with the very cartridges of one that was not. This file
+knows members by name and their examples; it knows no store, no index and no API.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -45,18 +47,24 @@ class JointSettings:
     checkpoint_every: int = 50
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.rotate_every, self.checkpoint_every) < 1:
-            raise TrainingRefused("steps, batch, rotate_every, checkpoint_every: at least 1 each.")
+        counts = ("steps", "batch", "rotate_every", "checkpoint_every", "warm_up")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise TrainingRefused(f"{name} must be at least 1.")
+        if self.pool < 2:
+            raise TrainingRefused("pool must be at least 2: mixing needs company.")
         if not 0 <= self.general_share < 1 or not 0 <= self.rotate_share <= 1:
             raise TrainingRefused("general_share and rotate_share are shares, from 0 to 1.")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A document of the collection: its weight (tokens) and the documents most like it."""
+    """A document of the collection: its weight (tokens), a digest of what is learned of it (text or
+    study), and the documents most like it."""
 
     name: str
     tokens: int
+    digest: str
     neighbours: tuple[str, ...] = ()
 
 
@@ -85,32 +93,41 @@ class JointTraining:
         """`examples` reads a member's study, `first_slots` makes its initial keys and values.
 
         Both are called when they are needed: only residents' examples are held. A folder with a
-        checkpoint goes on from there.
+        checkpoint of the same run goes on from there. Raises TrainingRefused.
         """
         if len(members) < 2:
             raise TrainingRefused("Joint training needs at least two documents.")
         if settings.general_share and not general:
             raise TrainingRefused("general_share needs general examples.")
+        for member in members:
+            if member.tokens < 1:
+                raise TrainingRefused(f"{member.name} has no tokens to train on; leave it out.")
         self._reader, self._settings, self._general = reader, settings, general
-        self._members = {member.name: member for member in members}
         self._weights = {member.name: float(member.tokens) for member in members}
         self._neighbours = {member.name: member.neighbours for member in members}
         self._read = examples
         self._examples: dict[str, Sequence[StudyExample]] = {}
-        self.pool = Pool(folder, settings.pool, reader.device)
-        self.losses: list[float] = []
-        found = self.pool.resume()
+        identity = json.dumps(
+            [reader.fingerprint, asdict(settings), [asdict(member) for member in members]],
+            sort_keys=True,
+        )
+        self.pool = Pool(
+            folder / "pool",
+            settings.pool,
+            reader.device,
+            hashlib.sha256(identity.encode()).hexdigest(),
+        )
+        try:
+            found = self.pool.resume()
+            if found is None:
+                for member in members:
+                    self.pool.add(member.name, *first_slots(member.name))
+        except ValueError as error:
+            raise TrainingRefused(str(error)) from error
         if found is None:
-            for member in members:
-                self.pool.add(member.name, *first_slots(member.name))
             self._rotate(0)
             self.pool.checkpoint(0)
-            found = 0
-        elif set(self.pool.steps) != set(self._members):
-            raise TrainingRefused(
-                f"{folder} holds the training of other documents; use another folder."
-            )
-        self.step = found
+        self.step = found or 0
 
     def run(
         self, report: Callable[[float], None], cancelled: Callable[[], bool] = lambda: False
@@ -153,6 +170,8 @@ class JointTraining:
     def _study(self, name: str) -> Sequence[StudyExample]:
         if name not in self._examples:
             self._examples[name] = self._read(name)
+            if not self._examples[name]:
+                raise TrainingRefused(f"{name} has no study to learn from; leave it out.")
         return self._examples[name]
 
     def _learn(self, rows: Sequence[Row]) -> None:
@@ -164,7 +183,7 @@ class JointTraining:
         logits = answer_logits(self._reader, keys, values, lesson, offset, visible)
         loss = distillation_loss(logits, lesson)
         torch.autograd.backward(loss)
-        self.losses.append(float(loss.detach()))
+        self.pool.losses.append(float(loss.detach()))
         own = {row.own for row in rows}
         learners = [n for n in shown if settings.mixing.learners == "all" or n in own]
         self.pool.learn(learners, {name: self._rate(name) for name in learners})

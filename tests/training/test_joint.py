@@ -1,5 +1,8 @@
 """Joint training on a tiny random reader: mixing, rotation, and a killed run that ends the same."""
 
+import subprocess
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +26,7 @@ from training.student import Lesson, answer_logits
 from training.teacher import answered
 
 NAMES = [f"d{number}" for number in range(6)]
-MEMBERS = [Member(name, tokens=10 + number) for number, name in enumerate(NAMES)]
+MEMBERS = [Member(name, tokens=10 + number, digest=name) for number, name in enumerate(NAMES)]
 SETTINGS = JointSettings(
     steps=24,
     batch=4,
@@ -80,8 +83,7 @@ def training(
 
 
 def final(run: JointTraining) -> dict[str, tuple[Tensor, Tensor]]:
-    slots = {name: run.pool.slots(name) for name in NAMES}
-    return {name: (keys.clone(), values.clone()) for name, (keys, values) in slots.items()}
+    return {name: run.pool.slots(name) for name in NAMES}
 
 
 def equal(one: dict[str, tuple[Tensor, Tensor]], two: dict[str, tuple[Tensor, Tensor]]) -> bool:
@@ -100,7 +102,7 @@ def test_everybody_learns_through_a_small_pool(
     assert max(most) == SETTINGS.pool
     assert min(run.pool.steps.values()) > 0
     assert not any(torch.equal(before[name][0], run.pool.slots(name)[0]) for name in NAMES)
-    assert sum(run.losses[-6:]) < sum(run.losses[:6])
+    assert sum(run.pool.losses[-6:]) < sum(run.pool.losses[:6])
 
 
 def test_a_killed_run_ends_as_one_that_was_not(
@@ -122,12 +124,65 @@ def test_a_killed_run_ends_as_one_that_was_not(
         with pytest.raises(Killed):
             run.run(report)
 
-    die_at(8)  # after a rotation that no checkpoint has seen
+    die_at(9)  # after a rotation that no checkpoint has seen
     die_at(17)
     last = training(reader, study, tmp_path / "b")
     assert last.step == 12
     last.run(lambda _: None)
     assert equal(final(whole), final(last))
+    assert whole.pool.losses == last.pool.losses
+
+
+def test_a_process_killed_anywhere_leaves_whole_states(tmp_path: Path) -> None:
+    """SIGKILL at moments of its own choosing: in the middle of files, before the list, after it."""
+    script = """
+import sys, itertools
+from pathlib import Path
+from random import Random
+import torch
+from training.pool import Pool
+torch.set_num_threads(1)
+pool = Pool(Path(sys.argv[1]), 2, torch.device("cpu"), "one run")
+names = ["a", "b", "c", "d"]
+at = pool.resume()
+if at is None:
+    for name in names:
+        pool.add(name, torch.zeros(1, 1, 400, 16), torch.zeros(1, 1, 400, 16))
+    pool.rotate(0.5, dict.fromkeys(names, 1.0), Random(0), 0)
+    pool.checkpoint(0)
+    at = 0
+for step in itertools.count(at + 1):
+    for name, member in pool.resident.items():
+        member.keys.grad = torch.ones_like(member.keys)
+        member.values.grad = torch.ones_like(member.values)
+    pool.learn(list(pool.resident), dict.fromkeys(names, 0.1))
+    if step % 2 == 0:
+        pool.rotate(0.5, dict.fromkeys(names, 1.0), Random(step), step)
+    pool.checkpoint(step)
+    print(step, flush=True)
+"""
+    rng = Random(3)
+    seen = 0
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / "pool")],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert process.stdout is not None
+        for _ in range(rng.randint(2, 6)):  # as many checkpoints, then somewhere in the next
+            seen = int(process.stdout.readline())
+        time.sleep(rng.random() * 0.01)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        pool = Pool(tmp_path / "pool", 2, torch.device("cpu"), "one run")
+        step = pool.resume()
+        assert step is not None
+        assert step >= seen
+        assert sum(pool.steps.values()) == 2 * step  # two residents learn in each step
+        for name, steps in pool.steps.items():
+            assert bool(pool.slots(name)[0].any()) == bool(steps)
 
 
 def test_a_cancelled_run_goes_on_where_it_was(
@@ -225,7 +280,7 @@ def test_general_rows_have_no_cartridge_of_their_own(
 def test_long_documents_are_asked_about_more(
     reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
 ) -> None:
-    members = [Member("d0", 900), Member("d1", 100)]
+    members = [Member("d0", 900, "x"), Member("d1", 100, "y")]
     run = JointTraining(
         reader,
         members,
@@ -242,15 +297,17 @@ def test_a_folder_belongs_to_its_documents(
     reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
 ) -> None:
     training(reader, study, tmp_path)
-    with pytest.raises(TrainingRefused, match="other documents"):
-        JointTraining(
-            reader,
-            MEMBERS[:4],
-            study.__getitem__,
-            lambda name: first_slots(reader, name),
-            SETTINGS,
-            tmp_path,
-        )
+    edited = [replace(MEMBERS[0], digest="edited"), *MEMBERS[1:]]
+    for members, settings in ((edited, SETTINGS), (MEMBERS, replace(SETTINGS, pool=2))):
+        with pytest.raises(TrainingRefused, match="another folder"):
+            JointTraining(
+                reader,
+                members,
+                study.__getitem__,
+                lambda name: first_slots(reader, name),
+                settings,
+                tmp_path,
+            )
     with pytest.raises(TrainingRefused, match="two documents"):
         JointTraining(
             reader,
@@ -267,23 +324,66 @@ def test_old_states_go_when_the_list_is_written(
 ) -> None:
     run = training(reader, study, tmp_path)
     run.run(lambda _: None)
-    files = sorted(path.name for path in tmp_path.glob("*.safetensors"))
-    assert len(files) == len(NAMES)
-    kept = load_file(tmp_path / files[0])
+    (tmp_path / "pool" / "d0.7.safetensors.tmp").write_bytes(b"of a crash")
+    run.pool.checkpoint(run.step)
+    files = sorted(path.name for path in (tmp_path / "pool").iterdir())
+    assert len(files) == len(NAMES) + 1
+    kept = load_file(tmp_path / "pool" / files[0])
     assert {"keys", "values", "keys.exp_avg", "values.exp_avg_sq", "keys.step"} <= kept.keys()
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden"])
 def test_a_member_cannot_name_a_path(tmp_path: Path, name: str) -> None:
-    pool = Pool(tmp_path, 2, torch.device("cpu"))
-    with pytest.raises(ValueError, match="names a file"):
+    pool = Pool(tmp_path, 2, torch.device("cpu"), "run")
+    with pytest.raises(ValueError, match="cannot name a member"):
         pool.add(name, torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
 
 
 def test_a_pool_needs_company_and_distinct_members(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least two"):
-        Pool(tmp_path, 1, torch.device("cpu"))
-    pool = Pool(tmp_path, 2, torch.device("cpu"))
+        Pool(tmp_path, 1, torch.device("cpu"), "run")
+    pool = Pool(tmp_path, 2, torch.device("cpu"), "run")
     pool.add("a", torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
     with pytest.raises(ValueError, match="already"):
         pool.add("a", torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
+
+
+def test_everybody_has_a_turn_however_small_the_share(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, 2, torch.device("cpu"), "run")
+    for name in "abcd":
+        pool.add(name, torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
+    weights = dict.fromkeys("abcd", 1.0)
+    inside: set[str] = set()
+    for step in range(4):
+        pool.rotate(0.1, weights, Random(step), step)
+        assert len(pool.resident) == 2
+        for name in pool.resident:
+            pool.steps[name] += 1
+        inside |= pool.resident.keys()
+    assert inside == set("abcd")
+
+
+@pytest.mark.parametrize("wrong", [{"pool": 1}, {"warm_up": 0}, {"steps": 0}, {"rotate_share": 2}])
+def test_impossible_settings_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(TrainingRefused):
+        replace(SETTINGS, **wrong)  # type: ignore[arg-type]
+
+
+def test_members_that_cannot_be_trained_are_refused(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    for wrong in (replace(MEMBERS[0], tokens=0), replace(MEMBERS[0], name="../up")):
+        with pytest.raises(TrainingRefused):
+            JointTraining(
+                reader,
+                [wrong, *MEMBERS[1:]],
+                lambda _: study["d0"],
+                lambda _: first_slots(reader, "d0"),
+                SETTINGS,
+                tmp_path,
+            )
+    empty = JointTraining(
+        reader, MEMBERS, lambda _: [], lambda _: first_slots(reader, "d0"), SETTINGS, tmp_path
+    )
+    with pytest.raises(TrainingRefused, match="no study"):
+        empty.run(lambda _: None)
