@@ -40,7 +40,7 @@ class GatesPlan:
     groups_of_four: int = 2
     questions_in_group: int = 10
     distilled: int = 2
-    wordings: int = 3  # of each question to the distilled sheets
+    wordings: int = 3  # at most, of each question to the distilled sheets
     lossless: int = 2
 
 

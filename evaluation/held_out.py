@@ -40,7 +40,7 @@ def held_out(
     tokens: tuple[int, int] = (340, 460),
     words: Sequence[str] | None = None,
 ) -> HeldOut:
-    """`sheets` sheets of about 400 tokens; `questions` facts of each, asked in so many `wordings`."""
+    """`sheets` sheets of about 400 tokens; `questions` facts of each, in up to `wordings` wordings."""
     words = words or dictionary(word_list())
     rng = Random(f"held-out/{seed}")
     group = Group(rng, "eval", words)

@@ -20,7 +20,7 @@ _WORDS = {
     "no_context_em": "Exact match without any document",
     "lossless_max_abs_diff": "Largest logit difference, mounted document KV against prefill (fp32)",
     "isolated_gap_points": "ICL minus isolated cartridge, points",
-    "ntp_gap_points": "Cartridge minus next-token-prediction baseline, points",
+    "ntp_gap_points": "Cartridge minus next-token-prediction baseline, one sheet a seed, points",
     "truncated_gap_points": "Cartridge minus ICL truncated to as many tokens as slots, points",
     "compression": "Compression: document tokens for each slot",
     "collapse_points": "Lost when two isolated cartridges are composed, points",

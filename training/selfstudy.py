@@ -32,9 +32,6 @@ _SHARES: dict[SeedKind, float] = {
     "unanswered": 0.08,
 }
 
-_ROUNDS = 3  # questions repeat and answers fall out: go on until enough are kept, within reason,
-_BOLDER = 0.1  # and with more temperature each time
-
 Report = Callable[[float], None]
 
 
@@ -82,7 +79,7 @@ def study(
     known: set[str] = set()
     kept: list[StudyExample] = []
     least: Grade | None = None
-    for round_ in range(_ROUNDS):
+    for round_ in range(settings.rounds):
         missing = wanted - len(kept)
         if missing <= 0:
             break
@@ -135,7 +132,7 @@ def ask(
         some = [plan[row] for row in rows]
         sampling = Sampling(
             settings.max_question,
-            settings.asking_temperature + _BOLDER * round_,
+            settings.asking_temperature + settings.bolder * round_,
             Random(f"sample/{settings.seed}/{round_}/{rows.start}").getrandbits(31),
         )
         contexts, seeds = [topic.window for topic in some], [SEEDS[topic.kind] for topic in some]

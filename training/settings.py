@@ -34,7 +34,9 @@ class TrainingSettings:
     conversations_per_token: float = 0.57
     min_conversations: int = 200
     max_conversations: int = 1_200
+    rounds: int = 3  # of self-study: until enough conversations are kept, but no more than these
     asking_temperature: float = 0.6
+    bolder: float = 0.1  # what each next round adds to the temperature
     max_question: int = 48
     max_answer: int = 64
     not_stated: str = "That is not stated."  # how the reader says so
@@ -57,8 +59,8 @@ class TrainingSettings:
             raise TrainingRefused("compression and min_slots must be at least 1.")
         if self.window_min < 1 or self.window_max < self.window_min:
             raise TrainingRefused("window_max must be at least window_min, and both at least 1.")
-        if min(self.batch, self.generation_batch, self.top_k) < 1:
-            raise TrainingRefused("batch, generation_batch and top_k must be at least 1.")
+        if min(self.batch, self.generation_batch, self.top_k, self.rounds) < 1:
+            raise TrainingRefused("batch, generation_batch, top_k, rounds: at least 1 each.")
         if not 0 <= self.accept_at <= 1:
             raise TrainingRefused("accept_at is a share: choose a number from 0 to 1.")
         if not 0 < self.sure_at < 1:

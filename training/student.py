@@ -1,7 +1,8 @@
 """The student: the reader behind a cartridge that is being trained.
 
-Batches of conversations stand behind one prefix, padded on the right; logits are made at answer
-positions only. This file knows slots and token ids; it knows no optimiser and no files.
+Batches of conversations stand behind one prefix, padded on the right; of several cartridges side by side
+each row sees its own set. Logits are made at answer positions only. This file knows slots and token
+ids; it knows no optimiser and no files.
 """
 
 from collections.abc import Sequence
@@ -60,36 +61,60 @@ class Lesson:
 
 
 def behind(reader: Reader, keys: Tensor, values: Tensor, batch: int) -> KeyValues:
-    """The sink and the slots (`[layers, kv_heads, slots, head_dim]`) as a prefix for `batch` rows."""
+    """The sink and the slots as a prefix for `batch` rows.
+
+    Slots are `[layers, kv_heads, slots, head_dim]`, the same for every row, or `[layers, batch, ...]`.
+    """
     layers = []
     for index, (sink_keys, sink_values) in enumerate(reader.sink):
-        k = torch.cat([sink_keys, keys[index : index + 1].to(sink_keys)], dim=2)
-        v = torch.cat([sink_values, values[index : index + 1].to(sink_values)], dim=2)
-        layers.append((k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)))
+        k, v = _after(sink_keys, keys[index], batch), _after(sink_values, values[index], batch)
+        layers.append((k, v))
     return tuple(layers)
 
 
+def _after(sink: Tensor, slots: Tensor, batch: int) -> Tensor:
+    if slots.ndim == 4:
+        return torch.cat([sink.expand(batch, -1, -1, -1), slots.to(sink)], dim=2)
+    return torch.cat([sink, slots[None].to(sink)], dim=2).expand(batch, -1, -1, -1)
+
+
 def hidden_states(
-    reader: Reader, keys: Tensor, values: Tensor, ids: Tensor, mask: Tensor, offset: int
+    reader: Reader,
+    keys: Tensor,
+    values: Tensor,
+    ids: Tensor,
+    mask: Tensor,
+    offset: int,
+    visible: Tensor | None = None,
 ) -> Tensor:
-    """Hidden states `[B, Q, width]` of `ids`, which begin at position `offset`."""
+    """Hidden states `[B, Q, width]` of `ids`, which begin at position `offset`.
+
+    `visible` `[B, slots]` says which slots a row may look at; all of them where it is None.
+    """
     batch, width = ids.shape
     prefix = behind(reader, keys, values, batch)
-    visible = torch.ones((batch, prefix[0][0].shape[2]), dtype=mask.dtype, device=mask.device)
+    seen = torch.ones((batch, prefix[0][0].shape[2]), dtype=mask.dtype, device=mask.device)
+    if visible is not None:
+        seen[:, -visible.shape[1] :] = visible.to(seen)
     positions = torch.arange(offset, offset + width, device=ids.device).expand(batch, -1)
     # On a CPU the fused attention's backward pass is the slower one at these short lengths. The choice
     # holds for the process: one training at a time in each.
     kernel = sdpa_kernel(SDPBackend.MATH) if ids.device.type == "cpu" else nullcontext()
     with kernel:
-        hidden, _ = reader.forward(ids, prefix, torch.cat([visible, mask], dim=1), positions)
+        hidden, _ = reader.forward(ids, prefix, torch.cat([seen, mask], dim=1), positions)
     return hidden
 
 
 def answer_logits(
-    reader: Reader, keys: Tensor, values: Tensor, lesson: Lesson, offset: int
+    reader: Reader,
+    keys: Tensor,
+    values: Tensor,
+    lesson: Lesson,
+    offset: int,
+    visible: Tensor | None = None,
 ) -> Tensor:
     """The student's logits `[n, vocabulary]` at the answer positions."""
-    hidden = hidden_states(reader, keys, values, lesson.ids, lesson.mask, offset)
+    hidden = hidden_states(reader, keys, values, lesson.ids, lesson.mask, offset, visible)
     return reader.logits(hidden[lesson.rows, lesson.columns])
 
 

@@ -1,0 +1,389 @@
+"""Joint training on a tiny random reader: mixing, rotation, and a killed run that ends the same."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from inference.reader import Reader, load_reader
+from tests.models import TEXT, write_tiny_model
+from training.examples import StudyExample
+from training.initialisers import initialiser
+from training.joint import JointSettings, JointTraining, Member
+from training.mixing import Mixing
+from training.pipeline import document_key_values
+from training.pool import Pool
+from training.settings import Cancelled, TrainingRefused
+from training.student import Lesson, answer_logits
+from training.teacher import answered
+
+NAMES = [f"d{number}" for number in range(6)]
+MEMBERS = [Member(name, tokens=10 + number, digest=name) for number, name in enumerate(NAMES)]
+SETTINGS = JointSettings(
+    steps=24,
+    batch=4,
+    pool=3,
+    rotate_every=4,
+    mixing=Mixing(alone=0.3, most=2),
+    question_offset=64,
+    learning_rate=0.05,
+    warm_up=3,
+    checkpoint_every=6,
+)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return load_reader(write_tiny_model(tmp_path_factory.mktemp("reader")), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def study(reader: Reader) -> dict[str, list[StudyExample]]:
+    made = {}
+    for name in NAMES:
+        text = f"Document {name}. {TEXT}"
+        questions = [f"Who painted {name}?", f"When was {name} serviced?"]
+        said = answered(reader, [text] * 2, questions, 6, 5)
+        made[name] = [
+            StudyExample(
+                "question", tuple(reader.chat.question(q)), a.ids, a.top_ids, a.top_logprobs
+            )
+            for q, a in zip(questions, said, strict=True)
+        ]
+    return made
+
+
+def first_slots(reader: Reader, name: str) -> tuple[Tensor, Tensor]:
+    text = f"Document {name}. {TEXT}"
+    return initialiser("spread")(document_key_values(reader, text), 3 + int(name[1:]) % 2, 0)
+
+
+def training(
+    reader: Reader,
+    study: dict[str, list[StudyExample]],
+    folder: Path,
+    settings: JointSettings = SETTINGS,
+) -> JointTraining:
+    return JointTraining(
+        reader,
+        MEMBERS,
+        study.__getitem__,
+        lambda name: first_slots(reader, name),
+        settings,
+        folder,
+    )
+
+
+def final(run: JointTraining) -> dict[str, tuple[Tensor, Tensor]]:
+    return {name: run.pool.slots(name) for name in NAMES}
+
+
+def equal(one: dict[str, tuple[Tensor, Tensor]], two: dict[str, tuple[Tensor, Tensor]]) -> bool:
+    return all(
+        torch.equal(a, b) for name in NAMES for a, b in zip(one[name], two[name], strict=True)
+    )
+
+
+def test_everybody_learns_through_a_small_pool(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    run = training(reader, study, tmp_path)
+    before = final(run)
+    most = []
+    run.run(lambda _: most.append(len(run.pool.resident)))
+    assert max(most) == SETTINGS.pool
+    assert min(run.pool.steps.values()) > 0
+    assert not any(torch.equal(before[name][0], run.pool.slots(name)[0]) for name in NAMES)
+    assert sum(run.pool.losses[-6:]) < sum(run.pool.losses[:6])
+
+
+def test_a_killed_run_ends_as_one_that_was_not(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    whole = training(reader, study, tmp_path / "a")
+    whole.run(lambda _: None)
+
+    class Killed(BaseException):
+        pass
+
+    def die_at(step: int) -> None:
+        run = training(reader, study, tmp_path / "b")
+
+        def report(_: float) -> None:
+            if run.step == step:
+                raise Killed
+
+        with pytest.raises(Killed):
+            run.run(report)
+
+    die_at(9)  # after a rotation that no checkpoint has seen
+    die_at(17)
+    last = training(reader, study, tmp_path / "b")
+    assert last.step == 12
+    last.run(lambda _: None)
+    assert equal(final(whole), final(last))
+    assert whole.pool.losses == last.pool.losses
+
+
+def test_a_process_killed_anywhere_leaves_whole_states(tmp_path: Path) -> None:
+    """SIGKILL at moments of its own choosing: in the middle of files, before the list, after it."""
+    script = """
+import sys, itertools
+from pathlib import Path
+from random import Random
+import torch
+from training.pool import Pool
+torch.set_num_threads(1)
+pool = Pool(Path(sys.argv[1]), 2, torch.device("cpu"), "one run")
+names = ["a", "b", "c", "d"]
+at = pool.resume()
+if at is None:
+    for name in names:
+        pool.add(name, torch.zeros(1, 1, 400, 16), torch.zeros(1, 1, 400, 16))
+    pool.rotate(0.5, dict.fromkeys(names, 1.0), Random(0), 0)
+    pool.checkpoint(0)
+    at = 0
+for step in itertools.count(at + 1):
+    for name, member in pool.resident.items():
+        member.keys.grad = torch.ones_like(member.keys)
+        member.values.grad = torch.ones_like(member.values)
+    pool.learn(list(pool.resident), dict.fromkeys(names, 0.1))
+    if step % 2 == 0:
+        pool.rotate(0.5, dict.fromkeys(names, 1.0), Random(step), step)
+    pool.checkpoint(step)
+    print(step, flush=True)
+"""
+    rng = Random(3)
+    seen = 0
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / "pool")],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert process.stdout is not None
+        for _ in range(rng.randint(2, 6)):  # as many checkpoints, then somewhere in the next
+            seen = int(process.stdout.readline())
+        time.sleep(rng.random() * 0.01)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        pool = Pool(tmp_path / "pool", 2, torch.device("cpu"), "one run")
+        step = pool.resume()
+        assert step is not None
+        assert step >= seen
+        assert sum(pool.steps.values()) == 2 * step  # two residents learn in each step
+        for name, steps in pool.steps.items():
+            assert bool(pool.slots(name)[0].any()) == bool(steps)
+
+
+def test_a_cancelled_run_goes_on_where_it_was(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    whole = training(reader, study, tmp_path / "a")
+    whole.run(lambda _: None)
+    first = training(reader, study, tmp_path / "b")
+    with pytest.raises(Cancelled):
+        first.run(lambda _: None, lambda: first.step == 9)
+    second = training(reader, study, tmp_path / "b")
+    assert second.step == 9
+    second.run(lambda _: None)
+    assert equal(final(whole), final(second))
+
+
+def test_leaving_and_coming_back_changes_no_bit(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    run = training(reader, study, tmp_path)
+    run.run(lambda _: None)
+    pool = run.pool
+    inside = {name: pool._state(name) for name in pool.resident}
+    weights = dict.fromkeys(NAMES, 1.0)
+    while inside.keys() & pool.resident.keys():
+        for name in pool.resident:
+            pool.steps[name] += 100
+        pool.rotate(1.0, weights, Random(0), 99)
+    for name in inside:
+        pool.steps[name] = -1
+    pool.rotate(1.0, weights, Random(0), 100)
+    for name, state in inside.items():
+        again = pool._state(name)
+        assert state.keys() == again.keys()
+        assert all(torch.equal(state[part], again[part]) for part in state)
+
+
+def test_a_row_sees_its_set_as_if_nothing_else_were_loaded(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    run = training(reader, study, tmp_path, replace(SETTINGS, pool=6, batch=8))
+    rows = run._rows()
+    shown = sorted({name for row in rows for name in row.visible})
+    keys, values, visible = run._side_by_side(shown, rows)
+    lesson = Lesson.of([row.example for row in rows], reader.device)
+    together = answer_logits(reader, keys, values, lesson, 64, visible)
+    at = 0
+    for row in rows:
+        pairs = [run.pool.slots(name) for name in row.visible]
+        alone = Lesson.of([row.example], reader.device)
+        solo = answer_logits(
+            reader,
+            torch.cat([k for k, _ in pairs], dim=2),
+            torch.cat([v for _, v in pairs], dim=2),
+            alone,
+            64,
+        )
+        torch.testing.assert_close(together[at : at + len(solo)], solo, atol=1e-5, rtol=1e-4)
+        at += len(solo)
+
+
+@pytest.mark.parametrize("learners", ["all", "own"])
+def test_who_gets_gradients(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path, learners: str
+) -> None:
+    mixing = Mixing(alone=0.0, most=5, hard=0.0, learners=learners)  # type: ignore[arg-type]
+    run = training(reader, study, tmp_path, replace(SETTINGS, pool=6, batch=1, mixing=mixing))
+    before = final(run)
+    (row,) = run._rows()
+    run._learn([row])
+    moved = {name for name in NAMES if not torch.equal(before[name][0], run.pool.slots(name)[0])}
+    assert moved == (set(row.visible) if learners == "all" else {row.own})
+    assert {name for name, steps in run.pool.steps.items() if steps} == moved
+
+
+def test_general_rows_have_no_cartridge_of_their_own(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, general_share=0.5, batch=40)
+    with pytest.raises(TrainingRefused, match="general examples"):
+        training(reader, study, tmp_path / "a", settings)
+    run = JointTraining(
+        reader,
+        MEMBERS,
+        study.__getitem__,
+        lambda name: first_slots(reader, name),
+        settings,
+        tmp_path / "b",
+        study["d0"],
+    )
+    owners = Counter(row.own is None for row in run._rows())
+    assert 10 < owners[True] < 30
+
+
+def test_long_documents_are_asked_about_more(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    members = [Member("d0", 900, "x"), Member("d1", 100, "y")]
+    run = JointTraining(
+        reader,
+        members,
+        study.__getitem__,
+        lambda name: first_slots(reader, name),
+        replace(SETTINGS, batch=200, pool=2),
+        tmp_path,
+    )
+    owners = Counter(row.own for row in run._rows())
+    assert owners["d0"] > 6 * owners["d1"] > 0
+
+
+def test_a_folder_belongs_to_its_documents(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    training(reader, study, tmp_path)
+    edited = [replace(MEMBERS[0], digest="edited"), *MEMBERS[1:]]
+    for members, settings in ((edited, SETTINGS), (MEMBERS, replace(SETTINGS, pool=2))):
+        with pytest.raises(TrainingRefused, match="another folder"):
+            JointTraining(
+                reader,
+                members,
+                study.__getitem__,
+                lambda name: first_slots(reader, name),
+                settings,
+                tmp_path,
+            )
+    with pytest.raises(TrainingRefused, match="two documents"):
+        JointTraining(
+            reader,
+            MEMBERS[:1],
+            study.__getitem__,
+            lambda name: first_slots(reader, name),
+            SETTINGS,
+            tmp_path / "one",
+        )
+
+
+def test_old_states_go_when_the_list_is_written(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    run = training(reader, study, tmp_path)
+    run.run(lambda _: None)
+    (tmp_path / "pool" / "d0.7.safetensors.tmp").write_bytes(b"of a crash")
+    run.pool.checkpoint(run.step)
+    files = sorted(path.name for path in (tmp_path / "pool").iterdir())
+    assert len(files) == len(NAMES) + 1
+    kept = load_file(tmp_path / "pool" / files[0])
+    assert {"keys", "values", "keys.exp_avg", "values.exp_avg_sq", "keys.step"} <= kept.keys()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden"])
+def test_a_member_cannot_name_a_path(tmp_path: Path, name: str) -> None:
+    pool = Pool(tmp_path, 2, torch.device("cpu"), "run")
+    with pytest.raises(ValueError, match="cannot name a member"):
+        pool.add(name, torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
+
+
+def test_a_pool_needs_company_and_distinct_members(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        Pool(tmp_path, 1, torch.device("cpu"), "run")
+    pool = Pool(tmp_path, 2, torch.device("cpu"), "run")
+    pool.add("a", torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
+    with pytest.raises(ValueError, match="already"):
+        pool.add("a", torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
+
+
+def test_everybody_has_a_turn_however_small_the_share(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, 2, torch.device("cpu"), "run")
+    for name in "abcd":
+        pool.add(name, torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
+    weights = dict.fromkeys("abcd", 1.0)
+    inside: set[str] = set()
+    for step in range(4):
+        pool.rotate(0.1, weights, Random(step), step)
+        assert len(pool.resident) == 2
+        for name in pool.resident:
+            pool.steps[name] += 1
+        inside |= pool.resident.keys()
+    assert inside == set("abcd")
+
+
+@pytest.mark.parametrize("wrong", [{"pool": 1}, {"warm_up": 0}, {"steps": 0}, {"rotate_share": 2}])
+def test_impossible_settings_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(TrainingRefused):
+        replace(SETTINGS, **wrong)  # type: ignore[arg-type]
+
+
+def test_members_that_cannot_be_trained_are_refused(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    for wrong in (replace(MEMBERS[0], tokens=0), replace(MEMBERS[0], name="../up")):
+        with pytest.raises(TrainingRefused):
+            JointTraining(
+                reader,
+                [wrong, *MEMBERS[1:]],
+                lambda _: study["d0"],
+                lambda _: first_slots(reader, "d0"),
+                SETTINGS,
+                tmp_path,
+            )
+    empty = JointTraining(
+        reader, MEMBERS, lambda _: [], lambda _: first_slots(reader, "d0"), SETTINGS, tmp_path
+    )
+    with pytest.raises(TrainingRefused, match="no study"):
+        empty.run(lambda _: None)

@@ -1,0 +1,213 @@
+"""Joint training: the cartridges of a collection learn beside each other, so that they compose.
+
+Cartridges at Scale (arXiv 2606.04557): each row of a batch asks about one resident document and sees that
+document's cartridge alone or among distractors; gradients flow to every visible cartridge, so that
+each also learns to be quiet when it is not asked. A batch draws its own documents in proportion to
+their length. Every step is a function of seed and step number, and the pool's checkpoints are
+exact: on a CPU a run that was killed ends with the very cartridges of one that was not. This file
+knows members by name and their examples; it knows no store, no index and no API.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor
+
+from inference.reader import Reader
+from training.examples import StudyExample
+from training.mixing import Mixing, visible_set
+from training.pool import Pool
+from training.settings import Cancelled, TrainingRefused
+from training.student import Lesson, answer_logits, distillation_loss
+
+
+@dataclass(frozen=True, slots=True)
+class JointSettings:
+    """A collection's recipe; steps are optimiser steps of the whole pool."""
+
+    steps: int
+    seed: int = 0
+    batch: int = 24
+    pool: int = 20
+    rotate_every: int = 10
+    rotate_share: float = 0.5
+    mixing: Mixing = field(default_factory=Mixing)
+    general_share: float = (
+        0.0  # rows about none of the documents, as the reader answers without any
+    )
+    question_offset: int = 1024
+    learning_rate: float = 0.1
+    warm_up: int = 20  # steps of each cartridge, fresh for every one
+    final_rate: float = 0.02
+    checkpoint_every: int = 50
+
+    def __post_init__(self) -> None:
+        counts = ("steps", "batch", "rotate_every", "checkpoint_every", "warm_up")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise TrainingRefused(f"{name} must be at least 1.")
+        if self.pool < 2:
+            raise TrainingRefused("pool must be at least 2: mixing needs company.")
+        if not 0 <= self.general_share < 1 or not 0 <= self.rotate_share <= 1:
+            raise TrainingRefused("general_share and rotate_share are shares, from 0 to 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A document of the collection: its weight (tokens), a digest of what is learned of it (text or
+    study), and the documents most like it."""
+
+    name: str
+    tokens: int
+    digest: str
+    neighbours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a batch: what is asked, whose cartridge answers it, and which ones it sees."""
+
+    example: StudyExample
+    own: str | None
+    visible: tuple[str, ...]
+
+
+class JointTraining:
+    """A run over a collection, in a folder that holds its state."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        members: Sequence[Member],
+        examples: Callable[[str], Sequence[StudyExample]],
+        first_slots: Callable[[str], tuple[Tensor, Tensor]],
+        settings: JointSettings,
+        folder: Path,
+        general: Sequence[StudyExample] = (),
+    ) -> None:
+        """`examples` reads a member's study, `first_slots` makes its initial keys and values.
+
+        Both are called when they are needed: only residents' examples are held. A folder with a
+        checkpoint of the same run goes on from there. Raises TrainingRefused.
+        """
+        if len(members) < 2:
+            raise TrainingRefused("Joint training needs at least two documents.")
+        if settings.general_share and not general:
+            raise TrainingRefused("general_share needs general examples.")
+        for member in members:
+            if member.tokens < 1:
+                raise TrainingRefused(f"{member.name} has no tokens to train on; leave it out.")
+        self._reader, self._settings, self._general = reader, settings, general
+        self._weights = {member.name: float(member.tokens) for member in members}
+        self._neighbours = {member.name: member.neighbours for member in members}
+        self._read = examples
+        self._examples: dict[str, Sequence[StudyExample]] = {}
+        identity = json.dumps(
+            [reader.fingerprint, asdict(settings), [asdict(member) for member in members]],
+            sort_keys=True,
+        )
+        self.pool = Pool(
+            folder / "pool",
+            settings.pool,
+            reader.device,
+            hashlib.sha256(identity.encode()).hexdigest(),
+        )
+        try:
+            found = self.pool.resume()
+            if found is None:
+                for member in members:
+                    self.pool.add(member.name, *first_slots(member.name))
+        except ValueError as error:
+            raise TrainingRefused(str(error)) from error
+        if found is None:
+            self._rotate(0)
+            self.pool.checkpoint(0)
+        self.step = found or 0
+
+    def run(
+        self, report: Callable[[float], None], cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Train to the last step. Raises Cancelled, with a checkpoint of this moment."""
+        settings = self._settings
+        while self.step < settings.steps:
+            if cancelled():
+                self.pool.checkpoint(self.step)
+                raise Cancelled
+            if self.step and self.step % settings.rotate_every == 0:
+                self._rotate(self.step)
+            self._learn(self._rows())
+            self.step += 1
+            if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
+                self.pool.checkpoint(self.step)
+            report(self.step / settings.steps)
+
+    def _rotate(self, step: int) -> None:
+        rng = Random(f"rotate/{self._settings.seed}/{step}")
+        self.pool.rotate(self._settings.rotate_share, self._weights, rng, step)
+        for name in self._examples.keys() - self.pool.resident.keys():
+            del self._examples[name]
+
+    def _rows(self) -> list[Row]:
+        """This step's batch."""
+        settings = self._settings
+        rng = Random(f"step/{settings.seed}/{self.step}")
+        resident = sorted(self.pool.resident)
+        weights = [self._weights[name] for name in resident]
+        rows = []
+        for own in rng.choices(resident, weights, k=settings.batch):
+            visible = visible_set(settings.mixing, own, resident, self._neighbours, rng)
+            if rng.random() < settings.general_share:
+                rows.append(Row(rng.choice(self._general), None, visible))
+            else:
+                rows.append(Row(rng.choice(self._study(own)), own, visible))
+        return rows
+
+    def _study(self, name: str) -> Sequence[StudyExample]:
+        if name not in self._examples:
+            self._examples[name] = self._read(name)
+            if not self._examples[name]:
+                raise TrainingRefused(f"{name} has no study to learn from; leave it out.")
+        return self._examples[name]
+
+    def _learn(self, rows: Sequence[Row]) -> None:
+        settings = self._settings
+        shown = sorted({name for row in rows for name in row.visible})
+        keys, values, visible = self._side_by_side(shown, rows)
+        lesson = Lesson.of([row.example for row in rows], self._reader.device)
+        offset = settings.question_offset
+        logits = answer_logits(self._reader, keys, values, lesson, offset, visible)
+        loss = distillation_loss(logits, lesson)
+        torch.autograd.backward(loss)
+        self.pool.losses.append(float(loss.detach()))
+        own = {row.own for row in rows}
+        learners = [n for n in shown if settings.mixing.learners == "all" or n in own]
+        self.pool.learn(learners, {name: self._rate(name) for name in learners})
+
+    def _side_by_side(
+        self, shown: Sequence[str], rows: Sequence[Row]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Slots of all shown cartridges in one prefix, and which of them each row sees."""
+        members = [self.pool.resident[name] for name in shown]
+        sizes = torch.tensor([member.keys.shape[2] for member in members])
+        sees = torch.tensor([[name in row.visible for name in shown] for row in rows])
+        visible = sees.repeat_interleave(sizes, dim=1).to(self._reader.device)
+        keys = torch.cat([member.keys for member in members], dim=2)
+        values = torch.cat([member.values for member in members], dim=2)
+        if self._settings.mixing.learners == "own":
+            owns = torch.tensor([[name == row.own for name in shown] for row in rows])
+            own = owns.repeat_interleave(sizes, dim=1).to(keys.device)[None, :, None, :, None]
+            keys, values = (
+                torch.where(own, t[:, None], t[:, None].detach()) for t in (keys, values)
+            )
+        return keys, values, visible
+
+    def _rate(self, name: str) -> float:
+        settings = self._settings
+        warm = min(1.0, (self.pool.steps[name] + 1) / settings.warm_up)
+        left = max(settings.final_rate, 1 - self.step / settings.steps)
+        return settings.learning_rate * warm * left

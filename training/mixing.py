@@ -1,0 +1,58 @@
+"""Distractor mixing: which cartridges an example sees beside its own while it is learned.
+
+Cartridges trained alone collapse when they are loaded together; those that have learned beside others
+compose (Cartridges at Scale, arXiv 2606.04557). Here an example sees its own cartridge alone with
+probability `alone`, else with k ~ U(1, `most`) distractors: resident cartridges at random, or those whose
+documents look most like its own. This file draws names of cartridges; it knows no tensors.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from training.settings import TrainingRefused
+
+Learner = Literal["all", "own"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """How examples are mixed. `learners`: who gets gradients, every visible cartridge or the own one."""
+
+    alone: float = 0.5
+    most: int = 8
+    hard: float = 0.5  # share of mixed examples whose distractors are the own document's neighbours
+    learners: Learner = "all"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alone <= 1 or not 0 <= self.hard <= 1:
+            raise TrainingRefused("alone and hard are shares: choose numbers from 0 to 1.")
+        if self.most < 1:
+            raise TrainingRefused("most must be at least 1: an example is mixed with somebody.")
+
+
+def visible_set(
+    mixing: Mixing,
+    own: str,
+    resident: Sequence[str],
+    neighbours: Mapping[str, Sequence[str]],
+    rng: Random,
+) -> tuple[str, ...]:
+    """The own cartridge and its distractors, in canonical order (by name).
+
+    `resident` are the cartridges on the device; `neighbours` lists for each document those most like
+    it, nearest first. Neighbours that are not resident cannot be shown; where too few are, others take
+    their place.
+    """
+    if rng.random() < mixing.alone:
+        return (own,)
+    wanted = rng.randint(1, mixing.most)
+    others = [name for name in resident if name != own]
+    chosen: list[str] = []
+    if rng.random() < mixing.hard:
+        at_hand = set(others)
+        chosen = [name for name in neighbours.get(own, ()) if name in at_hand][:wanted]
+    rest = [name for name in others if name not in chosen]
+    chosen += rng.sample(rest, min(wanted - len(chosen), len(rest)))
+    return tuple(sorted((own, *chosen)))
