@@ -139,6 +139,8 @@ class Prose:
                 other = rng.choice(self._dictionary) if rng.random() < exchanged else bare
                 texts.append(_cased(other, word) + "," * word.endswith(","))
                 kinds.append("word")
+        if sum(map(bool, kinds)) < 2:  # nothing to ask for, or nothing to ask by
+            return self.passage()
         text = " ".join(texts) + "."
         return Passage(text[0].upper() + text[1:], tuple(texts), tuple(kinds))
 

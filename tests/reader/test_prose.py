@@ -47,6 +47,13 @@ def test_questions_ask_for_what_they_leave_out(seed: int) -> None:
     assert missing or len(content) != len(set(content))
 
 
+def test_a_sentence_without_content_is_passed_over() -> None:
+    pool = ["If it is so then you may do it again.", *POOL]
+    for seed in range(100):
+        prose = Prose(Random(seed), pool, WORDS)
+        assert prose.question(prose.passage())
+
+
 def test_put_in_values_stand_in_the_passage() -> None:
     kinds = set()
     for seed in range(200):
