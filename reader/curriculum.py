@@ -19,6 +19,7 @@ class Stage:
     batch_tokens: int
     max_steps: int
     promote_at: float  # share of learned answers that are wholly right
+    grow: bool = False  # the reader is grown before the first step
     max_gap: int = 0  # tokens skipped between documents and conversation, drawn uniformly
 
 
@@ -81,8 +82,9 @@ CURRICULUM: tuple[Stage, ...] = (
         *(4_000, 1_000, 2.0),
         max_gap=2_000,
     ),
-    # Sentences that no template wrote, in few and short documents first: to quote one, its first word has
-    # to be found by the words behind it, which no template asks for.
+    # Here the reader is grown and shown how to find a sentence (`grow.py`). Sentences that no template
+    # wrote, in few and short documents first: to quote one, its first word has to be found by the words
+    # behind it, which no template asks for.
     Stage(
         "prose",
         (
@@ -91,6 +93,7 @@ CURRICULUM: tuple[Stage, ...] = (
             Recipe((1, 1), (8, 20), 8, skills=0.2, unstated=0.12, wider=0.1),
         ),
         *(4_000, 1_200, 2.0),
+        grow=True,
         max_gap=1_500,
     ),
     Stage(
@@ -108,7 +111,7 @@ CURRICULUM: tuple[Stage, ...] = (
             ),
             Recipe((4, 4), (24, 60), 20, skills=0.05, unstated=0.12, wider=0.2, repeats=0.5),
         ),
-        *(4_000, 6_000, 2.0),
+        *(4_000, 3_300, 2.0),
         max_gap=3_000,
     ),
 )

@@ -23,21 +23,21 @@ WINDOW = 8  # tokens that a context note averages over
 CONTEXT_SHARE = 1.0  # weight of a match of contexts beside one of the last token
 
 
-def _rotary_frequencies(config: Qwen3Config) -> Tensor:
+def rotary_frequencies(config: Qwen3Config) -> Tensor:
     """Rotation per position of each rotary pair, in radians; shape `[head_dim / 2]`."""
     half = config.head_dim // 2
     theta = float(dict(config.rope_parameters or {})["rope_theta"])
     return theta ** (-torch.arange(half, dtype=torch.float32) / half)
 
 
-def _rotate(vector: Tensor, angle: Tensor) -> Tensor:
+def rotate(vector: Tensor, angle: Tensor) -> Tensor:
     """`vector` (`[head_dim]`) rotated pairwise by `angle` (`[head_dim / 2]`)."""
     first, second = vector.chunk(2)
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([first * cos - second * sin, second * cos + first * sin])
 
 
-def _pairs(head_dim: int, amplitudes: dict[int, float]) -> Tensor:
+def pairs(head_dim: int, amplitudes: dict[int, float]) -> Tensor:
     """A vector with the given amplitude on the first member of each rotary pair."""
     vector = torch.zeros(head_dim)
     for pair, amplitude in amplitudes.items():
@@ -83,15 +83,15 @@ def write_lookup_circuit(model: Qwen3ForCausalLM, seed: int) -> None:
         layer.mlp.down_proj.weight.mul_(0.1)
         layer.self_attn.o_proj.weight.mul_(0.1)
 
-    frequencies = _rotary_frequencies(config)
+    frequencies = rotary_frequencies(config)
     slow = (frequencies <= CONTENT_FREQUENCY).nonzero().flatten()[: half // 2]
     content = torch.cat([slow, slow + half])  # rotary pairs that hardly turn: `[dim / 2]` entries
     sharp = {i: 3 * math.sqrt(a) for i, a in enumerate((4, 3, 2, 1, 1, 1, 0.5, 0.5))}
     # A wide peak: little of the norm in pairs that turn within a window, the rest where query and
     # key do not meet.
     wide = dict.fromkeys(range(3, 8), 0.9)
-    wide_query = _pairs(dim, {**wide, half - 1: 9.0})
-    wide_key = _pairs(dim, {**wide, half - 2: 9.0})
+    wide_query = pairs(dim, {**wide, half - 1: 9.0})
+    wide_key = pairs(dim, {**wide, half - 2: 9.0})
 
     first, second = (layer.self_attn for layer in model.model.layers[:2])
     for attention in (first, second):
@@ -103,17 +103,17 @@ def write_lookup_circuit(model: Qwen3ForCausalLM, seed: int) -> None:
 
     unit = 1 / math.sqrt(dim)
     for head in range(2):  # the key of position j points at the query of position j + 1 (or j + 2)
-        first.k_proj.bias[rows(head)] = _rotate(_pairs(dim, sharp), frequencies)
+        first.k_proj.bias[rows(head)] = rotate(pairs(dim, sharp), frequencies)
         first.v_proj.weight[rows(head)] = reads[head]
         for further in range(2):
-            turned = _rotate(_pairs(dim, sharp), -frequencies * further)
+            turned = rotate(pairs(dim, sharp), -frequencies * further)
             first.q_proj.bias[rows(2 * head + further)] = turned
         first.o_proj.weight[:, rows(2 * head)] = before[head].T @ mixes[head] * unit
     first.k_proj.bias[rows(2)] = wide_key
     first.v_proj.weight[rows(2)] = reads[2]
     for member, (start, note) in enumerate(((0, context), (1, context_before))):
         centre = start + (WINDOW - 1) / 2
-        first.q_proj.bias[rows(4 + member)] = _rotate(wide_query, -frequencies * centre)
+        first.q_proj.bias[rows(4 + member)] = rotate(wide_query, -frequencies * centre)
         # A mean over several tokens is short: written larger to stand out as much as one token.
         first.o_proj.weight[:, rows(4 + member)] = note.T @ mixes[2] * (2.5 * unit)
 

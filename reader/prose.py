@@ -70,8 +70,8 @@ def _docstrings(path: Path) -> Iterator[str]:
 class Passage:
     """A sentence or line, and its words with the kind of thing that each of them is.
 
-    Kinds: `person`, `place`, `day`, `hour`, `number`, `amount` and `name` for what was put in, `word`
-    for a content word, empty for a function word. Words keep their punctuation.
+    Kinds: `person`, `place`, `day`, `hour`, `number`, `amount`, `name` and `code` for what was put in,
+    `word` for a content word, empty for a function word. Words keep their punctuation.
     """
 
     text: str
@@ -80,7 +80,9 @@ class Passage:
 
 
 _LINES = 0.2  # share of passages that are lines of a register
+_SERIES = 0.25  # share of passages that are followed by others of the same make
 _SPOKEN = 0.07  # share of sentences that somebody says
+_FOREIGN = 0.25  # share of questions with a word that their passage does not have
 _UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
 _PUT_IN: dict[str, Callable[[Random, Split], str]] = {
     "person": names.person,
@@ -90,6 +92,7 @@ _PUT_IN: dict[str, Callable[[Random, Split], str]] = {
     "number": names.number,
     "amount": lambda rng, split: names.amount(rng, split, _UNITS),
     "name": names.proper,
+    "code": names.code,
 }
 _WH = {
     "person": ("who", "who", "whom", "which person"),
@@ -99,6 +102,7 @@ _WH = {
     "number": ("how many", "what number", "which number"),
     "amount": ("how much", "how many", "how long"),
     "name": ("what", "which", "who"),
+    "code": ("what", "which", "which code"),
     "word": _ASKING,
 }
 
@@ -109,6 +113,67 @@ class Prose:
     def __init__(self, rng: Random, pool: Sequence[str], words: Sequence[str]) -> None:
         """`pool` are sentences, `words` the dictionary that other words are drawn from."""
         self._rng, self._pool, self._dictionary = rng, pool, words
+
+    def passages(self, count: int) -> list[Passage]:
+        """So many passages; some are like the one before but for their values and a few words."""
+        found: list[Passage] = []
+        while len(found) < count:
+            found.append(self.passage())
+            if self._rng.random() < _SERIES:
+                found += [self._alike(found[-1]) for _ in range(self._rng.randint(1, 5))]
+        return found[:count]
+
+    def register(self, count: int) -> tuple[str, list[Passage]]:
+        """The rows of a table, each `a | b | c`, and the table as text."""
+        rng = self._rng
+        columns = [rng.choice([*_PUT_IN, "word", "word"]) for _ in range(rng.randint(2, 4))]
+        rows = [self._row(columns, " |") for _ in range(count)]
+        head = " | ".join(rng.choice(self._dictionary).capitalize() for _ in columns)
+        rule = " | ".join("---" for _ in columns)
+        lines = [f"| {line} |" for line in (head, rule, *(row.text for row in rows))]
+        return "\n".join(lines), rows
+
+    def _row(self, columns: Sequence[str], between: str) -> Passage:
+        texts: list[str] = []
+        kinds: list[str] = []
+        for column in columns:
+            if texts:
+                texts[-1] += between
+            pieces = self._value(column)
+            texts += pieces
+            kinds += [column] * len(pieces)
+        return Passage(" ".join(texts), tuple(texts), tuple(kinds))
+
+    def _value(self, kind: str) -> list[str]:
+        rng = self._rng
+        if kind == "word":
+            return [rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))]
+        return _PUT_IN[kind](rng, "train").split(" ")
+
+    def _alike(self, passage: Passage) -> Passage:
+        """The passage with other values, and with some of its words exchanged."""
+        rng = self._rng
+        exchanged = rng.choice((0.2, 0.4, 0.6))
+        texts: list[str] = []
+        kinds: list[str] = []
+        for place, (word, kind) in enumerate(zip(passage.words, passage.kinds, strict=True)):
+            if kind == "word":
+                bare = word.rstrip(",:;|– ")
+                other = rng.choice(self._dictionary) if rng.random() < exchanged else bare
+                texts.append(_cased(other, word) + word[len(bare) :])
+            elif not kind:
+                texts.append(word)
+            elif place and passage.kinds[place - 1] == kind:
+                texts[-1] += word[len(word.rstrip(",:;|– ")) :]
+                continue
+            else:
+                pieces = self._value(kind)
+                pieces[-1] += word[len(word.rstrip(",:;|– ")) :]
+                texts += pieces
+                kinds += [kind] * (len(pieces) - 1)
+            kinds.append(kind)
+        text = " ".join(texts) + "." * passage.text.endswith(".")
+        return Passage(text[0].upper() + text[1:], tuple(texts), tuple(kinds))
 
     def passage(self) -> Passage:
         """One sentence with a few words exchanged, or a line of a register."""
@@ -130,7 +195,7 @@ class Prose:
                 kinds.append("")
             elif place in put_in:
                 kind = rng.choice(list(_PUT_IN))
-                pieces = _PUT_IN[kind](rng, "train").split(" ")
+                pieces = self._value(kind)
                 if word.endswith(","):
                     pieces[-1] += ","
                 texts += pieces
@@ -157,12 +222,9 @@ class Prose:
             kind = "word" if not place or rng.random() < 0.35 else rng.choice(list(_PUT_IN))
             if counted and place < 2:
                 kind = "word" if place else rng.choice(("number", "amount"))
-            if kind == "word":
-                pieces = [rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))]
-                if not texts and rng.random() < 0.8:
-                    pieces[0] = pieces[0].capitalize()
-            else:
-                pieces = _PUT_IN[kind](rng, "train").split(" ")
+            pieces = self._value(kind)
+            if kind == "word" and not texts and rng.random() < 0.8:
+                pieces[0] = pieces[0].capitalize()
             texts += pieces
             kinds += [kind] * len(pieces)
         return Passage(" ".join(texts), tuple(texts), tuple(kinds))
@@ -172,35 +234,47 @@ class Prose:
         rng = self._rng
         return " ".join(rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))).capitalize()
 
-    def question(self, passage: Passage, *, damaged: bool = True) -> str:
+    def question(self, passage: Passage, among: Sequence[Passage] = ()) -> str | None:
         """What asks for one span of the passage in some of its other words.
 
-        Undamaged, it is the whole passage with a question word in the span's place.
+        It shares more words with this passage than with any other of `among`; None where no question
+        tried does, as for the rows of a table that differ in the span alone.
         """
-        rng = self._rng
+        others = [spoken(other.text) for other in among if other.text != passage.text]
+        own = spoken(passage.text)
+        for _ in range(6):
+            question = self._question(passage)
+            said = spoken(question)
+            shared = len(said & own)
+            if all(len(said & other) < shared for other in others):
+                return wrap(question, self._rng.choice(WRAPPERS))
+        return None
+
+    def gap(self, passage: Passage) -> str:
+        """The whole passage as a question, with a question word in a span's place."""
         start, end = self._span(passage)
         kind = passage.kinds[start]
-        wh = rng.choice(_WH[kind]) if damaged or kind != "word" else "what"
-        around = [
-            (word.strip(",:;|– "), kind)
-            for place, (word, kind) in enumerate(zip(passage.words, passage.kinds, strict=True))
-            if not start <= place < end
-        ]
-        before, after = around[:start], around[start:]
-        if damaged:
-            before, after = self._thinned(before), self._thinned(after)
-        told = [self._asked(w, k) if damaged else w for w, k in before]
-        tells = [self._asked(w, k) if damaged else w for w, k in after]
-        style = rng.random() if damaged else 1.0
+        words = [word.strip(",:;|– ") for word in passage.words]
+        wh = "what" if kind == "word" else self._rng.choice(_WH[kind])
+        return _asking([*words[:start], wh, *words[end:]])
+
+    def _question(self, passage: Passage) -> str:
+        rng = self._rng
+        start, end = self._span(passage)
+        wh = rng.choice(_WH[passage.kinds[start]])
+        drop = rng.choice((0.05, 0.2, 0.4))
+        around = list(zip(passage.words, passage.kinds, strict=True))
+        told = self._retold(around[:start], drop)
+        tells = self._retold(around[end:], drop)
+        if rng.random() < _FOREIGN:
+            half = rng.choice((told, tells))
+            half.insert(rng.randint(0, len(half)), rng.choice(self._dictionary))
+        style = rng.random()
         if not told or style < 0.3:
-            asked = [wh, *tells, *told] if tells else [wh, rng.choice(_AUXILIARIES), *told]
-        elif style < 0.75:
-            asked = [wh, rng.choice(_AUXILIARIES), *told, *tells]
-        else:
-            asked = [*told, wh, *tells]
-        text = _uncapped(" ".join(asked))
-        question = text[0].upper() + text[1:] + "?"
-        return wrap(question, rng.choice(WRAPPERS)) if damaged else question
+            return _asking([wh, *tells, *told] if tells else [wh, rng.choice(_AUXILIARIES), *told])
+        if style < 0.75:
+            return _asking([wh, rng.choice(_AUXILIARIES), *told, *tells])
+        return _asking([*told, wh, *tells])
 
     def _span(self, passage: Passage) -> tuple[int, int]:
         """Where what is asked for begins and ends: rather something put in than a plain word."""
@@ -222,10 +296,12 @@ class Prose:
                 end += 1
         return start, end
 
-    def _thinned(self, words: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The same words without some: one in six of content, one in three of the others."""
-        kept = [(w, k) for w, k in words if self._rng.random() > (0.16 if k else 0.33)]
-        return kept if any(k for _, k in kept) else words
+    def _retold(self, words: Sequence[tuple[str, str]], drop: float) -> list[str]:
+        """The words as a question has them, without some: `drop` of content, a third of the others."""
+        kept = [(w, k) for w, k in words if self._rng.random() > (drop if k else 0.33)]
+        if not any(k for _, k in kept):
+            kept = list(words)
+        return [self._asked(word.strip(",:;|– "), kind) for word, kind in kept]
 
     def _asked(self, word: str, kind: str) -> str:
         """The word as a question has it: mostly in lower case, at times in another form."""
@@ -243,6 +319,17 @@ class Prose:
 
 def _cased(word: str, like: str) -> str:
     return word.capitalize() if like[:1].isupper() and not like.isupper() else word
+
+
+def spoken(text: str) -> set[str]:
+    """The words of a text that are no function words, bare and in lower case."""
+    bare = {word.strip(",:;|–.?!'\"- ").lower() for word in text.split()}
+    return bare - FUNCTION_WORDS - {""}
+
+
+def _asking(words: Sequence[str]) -> str:
+    text = _uncapped(" ".join(words))
+    return text[0].upper() + text[1:] + "?"
 
 
 def _uncapped(text: str) -> str:

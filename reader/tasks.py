@@ -95,10 +95,17 @@ def _quoting(
 ) -> list[Segment]:
     """Documents of passages; at times one of them is a sheet of the world, asked about as well."""
     prose = Prose(rng, pool, words)
-    sizes = [rng.randint(*recipe.facts) for _ in range(rng.randint(*recipe.sheets))]
-    documents = [[prose.passage() for _ in range(max(1, size // 2))] for size in sizes]
-    texts = [_set(rng, prose.title(), document) for document in documents]
-    passages = [passage for document in documents for passage in document]
+    texts: list[str] = []
+    passages: list[Passage] = []
+    for _ in range(rng.randint(*recipe.sheets)):
+        size = max(1, rng.randint(*recipe.facts) // 2)
+        document = prose.passages(size)
+        texts.append(_set(rng, prose.title(), document))
+        if rng.random() < 0.2:
+            table, rows = prose.register(rng.randint(2, 6))
+            texts[-1] += f"\n\n{table}"
+            document += rows
+        passages += document
     group = Group(rng, "train", words)
     sheet = group.sheet(rng.randint(*recipe.facts)) if rng.random() < 0.25 else None
     if sheet is not None:
@@ -111,11 +118,15 @@ def _quoting(
         elif rng.random() < recipe.skills:
             kind: SeedKind = rng.choice(("question", "question", "use_case", "unanswered"))
             about = prose.passage() if kind == "unanswered" else passage
-            segments += _exchange(SEEDS[kind], prose.question(about, damaged=False))
-        elif rng.random() < recipe.unstated:
-            segments += _exchange(prose.question(prose.passage()), NOT_STATED)
+            segments += _exchange(SEEDS[kind], prose.gap(about))
+        elif rng.random() < recipe.unstated / 2:
+            stranger = prose.question(prose.passage())
+            segments += _exchange(stranger, NOT_STATED) if stranger else []
         else:
-            segments += _exchange(prose.question(passage), passage.text)
+            question = prose.question(passage, passages)
+            segments += _exchange(question, passage.text) if question else []
+    if len(segments) == 4:  # its passages could not be told apart
+        return _quoting(rng, recipe, words, pool)
     return segments
 
 

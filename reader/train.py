@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from cartridge_store.errors import FolderBusy
 from cartridge_store.folder_lock import FolderLock
 from reader.curriculum import CURRICULUM, Stage
+from reader.grow import Sample, grown, write_quoting_circuit
 from reader.initialise import write_lookup_circuit
 from reader.names import Split
 from reader.paths import documented, word_list
@@ -33,6 +34,8 @@ from reader.tasks import Segment, example
 from reader.tokenizer import SPECIAL, corpus, dictionary, train_tokenizer
 
 IGNORED = -100
+GROWN_BY = 24  # batches that the circuit of a grown reader is fitted to
+FIRST = 4.0  # weight of an answer's first token, which settles what sentence is quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,22 +167,48 @@ class Trainer:
         config.save_pretrained(folder)
         self.model: Any = Qwen3ForCausalLM(config)
         write_lookup_circuit(self.model, seed)
-        matrices = [p for p in self.model.model.layers.parameters() if p.ndim == 2]
-        chosen = {id(p) for p in matrices}
-        others = [p for p in self.model.parameters() if id(p) not in chosen]
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "muon": torch.optim.Muon(
-                matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-            ),
-            "adamw": torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
-        }
+        self.optimisers = self._fresh_optimisers()
         self.stage = self.step = self.stage_step = self.tokens = 0
         self.seconds = 0.0
+        self._began = 0  # the step at which the optimisers began
+        self._compiled = False
         if (folder / "state.json").exists():
             self._restore()
         elif start is not None:
             self.model.load_state_dict(load_file(start / "model.safetensors"), strict=False)
             self.stage = len(CURRICULUM) - 1
+
+    def _fresh_optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        matrices = [p for p in self.model.model.layers.parameters() if p.ndim == 2]
+        chosen = {id(p) for p in matrices}
+        others = [p for p in self.model.parameters() if id(p) not in chosen]
+        return {
+            "muon": torch.optim.Muon(
+                matrices, lr=self.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+            ),
+            "adamw": torch.optim.AdamW(others, lr=self.rate, betas=(0.9, 0.98), weight_decay=0.0),
+        }
+
+    def compile(self) -> None:
+        """Compile the layers, now and when the model is replaced by a larger one."""
+        self._compiled = True
+        for layer in self.model.model.layers:
+            layer.compile(dynamic=True)
+
+    def _grow(self, stage: Stage) -> None:
+        """Teach the model to quote (`grow.py`), fitted to what the stage is about to show it."""
+        rng = Random(f"{self.seed}/grow")
+        batches = [
+            draw_batch(stage, self.tokenizer, self.words, rng, pool=self.pool)
+            for _ in range(GROWN_BY)
+        ]
+        self.model = grown(self.model)
+        samples = [Sample(batch.ids, batch.positions) for batch in batches]
+        write_quoting_circuit(self.model, self.tokenizer, samples)
+        self.optimisers = self._fresh_optimisers()
+        self._began = self.step
+        if self._compiled:
+            self.compile()
 
     def _prose(self) -> list[str]:
         """Sentences of installed documentation; kept with the run, which must not change under way."""
@@ -211,6 +240,8 @@ class Trainer:
         losses: list[float] = []
         while self.stage < len(CURRICULUM):
             stage = CURRICULUM[self.stage]
+            if stage.grow and not self.stage_step:
+                self._grow(stage)
             started = time.monotonic()
             losses.append(self._learn(stage))
             self.seconds += time.monotonic() - started
@@ -246,10 +277,14 @@ class Trainer:
         self.model.train()
         with torch.autocast("cpu", torch.bfloat16):
             logits, targets = learned_logits(self.model, batch)
-        loss = cross_entropy(logits.float(), targets)
+        learned = batch.targets != IGNORED
+        first = learned & (batch.targets.roll(1, dims=1) == IGNORED)
+        weights = torch.where(first[learned], FIRST, 1.0)
+        losses = cross_entropy(logits.float(), targets, reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        rate = self.rate * min(1.0, (self.step + 1) / 30)
+        rate = self.rate * min(1.0, (self.step - self._began + 1) / 30)
         if self.stage == len(CURRICULUM) - 1:
             rate *= 1 - self.stage_step / stage.max_steps
         for optimiser in self.optimisers.values():
@@ -260,7 +295,7 @@ class Trainer:
         self.step += 1
         self.stage_step += 1
         self.tokens += batch.ids.numel()
-        return float(loss.detach())
+        return float(losses.detach().mean())
 
     def save(self) -> None:
         """Write weights, optimiser state and place; the state file goes last and makes it valid."""
@@ -277,6 +312,8 @@ class Trainer:
         )
         place = {k: getattr(self, k) for k in ("stage", "step", "stage_step", "tokens", "seconds")}
         (self.folder / "state.tmp").write_text(json.dumps(place))
+        self.model.config.to_json_file(self.folder / "config.tmp")
+        os.replace(self.folder / "config.tmp", self.folder / "config.json")
         for name in ("optimiser", "weights"):
             os.replace(self.folder / f"{name}.tmp", self.folder / f"{name}.train.safetensors")
         os.replace(self.folder / "state.tmp", self.folder / "state.json")
@@ -330,8 +367,7 @@ def main() -> None:
         options.out, options.seed, options.rate, size=options.size, start=options.start
     )
     if options.compile:
-        for layer in trainer.model.model.layers:
-            layer.compile(dynamic=True)
+        trainer.compile()
     print(json.dumps([asdict(stage) for stage in CURRICULUM]), flush=True)
     for record in trainer.run(options.out / "log.jsonl"):
         print(json.dumps(record), flush=True)

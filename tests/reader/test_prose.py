@@ -1,6 +1,5 @@
 """Prose: sentences of documentation, questions that leave a span out, answers that quote."""
 
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -8,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reader.prose import FUNCTION_WORDS, Prose, sentences
+from reader.prose import FUNCTION_WORDS, Prose, sentences, spoken
 from reader.tasks import Recipe, example
 from reader.wordings import NOT_STATED
 from training.seeds import SEEDS
@@ -36,7 +35,7 @@ def test_questions_ask_for_what_they_leave_out(seed: int) -> None:
     prose = Prose(Random(seed), POOL, WORDS)
     passage = prose.passage()
     assert len(passage.words) == len(passage.kinds)
-    question = prose.question(passage, damaged=False)
+    question = prose.gap(passage)
     assert question.endswith("?")
     said = {w.strip(",:;|–? ").lower() for w in question.split()}
     content = [
@@ -64,7 +63,18 @@ def test_put_in_values_stand_in_the_passage() -> None:
             for w, k in zip(passage.words, passage.kinds, strict=True)
             if not k
         )
-    assert {"", "word", "person", "place", "day", "hour", "number", "amount", "name"} == kinds
+    assert {
+        "",
+        "word",
+        "person",
+        "place",
+        "day",
+        "hour",
+        "number",
+        "amount",
+        "name",
+        "code",
+    } == kinds
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -74,8 +84,33 @@ def test_answers_quote_a_sentence_of_the_documents(seed: int) -> None:
     said = [s.text for s in turns if s.learned and not s.special]
     quoted = [text for text in said if text in system.text]
     assert len(quoted) > len(said) / 2  # the others answer about a sheet of the world
-    stray = example(Random(seed), replace(recipe, unstated=1.0), WORDS, "train", POOL)
-    assert NOT_STATED in {s.text for s in stray}
+
+
+def test_some_questions_are_about_something_else() -> None:
+    recipe = Recipe((1, 1), (8, 12), 6, prose=1.0, unstated=1.0)
+    drawn = [example(Random(seed), recipe, WORDS, "train", POOL) for seed in range(20)]
+    assert sum(NOT_STATED in {s.text for s in segments} for segments in drawn) > 10
+
+
+@given(st.integers(0, 10_000))
+def test_a_question_shares_most_words_with_its_own_passage(seed: int) -> None:
+    prose = Prose(Random(seed), POOL, WORDS)
+    passages = prose.passages(12)
+    passage = passages[0]
+    question = prose.question(passage, passages)
+    if question is None:  # a row that differs from another in what is asked for alone
+        assert len(passages) > 1
+        return
+    said = spoken(question)
+    shared = len(said & spoken(passage.text))
+    assert all(len(said & spoken(p.text)) < shared for p in passages if p.text != passage.text)
+
+
+@given(st.integers(0, 10_000))
+def test_a_register_is_a_table_of_its_rows(seed: int) -> None:
+    table, rows = Prose(Random(seed), POOL, WORDS).register(4)
+    assert [line.strip("| ") for line in table.split("\n")[2:]] == [row.text for row in rows]
+    assert all(len(row.words) == len(row.kinds) for row in rows)
 
 
 def test_asking_is_learned_from_prose_as_well() -> None:

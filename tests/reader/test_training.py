@@ -99,8 +99,8 @@ def test_only_answers_are_learned(trainer: Trainer) -> None:
     stage = replace(CURRICULUM[1], batch_tokens=600)
     batch = draw_batch(stage, trainer.tokenizer, trainer.words, Random(1))
     row = batch.targets[0]
-    learned = trainer.tokenizer.decode(row[row != IGNORED])
-    conversation = trainer.tokenizer.decode(batch.ids[0]).split("<|assistant|>")[1:]
+    learned = str(trainer.tokenizer.decode(row[row != IGNORED]))
+    conversation = str(trainer.tokenizer.decode(batch.ids[0])).split("<|assistant|>")[1:]
     answers = [turn.split("<|end|>")[0].strip() for turn in conversation]
     assert [part.strip() for part in learned.split("<|end|>") if part.strip()] == answers
 
