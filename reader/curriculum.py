@@ -99,19 +99,19 @@ CURRICULUM: tuple[Stage, ...] = (
     Stage(
         "wide",
         (
-            Recipe((1, 1), (1, 5), 3, skills=0.5, unstated=0.12, wider=0.1, prose=0.4),
+            Recipe((1, 1), (1, 5), 3, skills=0.5, unstated=0.08, wider=0.1, prose=0.4),
             Recipe(
-                (1, 1), (4, 14), 5, skills=0.2, unstated=0.12, wider=0.2, repeats=0.2, prose=0.4
+                (1, 1), (4, 14), 5, skills=0.2, unstated=0.08, wider=0.2, repeats=0.2, prose=0.4
             ),
             Recipe(
-                (1, 1), (14, 50), 10, skills=0.1, unstated=0.12, wider=0.25, repeats=0.3, prose=0.4
+                (1, 1), (14, 50), 10, skills=0.1, unstated=0.08, wider=0.25, repeats=0.3, prose=0.4
             ),
             Recipe(
-                (2, 4), (6, 20), 10, skills=0.05, unstated=0.12, wider=0.4, repeats=0.3, prose=0.2
+                (2, 4), (6, 20), 10, skills=0.05, unstated=0.08, wider=0.4, repeats=0.3, prose=0.2
             ),
-            Recipe((4, 4), (24, 60), 20, skills=0.05, unstated=0.12, wider=0.2, repeats=0.5),
+            Recipe((4, 4), (24, 60), 20, skills=0.05, unstated=0.08, wider=0.2, repeats=0.5),
         ),
-        *(4_000, 3_300, 2.0),
+        *(4_000, 2_900, 2.0),
         max_gap=3_000,
     ),
 )

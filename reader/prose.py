@@ -82,7 +82,7 @@ class Passage:
 _LINES = 0.2  # share of passages that are lines of a register
 _SERIES = 0.25  # share of passages that are followed by others of the same make
 _SPOKEN = 0.07  # share of sentences that somebody says
-_FOREIGN = 0.25  # share of questions with a word that their passage does not have
+_FOREIGN = 0.3  # share of questions with words that their passage does not have
 _UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
 _PUT_IN: dict[str, Callable[[Random, Split], str]] = {
     "person": names.person,
@@ -234,8 +234,10 @@ class Prose:
         rng = self._rng
         return " ".join(rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))).capitalize()
 
-    def question(self, passage: Passage, among: Sequence[Passage] = ()) -> str | None:
-        """What asks for one span of the passage in some of its other words.
+    def question(
+        self, passage: Passage, among: Sequence[Passage] = (), topic: str = ""
+    ) -> str | None:
+        """What asks for one span of the passage in some of its other words, at times with the topic's.
 
         It shares more words with this passage than with any other of `among`; None where no question
         tried does, as for the rows of a table that differ in the span alone.
@@ -243,7 +245,7 @@ class Prose:
         others = [spoken(other.text) for other in among if other.text != passage.text]
         own = spoken(passage.text)
         for _ in range(6):
-            question = self._question(passage)
+            question = self._question(passage, topic)
             said = spoken(question)
             shared = len(said & own)
             if all(len(said & other) < shared for other in others):
@@ -258,17 +260,17 @@ class Prose:
         wh = "what" if kind == "word" else self._rng.choice(_WH[kind])
         return _asking([*words[:start], wh, *words[end:]])
 
-    def _question(self, passage: Passage) -> str:
+    def _question(self, passage: Passage, topic: str) -> str:
         rng = self._rng
         start, end = self._span(passage)
         wh = rng.choice(_WH[passage.kinds[start]])
-        drop = rng.choice((0.05, 0.2, 0.4))
+        drop = rng.choice((0.05, 0.2, 0.4, 0.6))
         around = list(zip(passage.words, passage.kinds, strict=True))
         told = self._retold(around[:start], drop)
         tells = self._retold(around[end:], drop)
         if rng.random() < _FOREIGN:
             half = rng.choice((told, tells))
-            half.insert(rng.randint(0, len(half)), rng.choice(self._dictionary))
+            half.insert(rng.randint(0, len(half)), topic.lower() or rng.choice(self._dictionary))
         style = rng.random()
         if not told or style < 0.3:
             return _asking([wh, *tells, *told] if tells else [wh, rng.choice(_AUXILIARIES), *told])

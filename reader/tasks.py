@@ -97,22 +97,26 @@ def _quoting(
     prose = Prose(rng, pool, words)
     texts: list[str] = []
     passages: list[Passage] = []
+    topics: list[str] = []  # of each passage: what the questions about it may be headed by
     for _ in range(rng.randint(*recipe.sheets)):
         size = max(1, rng.randint(*recipe.facts) // 2)
         document = prose.passages(size)
-        texts.append(_set(rng, prose.title(), document))
+        title = prose.title()
+        texts.append(_set(rng, title, document))
         if rng.random() < 0.2:
             table, rows = prose.register(rng.randint(2, 6))
             texts[-1] += f"\n\n{table}"
             document += rows
         passages += document
+        topics += [rng.choice((title, ""))] * len(document)
     group = Group(rng, "train", words)
     sheet = group.sheet(rng.randint(*recipe.facts)) if rng.random() < 0.25 else None
     if sheet is not None:
         texts.append(sheet.text)
         rng.shuffle(texts)
     segments = [Segment(BOS, special=True), *_turn("system", "\n\n".join(texts))]
-    for passage in rng.sample(passages, min(recipe.turns, len(passages))):
+    asked = rng.sample(list(zip(passages, topics, strict=True)), min(recipe.turns, len(passages)))
+    for passage, topic in asked:
         if sheet is not None and rng.random() < 0.25:
             segments += _exchange(*rng.choice(sheet.facts).asked(rng, "train"))
         elif rng.random() < recipe.skills:
@@ -123,7 +127,7 @@ def _quoting(
             stranger = prose.question(prose.passage())
             segments += _exchange(stranger, NOT_STATED) if stranger else []
         else:
-            question = prose.question(passage, passages)
+            question = prose.question(passage, passages, topic)
             segments += _exchange(question, passage.text) if question else []
     if len(segments) == 4:  # its passages could not be told apart
         return _quoting(rng, recipe, words, pool)
@@ -162,7 +166,7 @@ def unstated(rng: Random, facts: Sequence[Fact], group: Group) -> Fact:
     known |= {(fact.key, fact.mention.lower()) for fact in facts}
     others = Group(rng, group.split, group.words).sheet(4).facts
     stranger = rng.choice(others)
-    if rng.random() < 0.7:
+    if rng.random() < 0.5:
         host = rng.choice(facts)
         stranger = Fact(
             stranger.relation, host.subject, host.mention, stranger.value, stranger.fields
