@@ -17,8 +17,7 @@ from evaluation.held_out import held_out
 from evaluation.results import machine
 from inference.engine import Completion, LocalEngine, Request, Sampling
 from inference.reader import Reader
-from training.initialisers import initialiser
-from training.pipeline import TrainingSettings, document_key_values
+from training.pipeline import TrainingSettings, first_slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +83,7 @@ def _alternating(arms: Sequence[Arm], turn: int) -> Sequence[Arm]:
 def _untrained(reader: Reader, text: str) -> Cartridge:
     settings = TrainingSettings()
     tokens = reader.count(text)
-    keys, values = initialiser("spread")(
-        document_key_values(reader, text), settings.slots(tokens), 0
-    )
+    keys, values = first_slots(reader, text, settings.slots(tokens), settings)
     return Cartridge.create(
         keys.to(reader.dtype),
         values.to(reader.dtype),

@@ -24,8 +24,7 @@ from inference.composer import Composition
 from inference.decoding import Prompt, pad
 from inference.reader import Reader, load_reader
 from training.distillation import Distillation, next_token
-from training.initialisers import initialiser
-from training.pipeline import Distilled, TrainingSettings, distil, document_key_values
+from training.pipeline import Distilled, TrainingSettings, distil, first_slots
 
 Report = Callable[[str, float], None]
 
@@ -224,9 +223,7 @@ def _next_token_slots(
     reader: Reader, text: str, cartridge: Distilled, settings: TrainingSettings, folder: Path
 ) -> tuple[Tensor, Tensor]:
     """The baseline: as many slots from the same start, as many steps, the document's own tokens."""
-    first = initialiser(settings.initialiser)(
-        document_key_values(reader, text), cartridge.keys.shape[2], settings.seed
-    )
+    first = first_slots(reader, text, cartridge.keys.shape[2], settings)
     baseline = Distillation(*first, cartridge.figures["steps"], settings, folder)
     baseline.run(next_token(reader, text, settings), lambda _: None)
     return baseline.keys.detach(), baseline.values.detach()

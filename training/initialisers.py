@@ -1,61 +1,84 @@
 """Where a cartridge's slots start: from the document's own keys and values.
 
 `first` takes the KV of the first tokens (Cartridges, arXiv 2506.06266, section 3.2), `spread` that of
-evenly spaced tokens, `random` vectors with the document's mean and spread per head. This file knows
-keys and values; it knows no training.
+evenly spaced tokens, `random` vectors with the document's mean and spread per head, `compaction` what
+the study's questions look at (`compaction.py`). This file knows keys and values; it knows no training.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from inference.reader import KeyValues
+from inference.reader import KeyValues, Reader
+from training.compaction import compact
+from training.examples import StudyExample
 from training.settings import TrainingRefused
 
 
-class Initialiser(Protocol):
-    """Chooses `slots` columns to start from."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What slots can be made from: the document's KV without the sink, and what is asked about it.
 
-    def __call__(self, document: KeyValues, slots: int, seed: int) -> tuple[Tensor, Tensor]:
+    `offset` is the position at which conversations stand behind the slots.
+    """
+
+    document: KeyValues
+    reader: Reader
+    studied: Sequence[StudyExample]
+    offset: int
+
+
+class Initialiser(Protocol):
+    """Makes `slots` columns to start from."""
+
+    def __call__(self, source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor]:
         """Keys and values `[layers, kv_heads, slots, head_dim]`, float32."""
         ...
 
 
-def _stacked(document: KeyValues) -> tuple[Tensor, Tensor]:
-    keys = torch.cat([k for k, _ in document]).float()
-    values = torch.cat([v for _, v in document]).float()
+def _stacked(source: Source) -> tuple[Tensor, Tensor]:
+    keys = torch.cat([k for k, _ in source.document]).float()
+    values = torch.cat([v for _, v in source.document]).float()
     return keys, values
 
 
-def first_tokens(document: KeyValues, slots: int, seed: int) -> tuple[Tensor, Tensor]:
+def first_tokens(source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor]:
     """The document's first columns."""
-    keys, values = _stacked(document)
+    keys, values = _stacked(source)
     return keys[:, :, :slots].clone(), values[:, :, :slots].clone()
 
 
-def spread_tokens(document: KeyValues, slots: int, seed: int) -> tuple[Tensor, Tensor]:
+def spread_tokens(source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor]:
     """Columns evenly spread over the document, ends included."""
-    keys, values = _stacked(document)
+    keys, values = _stacked(source)
     chosen = torch.linspace(0, keys.shape[2] - 1, slots).round().long()
     return keys[:, :, chosen].clone(), values[:, :, chosen].clone()
 
 
-def random_vectors(document: KeyValues, slots: int, seed: int) -> tuple[Tensor, Tensor]:
+def random_vectors(source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor]:
     """Gaussian vectors with the document's mean and deviation per layer, head and dimension."""
     generator = torch.Generator().manual_seed(seed)
     drawn = []
-    for tensor in _stacked(document):
+    for tensor in _stacked(source):
         shape = (*tensor.shape[:2], slots, tensor.shape[3])
         noise = torch.randn(shape, generator=generator).to(tensor)
         drawn.append(noise * tensor.std(2, keepdim=True) + tensor.mean(2, keepdim=True))
     return drawn[0], drawn[1]
 
 
+def attention_matched(source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The columns that questions look at, with the values that make up for the others."""
+    return compact(source.reader, source.document, source.studied, slots, source.offset, seed)
+
+
 INITIALISERS: dict[str, Initialiser] = {
     "first": first_tokens,
     "spread": spread_tokens,
     "random": random_vectors,
+    "compaction": attention_matched,
 }
 
 

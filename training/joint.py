@@ -37,9 +37,7 @@ class JointSettings:
     rotate_every: int = 10
     rotate_share: float = 0.5
     mixing: Mixing = field(default_factory=Mixing)
-    general_share: float = (
-        0.0  # rows about none of the documents, as the reader answers without any
-    )
+    general_share: float = 0.0  # rows about no document, answered as by the reader without any
     question_offset: int = 1024
     learning_rate: float = 0.1
     warm_up: int = 20  # steps of each cartridge, fresh for every one

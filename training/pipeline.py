@@ -5,7 +5,7 @@ This file knows a reader, a text and a folder; it knows no store, no queue and n
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cartridge_store.manifest import PositionRule
 from inference.reader import KeyValues, Reader
 from training.distillation import Distillation, distilling
 from training.examples import StudyExample, read_examples, write_examples
-from training.initialisers import initialiser
+from training.initialisers import Source, initialiser
 from training.selfstudy import study
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import Lesson, agreement, answer_logits
@@ -31,6 +31,7 @@ __all__ = [
     "TrainingSettings",
     "distil",
     "document_key_values",
+    "first_slots",
 ]
 
 
@@ -74,9 +75,7 @@ def distil(
     held_out = examples[: min(settings.held_out, len(examples) // 4)]
     studied = examples[len(held_out) :]
 
-    first = initialiser(settings.initialiser)(
-        document_key_values(reader, text), slots, settings.seed
-    )
+    first = first_slots(reader, text, slots, settings, studied)
     training = Distillation(*first, settings.steps(len(studied)), settings, workdir)
     training.run(
         distilling(reader, studied, settings),
@@ -111,6 +110,18 @@ def distil(
             f"({'at least' if passed else 'fewer than'} the {settings.accept_at:.0%} asked for)"
         ),
     )
+
+
+def first_slots(
+    reader: Reader,
+    text: str,
+    slots: int,
+    settings: TrainingSettings,
+    studied: Sequence[StudyExample] = (),
+) -> tuple[Tensor, Tensor]:
+    """The settings' initial keys and values for a text `[layers, kv_heads, slots, head_dim]`, float32."""
+    source = Source(document_key_values(reader, text), reader, studied, settings.question_offset)
+    return initialiser(settings.initialiser)(source, slots, settings.seed)
 
 
 def document_key_values(reader: Reader, text: str) -> KeyValues:

@@ -9,8 +9,8 @@ from evaluation.gates import _claims
 from evaluation.held_out import held_out
 from inference.reader import load_reader
 from tests.models import TEXT, write_tiny_model
-from training.initialisers import initialiser
-from training.pipeline import document_key_values
+from training.pipeline import first_slots
+from training.settings import TrainingSettings
 
 ROW = {
     "icl_em": 0.95,
@@ -73,7 +73,7 @@ def test_arms_mount_what_they_say(tmp_path: Path) -> None:
     assert whole.question_at == whole.length
     short = truncated(reader, TEXT, 10)
     assert short.length < whole.length
-    pair = initialiser("first")(document_key_values(reader, TEXT), 4, 0)
+    pair = first_slots(reader, TEXT, 4, TrainingSettings(initialiser="first"))
     mounted = slots(reader, [pair, pair], 64)
     assert mounted.length == 1 + 8
     assert mounted.question_at == 64

@@ -1,5 +1,6 @@
 """Distillation on a tiny random reader: it learns, resumes bit for bit, and repeats itself."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.models import TEXT, write_tiny_model
 from training.distillation import Distillation, _rows, distilling, next_token
 from training.examples import StudyExample, read_examples, write_examples
 from training.initialisers import INITIALISERS, initialiser
-from training.pipeline import distil, document_key_values
+from training.pipeline import distil, document_key_values, first_slots
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import Lesson, agreement, answer_logits, distillation_loss
 from training.teacher import answered
@@ -65,8 +66,10 @@ def examples(reader: Reader) -> list[StudyExample]:
     ]
 
 
-def slots(reader: Reader, name: str = "spread") -> tuple[torch.Tensor, torch.Tensor]:
-    return initialiser(name)(document_key_values(reader, TEXT), 6, 0)
+def slots(
+    reader: Reader, name: str = "spread", studied: Sequence[StudyExample] = ()
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return first_slots(reader, TEXT, 6, TrainingSettings(initialiser=name), studied)
 
 
 def test_teacher_is_a_plain_prefill(reader: Reader, examples: list[StudyExample]) -> None:
@@ -153,10 +156,12 @@ def test_weights_are_never_touched(
 
 
 @pytest.mark.parametrize("name", list(INITIALISERS))
-def test_initialisers_give_the_shape_and_repeat(reader: Reader, name: str) -> None:
-    keys, values = slots(reader, name)
+def test_initialisers_give_the_shape_and_repeat(
+    reader: Reader, examples: list[StudyExample], name: str
+) -> None:
+    keys, values = slots(reader, name, examples)
     assert keys.shape == values.shape == (2, 2, 6, 8)
-    again, _ = slots(reader, name)
+    again, _ = slots(reader, name, examples)
     assert torch.equal(keys, again)
 
 

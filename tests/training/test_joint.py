@@ -16,12 +16,11 @@ from torch import Tensor
 from inference.reader import Reader, load_reader
 from tests.models import TEXT, write_tiny_model
 from training.examples import StudyExample
-from training.initialisers import initialiser
 from training.joint import JointSettings, JointTraining, Member
 from training.mixing import Mixing
-from training.pipeline import document_key_values
+from training.pipeline import first_slots as spread
 from training.pool import Pool
-from training.settings import Cancelled, TrainingRefused
+from training.settings import Cancelled, TrainingRefused, TrainingSettings
 from training.student import Lesson, answer_logits
 from training.teacher import answered
 
@@ -63,7 +62,7 @@ def study(reader: Reader) -> dict[str, list[StudyExample]]:
 
 def first_slots(reader: Reader, name: str) -> tuple[Tensor, Tensor]:
     text = f"Document {name}. {TEXT}"
-    return initialiser("spread")(document_key_values(reader, text), 3 + int(name[1:]) % 2, 0)
+    return spread(reader, text, 3 + int(name[1:]) % 2, TrainingSettings())
 
 
 def training(

@@ -1,0 +1,79 @@
+"""Compaction keeps what questions look at, and its values make up for what they no longer can."""
+
+import pytest
+import torch
+
+from inference.reader import Reader, load_reader
+from tests.models import TEXT, write_tiny_model
+from training.compaction import compact
+from training.examples import StudyExample
+from training.initialisers import Source, spread_tokens
+from training.pipeline import document_key_values
+from training.settings import TrainingRefused
+from training.student import Lesson, hidden_states
+from training.teacher import answered
+
+OFFSET = 256
+QUESTIONS = [
+    "Who serviced the boiler of the garden flat?",
+    "Who painted the north gate?",
+    "When was the north gate painted?",
+    "Who is Mira Tolen?",
+]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return load_reader(write_tiny_model(tmp_path_factory.mktemp("reader")), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def studied(reader: Reader) -> list[StudyExample]:
+    said = answered(reader, [TEXT] * len(QUESTIONS), QUESTIONS, 8, 20)
+    return [
+        StudyExample("question", tuple(reader.chat.question(q)), a.ids, a.top_ids, a.top_logprobs)
+        for q, a in zip(QUESTIONS, said, strict=True)
+    ]
+
+
+def read(reader: Reader, slots: tuple[torch.Tensor, torch.Tensor], lesson: Lesson) -> torch.Tensor:
+    """Hidden states at the real tokens of a lesson, behind these slots."""
+    hidden = hidden_states(reader, *slots, lesson.ids, lesson.mask, OFFSET)
+    return hidden[lesson.mask.bool()]
+
+
+def test_as_many_slots_as_tokens_are_the_document(
+    reader: Reader, studied: list[StudyExample]
+) -> None:
+    document = document_key_values(reader, TEXT)
+    keys, values = compact(reader, document, studied, document[0][0].shape[2], OFFSET, 0)
+    for layer, (k, v) in enumerate(document):
+        assert torch.equal(keys[layer], k[0])
+        torch.testing.assert_close(values[layer], v[0], atol=1e-4, rtol=1e-3)
+
+
+def test_the_reader_reads_on_as_behind_the_document(
+    reader: Reader, studied: list[StudyExample]
+) -> None:
+    document = document_key_values(reader, TEXT)
+    lesson = Lesson.of(studied, reader.device)
+    whole = tuple(torch.cat([layer[part] for layer in document]) for part in (0, 1))
+    truth = read(reader, (whole[0], whole[1]), lesson)
+    few = document[0][0].shape[2] // 4
+    compacted = read(reader, compact(reader, document, studied, few, OFFSET, 0), lesson)
+    spread = read(reader, spread_tokens(Source(document, reader, (), OFFSET), few, 0), lesson)
+    assert (compacted - truth).norm() < 0.8 * (spread - truth).norm()
+
+
+def test_other_attention_and_no_study_are_refused(
+    reader: Reader, studied: list[StudyExample]
+) -> None:
+    document = document_key_values(reader, TEXT)
+    with pytest.raises(TrainingRefused, match="self-study"):
+        compact(reader, document, [], 4, OFFSET, 0)
+    reader.model.set_attn_implementation("eager")
+    try:
+        with pytest.raises(TrainingRefused, match="sdpa"):
+            compact(reader, document, studied, 4, OFFSET, 0)
+    finally:
+        reader.model.set_attn_implementation("sdpa")

@@ -1,0 +1,157 @@
+"""Slots by attention matching: the keys that questions look at, the values that make up for the rest.
+
+After "Fast KV compaction via attention matching" (arXiv 2602.16284): reference queries, here those of the
+document's own self-study, look at the document's keys and values; for each layer and head the keys of
+most attention are kept, and their values are solved for by least squares, so that the layer's output is
+as close as it can be to what it was. Unlike there, no bias goes with a key (a plain KV cache has no place
+for one): what a smaller set of keys loses in mass against the sink and the conversation's own tokens is
+part of the regression. This file knows attention; it knows no training loop.
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from inference.reader import KeyValues, Reader
+from training.examples import StudyExample
+from training.settings import TrainingRefused
+from training.student import Lesson
+
+REFERENCES = 96  # conversations whose tokens ask
+DAMPING = 0.01  # ridge towards the values that stood there, as a share of the mean square weight
+_BATCH = 16
+
+
+class _Recorded(TorchFunctionMode):
+    """Keeps the queries, keys, values and scale of every call of the fused attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Tensor, Tensor, Tensor, float]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is scaled_dot_product_attention:
+            query, key, value = args[:3]
+            scale = kwargs.get("scale") or query.shape[-1] ** -0.5
+            self.calls.append((query, key, value, scale))
+        return func(*args, **kwargs)
+
+
+class _Queries:
+    """What one layer's queries saw, per key/value head: all that a regression needs of them."""
+
+    def __init__(self) -> None:
+        self.query: list[Tensor] = []  # `[kv_heads, n, head_dim]`, scaled
+        self.output: list[Tensor] = []  # `[kv_heads, n, head_dim]`
+        self.rest_mass: list[
+            Tensor
+        ] = []  # log of the sum over all but the document, `[kv_heads, n]`
+        self.rest_output: list[
+            Tensor
+        ] = []  # what that rest alone would say, `[kv_heads, n, head_dim]`
+        self.seen: Tensor | float = 0.0  # sum of squared attention to each column, `[kv_heads, T]`
+
+    def add(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, length: int) -> None:
+        """Heads of one group `[kv_heads, n, ...]`, keys of one row; the document is 1 to `length`."""
+        scores = query @ key.transpose(1, 2) + mask
+        weights = scores.softmax(-1)
+        rest = scores.clone()
+        rest[:, :, 1 : length + 1] = -torch.inf
+        self.query.append(query)
+        self.output.append(weights @ value)
+        self.rest_mass.append(rest.logsumexp(-1))
+        self.rest_output.append(rest.softmax(-1) @ value)
+        self.seen = self.seen + weights[:, :, 1 : length + 1].pow(2).sum(1)
+
+
+@torch.no_grad()
+def compact(
+    reader: Reader,
+    document: KeyValues,
+    studied: Sequence[StudyExample],
+    slots: int,
+    offset: int,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """Keys and values `[layers, kv_heads, slots, head_dim]`, float32.
+
+    `document` is the KV without the sink; conversations begin at position `offset`, as in training, or
+    behind a document that is longer.
+    Raises TrainingRefused where the reader's attention cannot be watched.
+    """
+    if not studied:
+        raise TrainingRefused(
+            "Compaction needs the document's self-study; choose another initialiser."
+        )
+    chosen = Random(f"compaction/{seed}").sample(list(studied), min(REFERENCES, len(studied)))
+    layers = _watched(reader, document, chosen, max(offset, document[0][0].shape[2] + 1))
+    made = [_solve(layer, *kv, slots) for layer, kv in zip(layers, document, strict=True)]
+    return torch.stack([k for k, _ in made]), torch.stack([v for _, v in made])
+
+
+def _watched(
+    reader: Reader, document: KeyValues, studied: Sequence[StudyExample], offset: int
+) -> list[_Queries]:
+    """The reader at the study's conversations behind the whole document, layer by layer."""
+    length = document[0][0].shape[2]
+    layers = [_Queries() for _ in document]
+    prefix = [
+        (torch.cat([sink_k, k], dim=2), torch.cat([sink_v, v], dim=2))
+        for (sink_k, sink_v), (k, v) in zip(reader.sink, document, strict=True)
+    ]
+    for start in range(0, len(studied), _BATCH):
+        lesson = Lesson.of(studied[start : start + _BATCH], reader.device)
+        rows, width = lesson.ids.shape
+        past = tuple((k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in prefix)
+        seen = torch.ones((rows, length + 1), dtype=lesson.mask.dtype, device=reader.device)
+        positions = torch.arange(offset, offset + width, device=reader.device).expand(rows, -1)
+        with _Recorded() as recorded:
+            reader.forward(lesson.ids, past, torch.cat([seen, lesson.mask], dim=1), positions)
+        if len(recorded.calls) != len(layers):
+            raise TrainingRefused(_UNWATCHED)
+        mask = torch.zeros((width, length + 1 + width), device=reader.device)
+        mask[:, -width:] = torch.full_like(mask[:, -width:], -torch.inf).triu(1)
+        for layer, (query, key, value, scale) in zip(layers, recorded.calls, strict=True):
+            heads = document[0][0].shape[1]
+            group, every = query.shape[1] // heads, key.shape[1] // heads  # keys may be repeated
+            for row, size in enumerate(lesson.mask.sum(1).tolist()):
+                layer.add(
+                    (query[row, :, :size].float() * scale).reshape(heads, group * size, -1),
+                    key[row, ::every].float(),
+                    value[row, ::every].float(),
+                    mask[:size].repeat(group, 1),
+                    length,
+                )
+    return layers
+
+
+_UNWATCHED = (
+    "Compaction watches torch's scaled_dot_product_attention, once a layer, and this reader's attention is "
+    "another; load it with attn_implementation sdpa or choose another initialiser."
+)
+
+
+def _solve(queries: _Queries, keys: Tensor, values: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+    """The most looked-at keys of one layer `[kv_heads, slots, head_dim]`, and their best values."""
+    seen = torch.as_tensor(queries.seen)
+    columns = seen.topk(min(slots, seen.shape[1]), dim=1).indices.sort(dim=1).values
+    index = columns[:, :, None].expand(-1, -1, keys.shape[3])
+    kept, stood = (t[0].float().gather(1, index) for t in (keys, values))
+    query, rest_mass = torch.cat(queries.query, 1), torch.cat(queries.rest_mass, 1)
+    scores = query @ kept.transpose(1, 2)
+    mass = torch.logaddexp(scores.logsumexp(-1), rest_mass)
+    weights = (scores - mass[:, :, None]).exp()
+    rest = (rest_mass - mass).exp()[:, :, None] * torch.cat(queries.rest_output, 1)
+    missing = torch.cat(queries.output, 1) - rest - weights @ stood
+    gram = weights.transpose(1, 2) @ weights
+    damping = DAMPING * gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-8)
+    gram += damping[:, None, None] * torch.eye(gram.shape[1], device=gram.device)
+    return kept, stood + torch.linalg.solve(gram, weights.transpose(1, 2) @ missing)
