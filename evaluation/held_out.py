@@ -38,12 +38,17 @@ def held_out(
     count: Callable[[str], int],
     wordings: int = 1,
     tokens: tuple[int, int] = (340, 460),
+    alike: float = 0.0,
     words: Sequence[str] | None = None,
 ) -> HeldOut:
-    """`sheets` sheets of about 400 tokens; `questions` facts of each, in up to `wordings` wordings."""
+    """`sheets` sheets of about 400 tokens; `questions` facts of each, in up to `wordings` wordings.
+
+    `alike` is the share of facts that say of one subject what was said of another, in whatever sheet.
+    """
     words = words or dictionary(word_list())
     rng = Random(f"held-out/{seed}")
     group = Group(rng, "eval", words)
+    group.repeats = alike
     drawn = tuple(_fitting(group, rng, tokens, count) for _ in range(sheets))
     items = [
         Item(*fact.asked(rng, "eval"), fact.value, index)
@@ -58,7 +63,7 @@ def _fitting(
     group: Group, rng: Random, tokens: tuple[int, int], count: Callable[[str], int]
 ) -> Sheet:
     for _ in range(1_000):
-        sheet = group.sheet(rng.randint(16, 26))
+        sheet = group.sheet(rng.randint(tokens[0] // 21, tokens[1] // 17))
         if tokens[0] <= count(sheet.text) <= tokens[1]:
             return sheet
     raise ValueError(f"No sheet of {tokens[0]} to {tokens[1]} tokens was drawn; widen the range.")

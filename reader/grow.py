@@ -145,9 +145,7 @@ class Writer:
     def _rows(self, head: int) -> slice:
         return slice(head * self.dim, (head + 1) * self.dim)
 
-    def _note(self, part: slice | int) -> slice | int:
-        if isinstance(part, int):
-            return self.base + part
+    def _note(self, part: slice) -> slice:
         return slice(self.base + part.start, self.base + part.stop)
 
     def _attention(self, layer: int) -> Any:
@@ -207,7 +205,7 @@ class Writer:
         attention.v_proj.weight[self.key][: 1 + size] = torch.cat([read, words])
         attention.v_proj.bias[self.key][: 1 + size] = torch.cat([offset, centre])
         loud = self.loudness[1]
-        attention.o_proj.weight[self._note(self.notes.boundary), self.first][0] = 3 * loud
+        attention.o_proj.weight[self.base + self.notes.boundary, self.first][0] = 3 * loud
         for place in range(size):
             row = self.base + self.notes.word.start + place
             attention.o_proj.weight[row, self.second][1 + place] = loud
@@ -236,14 +234,14 @@ class Writer:
         attention.v_proj.bias[self.key][: wanted.shape[1]] = offset
         turn, turn_offset = ridge(seen, is_turn[:, None], weights)
         after = self._after_boundary()
-        flag = 1 / seen[after, self._note(self.notes.boundary)].mean()
+        flag = 1 / seen[after, self.base + self.notes.boundary].mean()
         recent = self._recent(0.013, 0.28)
         starts, begins, idle = (pairs(self.dim, {i: 1.0}) for i in self._slow(3))
         # A key says: I follow a boundary; I open a turn; and how far away I am. Both queries take the
         # nearest that says what they want; the idle part keeps the silent ones from being normalised up.
         key = attention.k_proj
         key.weight[self.key] = torch.outer(1.4 * begins + starts, turn[0])
-        key.weight[self.key, self._note(self.notes.boundary)] += 1.3 * flag * starts
+        key.weight[self.key, self.base + self.notes.boundary] += 1.3 * flag * starts
         key.bias[self.key] = (
             0.6 * recent
             + 0.4 * idle

@@ -12,14 +12,19 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from app.cli.output import AsJson, CommandFailed
 from app.settings import Settings
 
-_EXPERIMENTS = ("gates", "reader")
+_EXPERIMENTS = ("gates", "reader", "cas")
 _HANDWRITTEN = Path("tests/handwritten")  # of a checkout; left out where there is none
 
 
 def reproduce(
-    experiment: Annotated[str, typer.Argument(help="What to measure: gates or reader.")],
+    experiment: Annotated[str, typer.Argument(help="What to measure: gates, reader or cas.")],
     out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
     seeds: Annotated[int, typer.Option(min=1, max=20, help="How many seeds.")] = 3,
+    small: Annotated[bool, typer.Option(help="cas: four documents, one seed, minutes.")] = False,
+    ablations: Annotated[bool, typer.Option(help="cas: every ablation too, many hours.")] = False,
+    work: Annotated[
+        Path | None, typer.Option(help="cas: where its training lies and goes on from.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run an experiment over several seeds and write its result file."""
@@ -35,12 +40,14 @@ def reproduce(
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(experiment, total=1.0)
-        result = _run(
-            experiment,
-            out,
-            seeds,
-            lambda words, done: bars.update(task, description=words, completed=done),
-        )
+
+        def report(words: str, done: float) -> None:
+            bars.update(task, description=words, completed=done)
+
+        if experiment == "cas":
+            result = _run_cas(out, seeds, work, report, small=small, ablations=ablations)
+        else:
+            result = _run(experiment, out, seeds, report)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
@@ -65,3 +72,24 @@ def _run(
         handwritten=_HANDWRITTEN if _HANDWRITTEN.is_dir() else None,
     )
     return run_reading(reader, out, plan, report)
+
+
+def _run_cas(
+    out: Path,
+    seeds: int,
+    work: Path | None,
+    report: Callable[[str, float], None],
+    *,
+    small: bool,
+    ablations: bool,
+) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from evaluation.cas import ABLATIONS, ARMS, SMALL, CasPlan, run_cas
+
+    settings = Settings()
+    plan = SMALL if small else CasPlan(seeds=tuple(range(301, 301 + seeds)))
+    if ablations:
+        plan = replace(plan, arms=ARMS | ABLATIONS)
+    folder = work or settings.data / "reproduce" / ("cas-small" if small else "cas")
+    return run_cas(settings.reader, out, plan, folder, report)

@@ -1,0 +1,89 @@
+"""The composition experiment on a tiny reader: same study for all arms, it resumes, claims follow rows."""
+
+from pathlib import Path
+
+import pytest
+
+from evaluation import cas
+from evaluation.cas import ARMS, CasPlan, claims, nearest, run_cas
+from evaluation.held_out import held_out
+from retrieval.encoder import LexicalEncoder
+from tests.models import write_tiny_model
+from training.settings import TrainingSettings
+
+ROW = {
+    "icl_em": 0.9,
+    "em": {
+        "isolated": {"1": 0.88, "8": 0.3, "20": 0.1},
+        "mixed": {"1": 0.87, "8": 0.86, "20": 0.85},
+    },
+}
+
+
+def test_claims_are_losses_in_points() -> None:
+    values = {name: claim.value.mean for name, claim in claims([ROW]).items()}
+    assert values == pytest.approx(
+        {
+            "isolated_loss_at_8_points": 58,
+            "mixed_loss_at_8_points": 1,
+            "mixed_loss_at_20_points": 2,
+            "mixed_minus_isolated_alone_points": -1,
+            "oracle_gap_10x_points": 3,
+        }
+    )
+
+
+def test_what_was_not_measured_is_not_claimed() -> None:
+    row = {**ROW, "em": {"isolated": {"1": 0.9}, "mixed": {"1": 0.9}}}
+    assert set(claims([row])) == {"mixed_minus_isolated_alone_points", "oracle_gap_10x_points"}
+
+
+def test_neighbours_are_all_others_nearest_first() -> None:
+    def words(text: str) -> int:
+        return len(text.split())
+
+    drawn = held_out(3, sheets=4, questions=2, count=words, tokens=(120, 200), alike=0.5)
+    names = ["a", "b", "c", "d"]
+    found = nearest(LexicalEncoder(), names, drawn)
+    for name in names:
+        assert sorted((name, *found[name])) == names
+
+
+STUDY = TrainingSettings(
+    window_min=4,
+    window_max=30,
+    min_conversations=12,
+    conversations_per_token=0.001,
+    rounds=1,
+    max_question=8,
+    max_answer=8,
+    held_out=0,
+)
+PLAN = CasPlan(
+    seeds=(1,),
+    documents=2,
+    tokens=(300, 900),
+    questions=2,
+    loaded=(1, 2),
+    rows=24,
+    pool=2,
+    training=STUDY,
+)
+
+
+def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_tiny_model(tmp_path / "model")
+    first = run_cas(model, tmp_path / "out", PLAN, tmp_path / "work")
+    (row,) = first["rows"]
+    assert set(row["em"]) == set(ARMS)
+    assert all(set(em) == {"1", "2"} for em in row["em"].values())
+    assert row["slots"]["isolated"] == row["slots"]["mixed"] > 0
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("studied again")
+
+    monkeypatch.setattr(cas, "study", refuse)
+    again = run_cas(model, tmp_path / "out", PLAN, tmp_path / "work")
+    assert again["rows"][0]["em"] == row["em"]
