@@ -17,7 +17,10 @@ POOL = [
     "Every worker closes its connection before the server stops.",
     "Raised when the file, or the folder that holds it, cannot be opened.",
 ]
-WORDS = ["lantern", "orchard", "velvet", "harbour", "saddle"]
+WORDS = (
+    "lantern orchard velvet harbour saddle meadow copper thimble gallery walnut bridge kettle "
+    "parcel window garden marble ribbon anchor basket candle pepper hammer forest island"
+).split()
 
 
 def test_sentences_come_from_docstrings_each_once(tmp_path: Path) -> None:
