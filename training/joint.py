@@ -18,6 +18,7 @@ from random import Random
 import torch
 from torch import Tensor
 
+from cartridge_store.errors import InvalidId
 from inference.reader import Reader
 from training.examples import StudyExample
 from training.mixing import Mixing, visible_set
@@ -120,7 +121,7 @@ class JointTraining:
             if found is None:
                 for member in members:
                     self.pool.add(member.name, *first_slots(member.name))
-        except ValueError as error:
+        except (ValueError, InvalidId) as error:
             raise TrainingRefused(str(error)) from error
         if found is None:
             self._rotate(0)
@@ -145,10 +146,15 @@ class JointTraining:
             report(self.step / settings.steps)
 
     def _rotate(self, step: int) -> None:
-        rng = Random(f"rotate/{self._settings.seed}/{step}")
-        self.pool.rotate(self._settings.rotate_share, self._weights, rng, step)
+        settings = self._settings
+        self.pool.rotate(settings.rotate_share, self._weights, self._dice(step), step)
+        following = (step // settings.rotate_every + 1) * settings.rotate_every
+        self.pool.expect(settings.rotate_share, self._weights, self._dice(following))
         for name in self._examples.keys() - self.pool.resident.keys():
             del self._examples[name]
+
+    def _dice(self, step: int) -> Random:
+        return Random(f"rotate/{self._settings.seed}/{step}")
 
     def _rows(self) -> list[Row]:
         """This step's batch."""
