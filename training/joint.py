@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ from training.mixing import Mixing, visible_set
 from training.pool import Pool
 from training.settings import Cancelled, TrainingRefused
 from training.student import Lesson, answer_logits, distillation_loss
+
+OffsetRule = Literal["fixed", "visible"]
+"""Where a question stands: at `question_offset`, or right behind the slots that it sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class JointSettings:
     mixing: Mixing = field(default_factory=Mixing)
     general_share: float = 0.0  # rows about no document, answered as by the reader without any
     question_offset: int = 1024
+    offset_rule: OffsetRule = "fixed"
     learning_rate: float = 0.1
     warm_up: int = 20  # steps of each cartridge, fresh for every one
     final_rate: float = 0.02
@@ -183,7 +188,9 @@ class JointTraining:
         shown = sorted({name for row in rows for name in row.visible})
         keys, values, visible = self._side_by_side(shown, rows)
         lesson = Lesson.of([row.example for row in rows], self._reader.device)
-        offset = settings.question_offset
+        # Position 0 is the sink's.
+        behind = settings.offset_rule == "visible"
+        offset = 1 + visible.sum(1) if behind else settings.question_offset
         logits = answer_logits(self._reader, keys, values, lesson, offset, visible)
         loss = distillation_loss(logits, lesson)
         torch.autograd.backward(loss)

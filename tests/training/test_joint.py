@@ -23,7 +23,7 @@ from training.mixing import Mixing
 from training.pipeline import first_slots as spread
 from training.pool import Pool
 from training.settings import Cancelled, TrainingRefused, TrainingSettings
-from training.student import Lesson, answer_logits
+from training.student import Lesson, answer_logits, distillation_loss
 from training.teacher import answered
 
 NAMES = [f"d{number}" for number in range(6)]
@@ -419,3 +419,20 @@ def test_what_cannot_be_written_is_told_at_the_checkpoint(
     pool.add("a", torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
     with pytest.raises(StorageFull):
         pool.checkpoint(0)
+
+
+def test_a_question_may_stand_right_behind_what_it_sees(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, batch=4, pool=6, offset_rule="visible")
+    run = training(reader, study, tmp_path, settings)
+    rows = run._rows()
+    shown = sorted({name for row in rows for name in row.visible})
+    keys, values, visible = run._side_by_side(shown, rows)
+    lesson = Lesson.of([row.example for row in rows], reader.device)
+    together = answer_logits(reader, keys, values, lesson, 1 + visible.sum(1), visible)
+    run._learn(rows)
+    loss = distillation_loss(together, lesson)
+    assert run.pool.losses[-1] == pytest.approx(float(loss.detach()), abs=1e-6)
+    elsewhere = answer_logits(reader, keys, values, lesson, 64, visible)
+    assert not torch.allclose(together, elsewhere)
