@@ -14,16 +14,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from cartridge_store.errors import InvalidId
 from inference.reader import Reader
 from training.examples import StudyExample
 from training.mixing import Mixing, visible_set
 from training.pool import Pool
 from training.settings import Cancelled, TrainingRefused
 from training.student import Lesson, answer_logits, distillation_loss
+
+OffsetRule = Literal["fixed", "visible"]
+"""Where a question stands: at `question_offset`, or right behind the slots that it sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class JointSettings:
     mixing: Mixing = field(default_factory=Mixing)
     general_share: float = 0.0  # rows about no document, answered as by the reader without any
     question_offset: int = 1024
+    offset_rule: OffsetRule = "fixed"
     learning_rate: float = 0.1
     warm_up: int = 20  # steps of each cartridge, fresh for every one
     final_rate: float = 0.02
@@ -120,7 +126,7 @@ class JointTraining:
             if found is None:
                 for member in members:
                     self.pool.add(member.name, *first_slots(member.name))
-        except ValueError as error:
+        except (ValueError, InvalidId) as error:
             raise TrainingRefused(str(error)) from error
         if found is None:
             self._rotate(0)
@@ -145,10 +151,15 @@ class JointTraining:
             report(self.step / settings.steps)
 
     def _rotate(self, step: int) -> None:
-        rng = Random(f"rotate/{self._settings.seed}/{step}")
-        self.pool.rotate(self._settings.rotate_share, self._weights, rng, step)
+        settings = self._settings
+        self.pool.rotate(settings.rotate_share, self._weights, self._dice(step), step)
+        following = (step // settings.rotate_every + 1) * settings.rotate_every
+        self.pool.expect(settings.rotate_share, self._weights, self._dice(following))
         for name in self._examples.keys() - self.pool.resident.keys():
             del self._examples[name]
+
+    def _dice(self, step: int) -> Random:
+        return Random(f"rotate/{self._settings.seed}/{step}")
 
     def _rows(self) -> list[Row]:
         """This step's batch."""
@@ -177,7 +188,9 @@ class JointTraining:
         shown = sorted({name for row in rows for name in row.visible})
         keys, values, visible = self._side_by_side(shown, rows)
         lesson = Lesson.of([row.example for row in rows], self._reader.device)
-        offset = settings.question_offset
+        # Position 0 is the sink's.
+        behind = settings.offset_rule == "visible"
+        offset = 1 + visible.sum(1) if behind else settings.question_offset
         logits = answer_logits(self._reader, keys, values, lesson, offset, visible)
         loss = distillation_loss(logits, lesson)
         torch.autograd.backward(loss)

@@ -4,21 +4,24 @@ Cartridges at Scale (arXiv 2606.04557) trains hundreds of cartridges through a p
 few steps a share of them is exchanged, those with the fewest steps come in, and Adam's moments travel
 with their slots. Device memory is bounded by the pool, whatever the collection's size. A member's
 state is written under a new name, down to the disk, and the list of names last: after a crash the last
-list holds whole files of one moment. This file knows members by name; it knows no reader and no examples.
+list holds whole files of one moment. Those who leave are written and those who will come are read beside
+the steps (`states.py`). This file knows members by name; it knows no reader and no examples.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+from cartridge_store.ids import validate_id
+from training.states import States
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_LIST = "pool.json"
 
 
 class PoolMismatch(ValueError):
@@ -45,16 +48,15 @@ class Pool:
         if size < 2:
             raise ValueError("A pool holds at least two cartridges: mixing needs company.")
         self._folder, self.size, self._device, self._identity = folder, size, device, identity
+        self._states = States(folder)
         self.resident: dict[str, Resident] = {}
         self.steps: dict[str, int] = {}  # of every member
         self.losses: list[float] = []  # of the run so far
         self._files: dict[str, str] = {}
-        folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, name: str, keys: Tensor, values: Tensor) -> None:
-        """A new member with its first slots, written to its file. Names come from outside: no paths."""
-        if not name or "/" in name or name.startswith("."):
-            raise ValueError(f"{name!r} cannot name a member: its state is a file of that name.")
+        """A new member with its first slots, written to its file. Raises InvalidId, ValueError."""
+        validate_id(name, "member")
         if name in self._files:
             raise ValueError(f"{name!r} is a member already.")
         self._files[name] = self._write(name, {"keys": keys.float(), "values": values.float()}, 0)
@@ -72,21 +74,18 @@ class Pool:
             "steps": self.steps,
             "in": [*self.resident],
         }
-        _durably(self._folder / "pool.json", json.dumps(listed).encode())
-        current = {*self._files.values(), "pool.json"}
-        for path in self._folder.iterdir():
-            if path.name not in current:
-                path.unlink()
+        self._states.put(_LIST, json.dumps(listed).encode())
+        self._states.keep_only([*self._files.values(), _LIST])
 
     def resume(self) -> int | None:
         """Stand where the last checkpoint was made; its step, or None where there is none.
 
         Raises PoolMismatch where it was made by another run.
         """
-        path = self._folder / "pool.json"
-        if not path.exists():
+        stored = self._states.get(_LIST)
+        if stored is None:
             return None
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = json.loads(stored)
         if listed["identity"] != self._identity:
             raise PoolMismatch(
                 f"{self._folder} holds the training of other documents, settings or another reader; use "
@@ -104,17 +103,32 @@ class Pool:
         Steps are counted relative to `weights` (tokens of the document): a long one has more to learn.
         While others wait, at least one is exchanged.
         """
+        leaving, coming = self._exchange(share, weights, rng)
+        for name in leaving:
+            self._files[name] = self._write(name, self._state(name), step)
+            del self.resident[name]
+        for name in coming:
+            self._enter(name)
+
+    def expect(self, share: float, weights: Mapping[str, float], rng: Random) -> None:
+        """Read ahead those who come at the next `rotate`, given what it will be given.
+
+        Who comes depends on the steps of those outside, which stand still until then.
+        """
+        _, coming = self._exchange(share, weights, rng)
+        self._states.expect(self._files[name] for name in coming)
+
+    def _exchange(
+        self, share: float, weights: Mapping[str, float], rng: Random
+    ) -> tuple[list[str], list[str]]:
+        """Who leaves and who comes."""
         inside = self._ordered([*self.resident], weights, rng)
         outside = self._ordered([n for n in self.steps if n not in self.resident], weights, rng)
         room = self.size - len(inside)
         exchanged = min(
             max(1, round(share * len(inside))), max(0, len(outside) - room), len(inside)
         )
-        for name in inside[len(inside) - exchanged :]:
-            self._files[name] = self._write(name, self._state(name), step)
-            del self.resident[name]
-        for name in outside[: room + exchanged]:
-            self._enter(name)
+        return inside[len(inside) - exchanged :], outside[: room + exchanged]
 
     def learn(self, names: Sequence[str], rates: Mapping[str, float]) -> None:
         """One step of Adam for the residents `names`, each at its rate; gradients are dropped."""
@@ -130,7 +144,7 @@ class Pool:
         if name in self.resident:
             member = self.resident[name]
             return member.keys.detach().cpu().clone(), member.values.detach().cpu().clone()
-        tensors = load_file(self._folder / self._files[name])
+        tensors = self._states.read(self._files[name])
         return tensors["keys"], tensors["values"]
 
     def _ordered(
@@ -140,14 +154,17 @@ class Pool:
         return sorted(names, key=lambda name: (self.steps[name] / weights[name], rng.random()))
 
     def _enter(self, name: str) -> None:
-        tensors = load_file(self._folder / self._files[name], device=str(self._device))
-        keys, values = (tensors[part].requires_grad_(True) for part in ("keys", "values"))
+        tensors = self._states.read(self._files[name])
+        keys, values = (
+            tensors[part].to(self._device).requires_grad_(True) for part in ("keys", "values")
+        )
         optimiser = torch.optim.Adam([keys, values])
         for parameter, part in ((keys, "keys"), (values, "values")):
             if f"{part}.step" in tensors:
-                optimiser.state[parameter] = {m: tensors[f"{part}.{m}"] for m in _MOMENTS}
-                # Adam counts its steps on the host.
-                optimiser.state[parameter]["step"] = tensors[f"{part}.step"].cpu()
+                optimiser.state[parameter] = {
+                    moment: tensors[f"{part}.{moment}"].to(self._device) for moment in _MOMENTS
+                }
+                optimiser.state[parameter]["step"] = tensors[f"{part}.step"]  # stays on the host
         self.resident[name] = Resident(keys, values, optimiser)
 
     def _state(self, name: str) -> dict[str, Tensor]:
@@ -159,24 +176,8 @@ class Pool:
         return state
 
     def _write(self, name: str, state: Mapping[str, Tensor], step: int) -> str:
-        file = f"{name}.{step}.safetensors"
-        _durably(
-            self._folder / file,
-            save({k: v.detach().contiguous().cpu() for k, v in state.items()}),
-        )
+        # Files are numbered: a name may be as long as a file's.
+        number = self._files[name].split(".")[0] if name in self._files else len(self._files)
+        file = f"{number}.{step}.safetensors"
+        self._states.write(file, state)
         return file
-
-
-def _durably(path: Path, data: bytes) -> None:
-    """Write a whole file: its bytes and then its name are on the disk when this returns."""
-    aside = path.with_name(f"{path.name}.tmp")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -84,10 +84,10 @@ def hidden_states(
     values: Tensor,
     ids: Tensor,
     mask: Tensor,
-    offset: int,
+    offset: int | Tensor,
     visible: Tensor | None = None,
 ) -> Tensor:
-    """Hidden states `[B, Q, width]` of `ids`, which begin at position `offset`.
+    """Hidden states `[B, Q, width]` of `ids`, which begin at position `offset` (`[B]`: one a row).
 
     `visible` `[B, slots]` says which slots a row may look at; all of them where it is None.
     """
@@ -96,7 +96,8 @@ def hidden_states(
     seen = torch.ones((batch, prefix[0][0].shape[2]), dtype=mask.dtype, device=mask.device)
     if visible is not None:
         seen[:, -visible.shape[1] :] = visible.to(seen)
-    positions = torch.arange(offset, offset + width, device=ids.device).expand(batch, -1)
+    begins = torch.as_tensor(offset, device=ids.device).expand(batch)
+    positions = begins[:, None] + torch.arange(width, device=ids.device)
     # On a CPU the fused attention's backward pass is the slower one at these short lengths. The choice
     # holds for the process: one training at a time in each.
     kernel = sdpa_kernel(SDPBackend.MATH) if ids.device.type == "cpu" else nullcontext()
@@ -110,7 +111,7 @@ def answer_logits(
     keys: Tensor,
     values: Tensor,
     lesson: Lesson,
-    offset: int,
+    offset: int | Tensor,
     visible: Tensor | None = None,
 ) -> Tensor:
     """The student's logits `[n, vocabulary]` at the answer positions."""

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from cartridge_store.blobs import LocalBlobs
+from cartridge_store.errors import InvalidId, StorageFull
 from inference.reader import Reader, load_reader
 from tests.models import TEXT, write_tiny_model
 from training.examples import StudyExample
@@ -21,7 +23,7 @@ from training.mixing import Mixing
 from training.pipeline import first_slots as spread
 from training.pool import Pool
 from training.settings import Cancelled, TrainingRefused, TrainingSettings
-from training.student import Lesson, answer_logits
+from training.student import Lesson, answer_logits, distillation_loss
 from training.teacher import answered
 
 NAMES = [f"d{number}" for number in range(6)]
@@ -334,7 +336,7 @@ def test_old_states_go_when_the_list_is_written(
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden"])
 def test_a_member_cannot_name_a_path(tmp_path: Path, name: str) -> None:
     pool = Pool(tmp_path, 2, torch.device("cpu"), "run")
-    with pytest.raises(ValueError, match="cannot name a member"):
+    with pytest.raises(InvalidId, match="not a valid member"):
         pool.add(name, torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
 
 
@@ -386,3 +388,51 @@ def test_members_that_cannot_be_trained_are_refused(
     )
     with pytest.raises(TrainingRefused, match="no study"):
         empty.run(lambda _: None)
+
+
+def test_who_comes_is_read_ahead(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    run = training(reader, study, tmp_path)
+    states = run.pool._states
+    missed: list[str] = []
+    read = states.read
+
+    def watched(file: str) -> dict[str, Tensor]:
+        if file not in states._ahead:
+            missed.append(file)
+        return read(file)
+
+    states.read = watched  # type: ignore[method-assign]
+    run.run(lambda _: None)
+    assert not missed
+
+
+def test_what_cannot_be_written_is_told_at_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageFull("no room")
+
+    pool = Pool(tmp_path, 2, torch.device("cpu"), "run")
+    monkeypatch.setattr(LocalBlobs, "put", full)
+    pool.add("a", torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
+    with pytest.raises(StorageFull):
+        pool.checkpoint(0)
+
+
+def test_a_question_may_stand_right_behind_what_it_sees(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, batch=4, pool=6, offset_rule="visible")
+    run = training(reader, study, tmp_path, settings)
+    rows = run._rows()
+    shown = sorted({name for row in rows for name in row.visible})
+    keys, values, visible = run._side_by_side(shown, rows)
+    lesson = Lesson.of([row.example for row in rows], reader.device)
+    together = answer_logits(reader, keys, values, lesson, 1 + visible.sum(1), visible)
+    run._learn(rows)
+    loss = distillation_loss(together, lesson)
+    assert run.pool.losses[-1] == pytest.approx(float(loss.detach()), abs=1e-6)
+    elsewhere = answer_logits(reader, keys, values, lesson, 64, visible)
+    assert not torch.allclose(together, elsewhere)
