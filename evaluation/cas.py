@@ -7,93 +7,25 @@ a working folder: the same command goes on where it was stopped. This file knows
 knows no service.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from evaluation.arms import in_context, slots
+from evaluation.collection import Arm, CasPlan, Collection, drawn_collection, train_arm
 from evaluation.gates import score
-from evaluation.held_out import HeldOut, held_out
 from evaluation.results import Claim, write_result
 from evaluation.statistics import estimate
+from inference.composer import Composition
 from inference.reader import Reader, load_reader
+from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder, MiniLmEncoder
-from training.examples import StudyExample, read_examples, write_examples
-from training.joint import JointSettings, JointTraining, Member
-from training.mixing import Mixing
-from training.pipeline import first_slots
-from training.selfstudy import study
-from training.settings import TrainingSettings
+from retrieval.retriever import Retriever
 
 Report = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One way of training the collection: how examples are mixed, at what compression, from what start."""
-
-    mixing: Mixing
-    compression: float = 10.0
-    initialiser: str = "spread"
-
-
-ISOLATED = Arm(Mixing(alone=1.0))
-MIXED = Arm(Mixing())
-ARMS: dict[str, Arm] = {"isolated": ISOLATED, "mixed": MIXED}
-ABLATIONS: dict[str, Arm] = {
-    "mixed_20x": replace(MIXED, compression=20.0),
-    "always_mixed": Arm(Mixing(alone=0.0)),
-    "few_distractors": Arm(Mixing(most=3)),
-    "random_distractors": Arm(Mixing(hard=0.0)),
-    "hard_distractors": Arm(Mixing(hard=1.0)),
-    "own_gradients": Arm(Mixing(learners="own")),
-    "from_first_tokens": replace(MIXED, initialiser="first"),
-    "from_compaction": replace(MIXED, initialiser="compaction"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CasPlan:
-    """How large the collections are and how long they are trained; every number is per seed."""
-
-    seeds: tuple[int, ...] = (301, 302, 303)
-    documents: int = 20
-    tokens: tuple[int, int] = (260, 360)  # of a document
-    alike: float = 0.5
-    questions: int = 8  # to each document
-    loaded: tuple[int, ...] = (1, 2, 4, 8, 16, 20)  # cartridges beside each other
-    rows: int = 2_400  # examples that each document learns from, repeats counted
-    pool: int = 20
-    training: TrainingSettings = field(default_factory=TrainingSettings)  # study and positions
-    arms: Mapping[str, Arm] = field(default_factory=lambda: ARMS)
-
-
-SMALL = CasPlan(seeds=(301,), documents=4, loaded=(1, 2, 4), rows=1_200, pool=4)
-
-
-@dataclass(frozen=True)
-class Collection:
-    """One seed's documents with what is known of them; `neighbours` are other documents, nearest first."""
-
-    drawn: HeldOut
-    names: tuple[str, ...]
-    neighbours: Mapping[str, tuple[str, ...]]
-    folder: Path
-
-    def text(self, name: str) -> str:
-        """A document's text."""
-        return self.drawn.sheets[self.names.index(name)].text
-
-    def study(self, name: str) -> list[StudyExample]:
-        """A document's study, from its file."""
-        return read_examples(self.folder / f"{name}.parquet")
 
 
 def run_cas(
@@ -129,7 +61,9 @@ def run_cas(
 def _seed(
     reader: Reader, encoder: Encoder, seed: int, plan: CasPlan, folder: Path, report: Report
 ) -> dict[str, Any]:
-    collection = _collection(reader, encoder, seed, plan, folder, lambda d: report("study", d / 4))
+    collection = drawn_collection(
+        reader, encoder, seed, plan, folder, lambda d: report("study", d / 4)
+    )
     row: dict[str, Any] = {
         "seed": seed,
         "documents": len(collection.names),
@@ -147,113 +81,20 @@ def _seed(
             report(name, 0.25 + 0.75 * (place + done) / len(plan.arms))
 
         started = time.monotonic()
-        trained = _train(reader, collection, seed, arm, plan, folder / name, told)
+        trained = train_arm(reader, collection, seed, arm, plan, folder / name, told)
         row["seconds"][name] = round(time.monotonic() - started, 1)
         row["slots"][name] = sum(keys.shape[2] for keys, _ in trained.values())
+        if arm.whole:
+            row["em"][name] = {"all": _whole(reader, collection, trained, plan)}
+            continue
         row["em"][name] = {
-            str(loaded): _composed(
-                reader, collection, trained, loaded, plan.training.question_offset
-            )
+            str(loaded): _composed(reader, collection, trained, loaded, arm, plan)
             for loaded in plan.loaded
             if loaded <= len(collection.names)
         }
+        if name == "mixed":
+            row["retrieved"] = _retrieved(reader, encoder, collection, trained, plan)
     return row
-
-
-def _collection(
-    reader: Reader,
-    encoder: Encoder,
-    seed: int,
-    plan: CasPlan,
-    folder: Path,
-    report: Callable[[float], None],
-) -> Collection:
-    """The seed's documents; their study is read where it has been made."""
-    drawn = held_out(
-        seed,
-        sheets=plan.documents,
-        questions=plan.questions,
-        count=reader.count,
-        tokens=plan.tokens,
-        alike=plan.alike,
-    )
-    names = tuple(f"doc-{number:04d}" for number in range(plan.documents))
-    collection = Collection(drawn, names, nearest(encoder, names, drawn), folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    whose = folder / "study.json"
-    run = json.dumps(
-        [reader.fingerprint, plan.training.to_dict(), [sheet.text for sheet in drawn.sheets]]
-    )
-    if not whose.exists() or whose.read_text(encoding="utf-8") != run:
-        for stale in folder.glob("*.parquet"):
-            stale.unlink()
-        whose.write_text(run, encoding="utf-8")
-    for index, name in enumerate(names):
-        path = folder / f"{name}.parquet"
-        if not path.exists():
-            made = study(
-                reader, collection.text(name), replace(plan.training, seed=seed), lambda _: None
-            )
-            write_examples(path, made)
-        report((index + 1) / len(names))
-    return collection
-
-
-def nearest(encoder: Encoder, names: Sequence[str], drawn: HeldOut) -> dict[str, tuple[str, ...]]:
-    """For each document, those that retrieval would confuse it with, by cosine of their texts."""
-    vectors = np.asarray(encoder.encode([sheet.text for sheet in drawn.sheets]))
-    likeness = vectors @ vectors.T
-    np.fill_diagonal(likeness, -np.inf)
-    order = np.argsort(-likeness, axis=1, kind="stable")[:, :-1]
-    return {name: tuple(names[i] for i in row) for name, row in zip(names, order, strict=True)}
-
-
-def _train(
-    reader: Reader,
-    collection: Collection,
-    seed: int,
-    arm: Arm,
-    plan: CasPlan,
-    folder: Path,
-    report: Callable[[float], None],
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """The arm's cartridges, trained to the end in `folder`, in the reader's dtype."""
-    settings = replace(
-        plan.training,
-        seed=seed,
-        compression=arm.compression,
-        min_slots=1,
-        initialiser=arm.initialiser,
-    )
-
-    def member(name: str) -> Member:
-        text = collection.text(name)
-        tokens = reader.count(text)
-        start = f"{arm.initialiser}/{settings.slots(tokens)}/{text}"
-        digest = hashlib.sha256(start.encode()).hexdigest()
-        return Member(name, tokens, digest, collection.neighbours[name])
-
-    members = [member(name) for name in collection.names]
-
-    def first(name: str) -> tuple[Tensor, Tensor]:
-        text = collection.text(name)
-        wanted = settings.slots(reader.count(text))
-        return first_slots(reader, text, wanted, settings, collection.study(name))
-
-    joint = JointSettings(
-        steps=max(1, plan.rows * len(members) // JointSettings(steps=1).batch),
-        seed=seed,
-        pool=max(2, min(plan.pool, len(members))),
-        mixing=arm.mixing,
-        question_offset=settings.question_offset,
-    )
-    run = JointTraining(reader, members, collection.study, first, joint, folder)
-    run.run(report)
-    return {
-        name: (keys.to(reader.dtype), values.to(reader.dtype))
-        for name in collection.names
-        for keys, values in [run.pool.slots(name)]
-    }
 
 
 def _composed(
@@ -261,18 +102,63 @@ def _composed(
     collection: Collection,
     trained: Mapping[str, tuple[Tensor, Tensor]],
     loaded: int,
-    offset: int,
+    arm: Arm,
+    plan: CasPlan,
 ) -> float:
     """Exact match with each document's own cartridge and its `loaded - 1` nearest neighbours in place."""
 
-    def beside(name: str) -> Any:
+    def beside(name: str) -> Composition:
         company = sorted((name, *collection.neighbours[name][: loaded - 1]))
-        return slots(reader, [trained[one] for one in company], offset)
+        pairs = [trained[one] for one in company]
+        behind = 1 + sum(keys.shape[2] for keys, _ in pairs)
+        fixed = arm.offset_rule == "fixed"
+        return slots(reader, pairs, plan.training.question_offset if fixed else behind)
 
     return _asked(reader, collection, beside)
 
 
-def _asked(reader: Reader, collection: Collection, prefix: Callable[[str], Any]) -> float:
+def _whole(
+    reader: Reader,
+    collection: Collection,
+    trained: Mapping[str, tuple[Tensor, Tensor]],
+    plan: CasPlan,
+) -> float:
+    """Exact match with the one cartridge of the whole collection."""
+    (pair,) = trained.values()
+    prefix = slots(reader, [pair], plan.training.question_offset)
+    return _asked(reader, collection, lambda _: prefix)
+
+
+def _retrieved(
+    reader: Reader,
+    encoder: Encoder,
+    collection: Collection,
+    trained: Mapping[str, tuple[Tensor, Tensor]],
+    plan: CasPlan,
+) -> dict[str, float]:
+    """Answers from what retrieval brings, as cartridges and as text, with what each puts in context."""
+    library = DocumentLibrary(collection.folder / "library")
+    retriever = Retriever(library, encoder, collection.folder / "index")
+    for name in collection.names:
+        library.put("cas", name, name, collection.text(name))
+    retriever.reconcile("cas")
+    figures = {"cartridges_em": 0.0, "text_em": 0.0, "found": 0.0, "slots": 0.0, "tokens": 0.0}
+    items = collection.drawn.items
+    for item in items:
+        hits = retriever.search("cas", item.question, plan.retrieved)
+        names = sorted(hit.document_id for hit in hits)
+        pairs = [trained[name] for name in names]
+        mounted = slots(reader, pairs, plan.training.question_offset)
+        text = in_context(reader, [collection.text(name) for name in names])
+        figures["cartridges_em"] += score(reader, mounted, [item])[0]
+        figures["text_em"] += score(reader, text, [item])[0]
+        figures["found"] += collection.names[item.document] in names
+        figures["slots"] += mounted.length
+        figures["tokens"] += text.length
+    return {name: value / len(items) for name, value in figures.items()}
+
+
+def _asked(reader: Reader, collection: Collection, prefix: Callable[[str], Composition]) -> float:
     right: list[bool] = []
     for index, name in enumerate(collection.names):
         items = [item for item in collection.drawn.items if item.document == index]
@@ -293,6 +179,18 @@ def claims(rows: Sequence[Mapping[str, Any]]) -> dict[str, Claim]:
         "oracle_gap_10x_points": (
             lambda r: 100 * (r["icl_em"] - r["em"]["mixed"]["1"]),
             "<= 3",
+        ),
+        "monolithic_gain_points": (
+            lambda r: 100 * (r["retrieved"]["cartridges_em"] - r["em"]["monolithic"]["all"]),
+            ">= 10",
+        ),
+        "rag_difference_points": (
+            lambda r: 100 * (r["retrieved"]["cartridges_em"] - r["retrieved"]["text_em"]),
+            ">= -2",
+        ),
+        "rag_prompt_token_ratio": (
+            lambda r: r["retrieved"]["tokens"] / r["retrieved"]["slots"],
+            ">= 4",
         ),
         "oracle_gap_20x_points": (
             lambda r: 100 * (r["icl_em"] - r["em"]["mixed_20x"]["1"]),

@@ -85,7 +85,8 @@ def _run_cas(
 ) -> dict[str, Any]:
     from dataclasses import replace
 
-    from evaluation.cas import ABLATIONS, ARMS, SMALL, CasPlan, run_cas
+    from evaluation.cas import run_cas
+    from evaluation.collection import ABLATIONS, ARMS, SMALL, CasPlan
 
     settings = Settings()
     plan = SMALL if small else CasPlan(seeds=tuple(range(301, 301 + seeds)))

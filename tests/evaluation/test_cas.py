@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import cas
-from evaluation.cas import ARMS, CasPlan, claims, nearest, run_cas
+from evaluation import collection
+from evaluation.cas import claims, run_cas
+from evaluation.collection import CasPlan, nearest
 from evaluation.held_out import held_out
 from retrieval.encoder import LexicalEncoder
 from tests.models import write_tiny_model
@@ -16,7 +17,9 @@ ROW = {
     "em": {
         "isolated": {"1": 0.88, "8": 0.3, "20": 0.1},
         "mixed": {"1": 0.87, "8": 0.86, "20": 0.85},
+        "monolithic": {"all": 0.5},
     },
+    "retrieved": {"cartridges_em": 0.8, "text_em": 0.81, "tokens": 1500.0, "slots": 150.0},
 }
 
 
@@ -29,12 +32,15 @@ def test_claims_are_losses_in_points() -> None:
             "mixed_loss_at_20_points": 2,
             "mixed_minus_isolated_alone_points": -1,
             "oracle_gap_10x_points": 3,
+            "monolithic_gain_points": 30,
+            "rag_difference_points": -1,
+            "rag_prompt_token_ratio": 10,
         }
     )
 
 
 def test_what_was_not_measured_is_not_claimed() -> None:
-    row = {**ROW, "em": {"isolated": {"1": 0.9}, "mixed": {"1": 0.9}}}
+    row = {"icl_em": 0.9, "em": {"isolated": {"1": 0.9}, "mixed": {"1": 0.9}}}
     assert set(claims([row])) == {"mixed_minus_isolated_alone_points", "oracle_gap_10x_points"}
 
 
@@ -77,13 +83,18 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     model = write_tiny_model(tmp_path / "model")
     first = run_cas(model, tmp_path / "out", PLAN, tmp_path / "work")
     (row,) = first["rows"]
-    assert set(row["em"]) == set(ARMS)
-    assert all(set(em) == {"1", "2"} for em in row["em"].values())
-    assert row["slots"]["isolated"] == row["slots"]["mixed"] > 0
+    assert {name: set(em) for name, em in row["em"].items()} == {
+        "isolated": {"1", "2"},
+        "mixed": {"1", "2"},
+        "monolithic": {"all"},
+    }
+    assert row["slots"]["isolated"] == row["slots"]["mixed"] == row["slots"]["monolithic"] > 0
+    assert row["retrieved"]["found"] == 1.0  # both documents, of two
+    assert row["retrieved"]["tokens"] > 4 * row["retrieved"]["slots"]
 
     def refuse(*_: object) -> None:
         raise AssertionError("studied again")
 
-    monkeypatch.setattr(cas, "study", refuse)
+    monkeypatch.setattr(collection, "study", refuse)
     again = run_cas(model, tmp_path / "out", PLAN, tmp_path / "work")
     assert again["rows"][0]["em"] == row["em"]

@@ -1,0 +1,223 @@
+"""Collections to compare ways of training on: look-alike documents, studied once, trained in arms.
+
+Everything lies in a working folder, so that the same call goes on where it was stopped. This file knows
+how a collection is trained; it knows no measurement.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation.held_out import HeldOut, held_out
+from inference.reader import Reader
+from retrieval.encoder import Encoder
+from training.distillation import Distillation, distilling
+from training.examples import StudyExample, read_examples, write_examples
+from training.joint import JointSettings, JointTraining, Member, OffsetRule
+from training.mixing import Mixing
+from training.pipeline import first_slots
+from training.selfstudy import study
+from training.settings import TrainingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way of training the collection: how examples are mixed, at what compression, from what start.
+
+    `whole` is one cartridge for the collection, with as many slots as the others have together.
+    """
+
+    mixing: Mixing
+    compression: float = 10.0
+    initialiser: str = "spread"
+    offset_rule: OffsetRule = "fixed"
+    whole: bool = False
+
+
+ISOLATED = Arm(Mixing(alone=1.0))
+MIXED = Arm(Mixing())
+ARMS: dict[str, Arm] = {
+    "isolated": ISOLATED,
+    "mixed": MIXED,
+    "monolithic": replace(ISOLATED, whole=True),
+}
+ABLATIONS: dict[str, Arm] = {
+    "mixed_20x": replace(MIXED, compression=20.0),
+    "always_mixed": Arm(Mixing(alone=0.0)),
+    "few_distractors": Arm(Mixing(most=3)),
+    "random_distractors": Arm(Mixing(hard=0.0)),
+    "hard_distractors": Arm(Mixing(hard=1.0)),
+    "own_gradients": Arm(Mixing(learners="own")),
+    "from_first_tokens": replace(MIXED, initialiser="first"),
+    "from_compaction": replace(MIXED, initialiser="compaction"),
+    "questions_behind_slots": replace(MIXED, offset_rule="visible"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CasPlan:
+    """How large the collections are and how long they are trained; every number is per seed."""
+
+    seeds: tuple[int, ...] = (301, 302, 303)
+    documents: int = 20
+    tokens: tuple[int, int] = (260, 360)  # of a document
+    alike: float = 0.5
+    questions: int = 8  # to each document
+    loaded: tuple[int, ...] = (1, 2, 4, 8, 16, 20)  # cartridges beside each other
+    retrieved: int = 5  # documents that retrieval brings for a question
+    rows: int = 2_400  # examples that each document learns from, repeats counted
+    pool: int = 20
+    training: TrainingSettings = field(default_factory=TrainingSettings)  # study and positions
+    arms: Mapping[str, Arm] = field(default_factory=lambda: ARMS)
+
+
+SMALL = CasPlan(seeds=(301,), documents=4, loaded=(1, 2, 4), rows=1_200, pool=4)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One seed's documents with what is known of them; `neighbours` are other documents, nearest first."""
+
+    drawn: HeldOut
+    names: tuple[str, ...]
+    neighbours: Mapping[str, tuple[str, ...]]
+    folder: Path
+
+    def text(self, name: str) -> str:
+        """A document's text."""
+        return self.drawn.sheets[self.names.index(name)].text
+
+    def study(self, name: str) -> list[StudyExample]:
+        """A document's study, from its file."""
+        return read_examples(self.folder / f"{name}.parquet")
+
+
+def drawn_collection(
+    reader: Reader,
+    encoder: Encoder,
+    seed: int,
+    plan: CasPlan,
+    folder: Path,
+    report: Callable[[float], None],
+) -> Collection:
+    """The seed's documents; their study is read where it has been made."""
+    drawn = held_out(
+        seed,
+        sheets=plan.documents,
+        questions=plan.questions,
+        count=reader.count,
+        tokens=plan.tokens,
+        alike=plan.alike,
+    )
+    names = tuple(f"doc-{number:04d}" for number in range(plan.documents))
+    collection = Collection(drawn, names, nearest(encoder, names, drawn), folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    whose = folder / "study.json"
+    run = json.dumps(
+        [reader.fingerprint, plan.training.to_dict(), [sheet.text for sheet in drawn.sheets]]
+    )
+    if not whose.exists() or whose.read_text(encoding="utf-8") != run:
+        for stale in folder.glob("*.parquet"):
+            stale.unlink()
+        whose.write_text(run, encoding="utf-8")
+    for index, name in enumerate(names):
+        path = folder / f"{name}.parquet"
+        if not path.exists():
+            made = study(
+                reader, collection.text(name), replace(plan.training, seed=seed), lambda _: None
+            )
+            write_examples(path, made)
+        report((index + 1) / len(names))
+    return collection
+
+
+def nearest(encoder: Encoder, names: Sequence[str], drawn: HeldOut) -> dict[str, tuple[str, ...]]:
+    """For each document, those that retrieval would confuse it with, by cosine of their texts."""
+    vectors = np.asarray(encoder.encode([sheet.text for sheet in drawn.sheets]))
+    likeness = vectors @ vectors.T
+    np.fill_diagonal(likeness, -np.inf)
+    order = np.argsort(-likeness, axis=1, kind="stable")[:, :-1]
+    return {name: tuple(names[i] for i in row) for name, row in zip(names, order, strict=True)}
+
+
+def train_arm(
+    reader: Reader,
+    collection: Collection,
+    seed: int,
+    arm: Arm,
+    plan: CasPlan,
+    folder: Path,
+    report: Callable[[float], None],
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The arm's cartridges, trained to the end in `folder`, in the reader's dtype."""
+    settings = replace(
+        plan.training,
+        seed=seed,
+        compression=arm.compression,
+        min_slots=1,
+        initialiser=arm.initialiser,
+    )
+
+    def member(name: str) -> Member:
+        text = collection.text(name)
+        tokens = reader.count(text)
+        start = f"{arm.initialiser}/{settings.slots(tokens)}/{text}"
+        digest = hashlib.sha256(start.encode()).hexdigest()
+        return Member(name, tokens, digest, collection.neighbours[name])
+
+    members = [member(name) for name in collection.names]
+
+    def first(name: str) -> tuple[Tensor, Tensor]:
+        text = collection.text(name)
+        wanted = settings.slots(reader.count(text))
+        return first_slots(reader, text, wanted, settings, collection.study(name))
+
+    batch = JointSettings(steps=1).batch
+    steps = max(1, plan.rows * len(members) // batch)
+    if arm.whole:
+        return {"all": _train_whole(reader, collection, settings, steps, batch, folder, report)}
+    joint = JointSettings(
+        steps=steps,
+        seed=seed,
+        pool=max(2, min(plan.pool, len(members))),
+        mixing=arm.mixing,
+        question_offset=settings.question_offset,
+        offset_rule=arm.offset_rule,
+    )
+    run = JointTraining(reader, members, collection.study, first, joint, folder)
+    run.run(report)
+    return {
+        name: (keys.to(reader.dtype), values.to(reader.dtype))
+        for name in collection.names
+        for keys, values in [run.pool.slots(name)]
+    }
+
+
+def _train_whole(
+    reader: Reader,
+    collection: Collection,
+    settings: TrainingSettings,
+    steps: int,
+    batch: int,
+    folder: Path,
+    report: Callable[[float], None],
+) -> tuple[Tensor, Tensor]:
+    """One cartridge over all documents: the same slots to start from, the same study, as many steps."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs, studied = [], []
+    for name in collection.names:
+        text, study_ = collection.text(name), collection.study(name)
+        pairs.append(
+            first_slots(reader, text, settings.slots(reader.count(text)), settings, study_)
+        )
+        studied += study_
+    keys, values = (torch.cat([pair[side] for pair in pairs], dim=2) for side in (0, 1))
+    run = Distillation(keys, values, steps, replace(settings, batch=batch), folder)
+    run.run(distilling(reader, studied, replace(settings, batch=batch)), report)
+    return run.keys.detach().to(reader.dtype), run.values.detach().to(reader.dtype)
