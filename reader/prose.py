@@ -83,6 +83,8 @@ _LINES = 0.2  # share of passages that are lines of a register
 _SERIES = 0.25  # share of passages that are followed by others of the same make
 _SPOKEN = 0.07  # share of sentences that somebody says
 _FOREIGN = 0.3  # share of questions with words that their passage does not have
+_AROUND = (("", ""),) * 8 + (("(", ")"), ('"', '"'))  # marks about a value
+_MARKS = ',:;|–"() '
 _UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
 _PUT_IN: dict[str, Callable[[Random, Split], str]] = {
     "person": names.person,
@@ -145,10 +147,17 @@ class Prose:
         return Passage(" ".join(texts), tuple(texts), tuple(kinds))
 
     def _value(self, kind: str) -> list[str]:
+        """Words of a fresh value; some hold a full stop that ends nothing ("J. Orlen", "4.2")."""
         rng = self._rng
         if kind == "word":
             return [rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))]
-        return _PUT_IN[kind](rng, "train").split(" ")
+        value = _PUT_IN[kind](rng, "train")
+        if kind == "number" and value.isdigit() and rng.random() < 0.3:
+            value += f".{rng.randrange(10)}"
+        pieces = value.split(" ")
+        if kind == "person" and len(pieces) > 1 and rng.random() < 0.15:
+            pieces[-2] = pieces[-2][0] + "."
+        return pieces
 
     def _alike(self, passage: Passage) -> Passage:
         """The passage with other values, and with some of its words exchanged."""
@@ -158,17 +167,17 @@ class Prose:
         kinds: list[str] = []
         for place, (word, kind) in enumerate(zip(passage.words, passage.kinds, strict=True)):
             if kind == "word":
-                bare = word.rstrip(",:;|– ")
+                bare = word.rstrip(_MARKS)
                 other = rng.choice(self._dictionary) if rng.random() < exchanged else bare
                 texts.append(_cased(other, word) + word[len(bare) :])
             elif not kind:
                 texts.append(word)
             elif place and passage.kinds[place - 1] == kind:
-                texts[-1] += word[len(word.rstrip(",:;|– ")) :]
+                texts[-1] += word[len(word.rstrip(_MARKS)) :]
                 continue
             else:
                 pieces = self._value(kind)
-                pieces[-1] += word[len(word.rstrip(",:;|– ")) :]
+                pieces[-1] += word[len(word.rstrip(_MARKS)) :]
                 texts += pieces
                 kinds += [kind] * (len(pieces) - 1)
             kinds.append(kind)
@@ -196,18 +205,25 @@ class Prose:
             elif place in put_in:
                 kind = rng.choice(list(_PUT_IN))
                 pieces = self._value(kind)
-                if word.endswith(","):
-                    pieces[-1] += ","
+                opening, closing = rng.choice(_AROUND)
+                pieces[0] = opening + pieces[0]
+                pieces[-1] += closing + self._pause(word)
                 texts += pieces
                 kinds += [kind] * len(pieces)
             else:
                 other = rng.choice(self._dictionary) if rng.random() < exchanged else bare
-                texts.append(_cased(other, word) + "," * word.endswith(","))
+                texts.append(_cased(other, word) + self._pause(word))
                 kinds.append("word")
         if sum(map(bool, kinds)) < 2:  # nothing to ask for, or nothing to ask by
             return self.passage()
         text = " ".join(texts) + "."
         return Passage(text[0].upper() + text[1:], tuple(texts), tuple(kinds))
+
+    def _pause(self, word: str) -> str:
+        """What follows the word: nothing, or mostly its comma."""
+        if not word.endswith(","):
+            return ""
+        return "," if self._rng.random() < 0.8 else self._rng.choice((";", ":", " –"))
 
     def _line(self) -> Passage:
         """Two to four entries side by side, as in a price list, a timetable or a register."""
@@ -256,7 +272,7 @@ class Prose:
         """The whole passage as a question, with a question word in a span's place."""
         start, end = self._span(passage)
         kind = passage.kinds[start]
-        words = [word.strip(",:;|– ") for word in passage.words]
+        words = [word.strip(_MARKS) for word in passage.words]
         wh = "what" if kind == "word" else self._rng.choice(_WH[kind])
         return _asking([*words[:start], wh, *words[end:]])
 
@@ -303,7 +319,7 @@ class Prose:
         kept = [(w, k) for w, k in words if self._rng.random() > (drop if k else 0.33)]
         if not any(k for _, k in kept):
             kept = list(words)
-        return [self._asked(word.strip(",:;|– "), kind) for word, kind in kept]
+        return [self._asked(word.strip(_MARKS), kind) for word, kind in kept]
 
     def _asked(self, word: str, kind: str) -> str:
         """The word as a question has it: mostly in lower case, at times in another form."""
@@ -325,7 +341,7 @@ def _cased(word: str, like: str) -> str:
 
 def spoken(text: str) -> set[str]:
     """The words of a text that are no function words, bare and in lower case."""
-    bare = {word.strip(",:;|–.?!'\"- ").lower() for word in text.split()}
+    bare = {word.strip(_MARKS + ".?!'-").lower() for word in text.split()}
     return bare - FUNCTION_WORDS - {""}
 
 
