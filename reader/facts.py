@@ -132,7 +132,8 @@ def label(fact: Fact) -> str:
     noun = (
         {
             "agent": f"{fields.get('part')} by",
-            "habit": f"{fields.get('part')} by",
+            "habit": f"usually {fields.get('part')} by",
+            "measure": f"amount it {fields.get('third')}",
             "when": f"{fields.get('part')} on",
             "where": f"{fields.get('part')}",
             "count": f"number of {fields.get('N')}",

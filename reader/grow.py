@@ -184,11 +184,12 @@ class Writer:
         return torch.cat(found)
 
     def write(self) -> None:
-        """All four layers, in their order: each reads what the one before has written."""
+        """Layer by layer: each reads what the one before has written."""
         self._boundaries_and_words()
         self._starts_and_turns()
         self._matches()
         self._votes()
+        self._others()
 
     def _boundaries_and_words(self) -> None:
         attention, frequencies = self._attention(0), self.frequencies
@@ -350,6 +351,21 @@ class Writer:
         attention.o_proj.weight[: self.base, self.first][:, places] = (
             self.nudge * self.loudness[-1] * back
         )
+
+
+    def _others(self) -> None:
+        """A head that says nothing yet, in the layers behind: of zeros alone it could not learn."""
+        generator = torch.Generator().manual_seed(0)
+        for layer in range(4, len(self.model.model.layers)):
+            attention = self._attention(layer)
+            for part, rows in (
+                (attention.q_proj, slice(self.first.start, self.second.stop)),
+                (attention.k_proj, self.key),
+                (attention.v_proj, self.key),
+            ):
+                shape = part.weight[rows].shape
+                drawn = torch.randn(shape, generator=generator)
+                part.weight[rows] = drawn * self.model.config.initializer_range
 
 
 @torch.no_grad()

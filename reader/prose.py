@@ -71,14 +71,22 @@ class Passage:
     """A sentence or line, and its words with the kind of thing that each of them is.
 
     Kinds: `person`, `place`, `day`, `hour`, `number`, `amount`, `name` and `code` for what was put in,
-    `word` for a content word, empty for a function word. Words keep their punctuation.
+    `word` for a content word, empty for a function word or a very short one. Words keep their punctuation.
     """
 
     text: str
     words: tuple[str, ...]
     kinds: tuple[str, ...]
 
+    def goes_on(self, place: int) -> bool:
+        """Whether the word at `place` belongs to the value of the word before it."""
+        if not place or self.kinds[place] in {"", "word"}:
+            return False
+        parted = self.words[place - 1].endswith(_PARTING)
+        return self.kinds[place] == self.kinds[place - 1] and not parted
 
+
+_PARTING = (",", "|", "–", ";", ":")  # what stands between two values
 _LINES = 0.2  # share of passages that are lines of a register
 _SERIES = 0.25  # share of passages that are followed by others of the same make
 _SPOKEN = 0.07  # share of sentences that somebody says
@@ -130,7 +138,7 @@ class Prose:
         rng = self._rng
         columns = [rng.choice([*_PUT_IN, "word", "word"]) for _ in range(rng.randint(2, 4))]
         rows = [self._row(columns, " |") for _ in range(count)]
-        head = " | ".join(rng.choice(self._dictionary).capitalize() for _ in columns)
+        head = " | ".join(self._words(1)[0].capitalize() for _ in columns)
         rule = " | ".join("---" for _ in columns)
         lines = [f"| {line} |" for line in (head, rule, *(row.text for row in rows))]
         return "\n".join(lines), rows
@@ -150,7 +158,7 @@ class Prose:
         """Words of a fresh value; some hold a full stop that ends nothing ("J. Orlen", "4.2")."""
         rng = self._rng
         if kind == "word":
-            return [rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))]
+            return self._words(rng.randint(1, 3))
         value = _PUT_IN[kind](rng, "train")
         if kind == "number" and value.isdigit() and rng.random() < 0.3:
             value += f".{rng.randrange(10)}"
@@ -158,6 +166,17 @@ class Prose:
         if kind == "person" and len(pieces) > 1 and rng.random() < 0.15:
             pieces[-2] = pieces[-2][0] + "."
         return pieces
+
+    def _words(self, count: int) -> list[str]:
+        """Words of the dictionary, none of them a noun or a value that evaluation may ask for."""
+
+        def make(rng: Random) -> str:
+            return " ".join(
+                names.drawn(lambda r: r.choice(self._dictionary), rng, "train")
+                for _ in range(count)
+            )
+
+        return names.drawn(make, self._rng, "train").split(" ")
 
     def _alike(self, passage: Passage) -> Passage:
         """The passage with other values, and with some of its words exchanged."""
@@ -168,15 +187,16 @@ class Prose:
         for place, (word, kind) in enumerate(zip(passage.words, passage.kinds, strict=True)):
             if kind == "word":
                 bare = word.rstrip(_MARKS)
-                other = rng.choice(self._dictionary) if rng.random() < exchanged else bare
+                other = self._words(1)[0] if rng.random() < exchanged else bare
                 texts.append(_cased(other, word) + word[len(bare) :])
             elif not kind:
                 texts.append(word)
-            elif place and passage.kinds[place - 1] == kind:
+            elif passage.goes_on(place):
                 texts[-1] += word[len(word.rstrip(_MARKS)) :]
                 continue
             else:
                 pieces = self._value(kind)
+                pieces[0] = word[: len(word) - len(word.lstrip(_MARKS))] + pieces[0]
                 pieces[-1] += word[len(word.rstrip(_MARKS)) :]
                 texts += pieces
                 kinds += [kind] * (len(pieces) - 1)
@@ -194,7 +214,7 @@ class Prose:
         if rng.random() < _SPOKEN:
             texts.append(f"{names.given(rng, 'train')}:")
             kinds.append("person")
-        exchanged = rng.uniform(0.0, 0.3)
+        exchanged = rng.uniform(0.0, 0.2)
         sentence = rng.choice(self._pool)[:-1].split(" ")
         put_in = {rng.randrange(len(sentence)) for _ in range(rng.choice((0, 0, 1, 1, 2)))}
         for place, word in enumerate(sentence):
@@ -211,7 +231,8 @@ class Prose:
                 texts += pieces
                 kinds += [kind] * len(pieces)
             else:
-                other = rng.choice(self._dictionary) if rng.random() < exchanged else bare
+                known = names.split_of(bare) == "train" and rng.random() >= exchanged
+                other = bare if known else self._words(1)[0]
                 texts.append(_cased(other, word) + self._pause(word))
                 kinds.append("word")
         if sum(map(bool, kinds)) < 2:  # nothing to ask for, or nothing to ask by
@@ -248,7 +269,7 @@ class Prose:
     def title(self) -> str:
         """A few words that head a document."""
         rng = self._rng
-        return " ".join(rng.choice(self._dictionary) for _ in range(rng.randint(1, 3))).capitalize()
+        return " ".join(self._words(rng.randint(1, 3))).capitalize()
 
     def question(
         self, passage: Passage, among: Sequence[Passage] = (), topic: str = ""
@@ -286,7 +307,7 @@ class Prose:
         tells = self._retold(around[end:], drop)
         if rng.random() < _FOREIGN:
             half = rng.choice((told, tells))
-            half.insert(rng.randint(0, len(half)), topic.lower() or rng.choice(self._dictionary))
+            half.insert(rng.randint(0, len(half)), topic.lower() or self._words(1)[0])
         style = rng.random()
         if not told or style < 0.3:
             return _asking([wh, *tells, *told] if tells else [wh, rng.choice(_AUXILIARIES), *told])
@@ -308,9 +329,9 @@ class Prose:
             if sum(map(bool, passage.kinds)) == end - start:  # a question needs a word to go by
                 end = start + 1
         else:
-            while start and passage.kinds[start - 1] == kind:
+            while passage.goes_on(start):
                 start -= 1
-            while end < len(passage.words) and passage.kinds[end] == kind:
+            while end < len(passage.words) and passage.goes_on(end):
                 end += 1
         return start, end
 

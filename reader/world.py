@@ -11,10 +11,11 @@ from random import Random
 
 from reader import layouts, names
 from reader import lexicon as lx
-from reader.facts import Fact
+from reader.facts import Fact, label
 from reader.names import Split
 from reader.predicates import KINDS, Predicate, draw
 
+AGREEING = 0.3  # share of repeated attributes that have the value of another subject's
 PERSONAL = frozenset({"holder", "agent", "habit"})
 
 
@@ -42,6 +43,8 @@ class Group:
         self._drawn: list[Predicate] = []
         self._elliptical: set[tuple[object, ...]] = set()
         self._explicit: set[tuple[object, ...]] = set()
+        self._labels: set[tuple[str, str]] = set()
+        self._agreeing: dict[tuple[object, ...], list[str]] = {}  # values of an attribute so far
 
     def sheet(self, facts: int, layout: str | None = None) -> Sheet:
         """A sheet with about `facts` facts, in the layout named or in any of training's."""
@@ -85,6 +88,8 @@ class Group:
             )
             if self._admit(fact, entity):
                 self._drawn.append(predicate)
+                key = (predicate.relation, predicate.fields)
+                self._agreeing.setdefault(key, []).append(fact.value)
                 facts.append(fact)
         return facts
 
@@ -112,6 +117,9 @@ class Group:
         known = [person for person in self._persons if person != subject]
         if predicate.relation in PERSONAL and known and self.rng.random() < self.recurring:
             return self.rng.choice(known)
+        alike = self._agreeing.get((predicate.relation, predicate.fields))
+        if predicate.relation == "attribute" and alike and self.rng.random() < AGREEING:
+            return self.rng.choice(alike)
         value = predicate.value()
         if predicate.relation in PERSONAL:
             self._persons.append(value)
@@ -129,6 +137,9 @@ class Group:
             return False
         if entity.lower() not in fact.mention.lower() and bare in self._explicit:
             return False
+        if (fact.subject.lower(), label(fact)) in self._labels:  # in a table they would be one
+            return False
+        self._labels.add((fact.subject.lower(), label(fact)))
         self._explicit.add((fact.key, fact.subject.lower()))
         self._explicit.add(bare)
         if fact.mention != fact.subject:

@@ -93,6 +93,20 @@ def test_the_circuit_finds_the_sentence_asked_about(
     assert sum(right) / len(right) > 0.4  # of some sixteen sentences
 
 
+def test_the_new_head_of_every_layer_can_learn(
+    model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, batches: list[Batch]
+) -> None:
+    larger: Any = grown(model)
+    samples = [Sample(batch.ids, batch.positions) for batch in batches[:1]]
+    writer = Writer(larger, tokenizer, samples, nudge=0.2)
+    with torch.no_grad():
+        writer.write()
+    larger(batches[0].ids, use_cache=False).logits.logsumexp(-1).mean().backward()
+    for layer in larger.model.layers:
+        outgoing = layer.self_attn.o_proj.weight.grad[:, writer.first]
+        assert outgoing.abs().max() > 0
+
+
 def test_a_model_of_too_few_layers_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     config: Any = SIZES["small"].config()
     config.num_hidden_layers = 3
