@@ -1,7 +1,8 @@
 """Cartridges at Scale, measured: do cartridges trained together compose where isolated ones collapse?
 
 `cartridges reproduce cas` draws collections of look-alike documents of the world, studies each document
-once and trains every arm on the same study, for as many steps, with as many slots. Then each document
+once and trains every arm on the same study for as many steps (with as many slots, but where the
+compression is what is compared). Then each document
 is asked about with its own cartridge loaded alone and among its nearest neighbours. What is done lies in
 a working folder: the same command goes on where it was stopped. This file knows the experiment; it
 knows no service.
@@ -34,8 +35,14 @@ def run_cas(
     plan: CasPlan,
     work: Path,
     report: Report = lambda *_: None,
+    *,
+    name: str = "cas",
+    command: str = "cartridges reproduce cas --json",
 ) -> dict[str, Any]:
-    """Train and measure every arm for every seed and write the result file."""
+    """Train and measure every arm for every seed and write the result file `name`.json.
+
+    `command` is what the file says it was made by.
+    """
     started = time.monotonic()
     reader = load_reader(reader_path)
     encoder = MiniLmEncoder()
@@ -49,8 +56,8 @@ def run_cas(
     report("done", 1.0)
     return write_result(
         out,
-        "cas",
-        command="cartridges reproduce cas --json",
+        name,
+        command=command,
         seeds=plan.seeds,
         rows=rows,
         claims=claims(rows),
@@ -73,16 +80,13 @@ def _seed(
         ),
         "em": {},
         "slots": {},
-        "seconds": {},
     }
     for place, (name, arm) in enumerate(plan.arms.items()):
 
         def told(done: float, name: str = name, place: int = place) -> None:
             report(name, 0.25 + 0.75 * (place + done) / len(plan.arms))
 
-        started = time.monotonic()
-        trained = train_arm(reader, collection, seed, arm, plan, folder / name, told)
-        row["seconds"][name] = round(time.monotonic() - started, 1)
+        trained = train_arm(reader, collection, seed, arm, plan, told)
         row["slots"][name] = sum(keys.shape[2] for keys, _ in trained.values())
         if arm.whole:
             row["em"][name] = {"all": _whole(reader, collection, trained, plan)}

@@ -7,7 +7,7 @@ how a collection is trained; it knows no measurement.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +98,10 @@ class Collection:
         return read_examples(self.folder / f"{name}.parquet")
 
 
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def drawn_collection(
     reader: Reader,
     encoder: Encoder,
@@ -116,16 +120,12 @@ def drawn_collection(
         alike=plan.alike,
     )
     names = tuple(f"doc-{number:04d}" for number in range(plan.documents))
-    collection = Collection(drawn, names, nearest(encoder, names, drawn), folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    whose = folder / "study.json"
-    run = json.dumps(
-        [reader.fingerprint, plan.training.to_dict(), [sheet.text for sheet in drawn.sheets]]
+    # A study belongs to its reader, settings and texts: others have a folder of their own.
+    folder = folder / _digest(
+        reader.fingerprint, plan.training.to_dict(), [sheet.text for sheet in drawn.sheets], seed
     )
-    if not whose.exists() or whose.read_text(encoding="utf-8") != run:
-        for stale in folder.glob("*.parquet"):
-            stale.unlink()
-        whose.write_text(run, encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    collection = Collection(drawn, names, nearest(encoder, names, drawn), folder)
     for index, name in enumerate(names):
         path = folder / f"{name}.parquet"
         if not path.exists():
@@ -152,10 +152,9 @@ def train_arm(
     seed: int,
     arm: Arm,
     plan: CasPlan,
-    folder: Path,
     report: Callable[[float], None],
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """The arm's cartridges, trained to the end in `folder`, in the reader's dtype."""
+    """The arm's cartridges, trained to the end, in the reader's dtype."""
     settings = replace(
         plan.training,
         seed=seed,
@@ -167,9 +166,7 @@ def train_arm(
     def member(name: str) -> Member:
         text = collection.text(name)
         tokens = reader.count(text)
-        start = f"{arm.initialiser}/{settings.slots(tokens)}/{text}"
-        digest = hashlib.sha256(start.encode()).hexdigest()
-        return Member(name, tokens, digest, collection.neighbours[name])
+        return Member(name, tokens, _digest(text), collection.neighbours[name])
 
     members = [member(name) for name in collection.names]
 
@@ -180,6 +177,7 @@ def train_arm(
 
     batch = JointSettings(steps=1).batch
     steps = max(1, plan.rows * len(members) // batch)
+    folder = collection.folder / _digest(asdict(arm), steps, plan.pool)
     if arm.whole:
         return {"all": _train_whole(reader, collection, settings, steps, batch, folder, report)}
     joint = JointSettings(

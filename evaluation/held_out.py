@@ -63,7 +63,9 @@ def _fitting(
     group: Group, rng: Random, tokens: tuple[int, int], count: Callable[[str], int]
 ) -> Sheet:
     for _ in range(1_000):
-        sheet = group.sheet(rng.randint(max(1, tokens[0] // 21), max(1, tokens[1] // 17)))
+        tried = group.copy()
+        sheet = tried.sheet(rng.randint(max(1, tokens[0] // 21), max(1, tokens[1] // 17)))
         if tokens[0] <= count(sheet.text) <= tokens[1]:
+            group.become(tried)
             return sheet
     raise ValueError(f"No sheet of {tokens[0]} to {tokens[1]} tokens was drawn; widen the range.")

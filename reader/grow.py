@@ -352,7 +352,6 @@ class Writer:
             self.nudge * self.loudness[-1] * back
         )
 
-
     def _others(self) -> None:
         """A head that says nothing yet, in the layers behind: of zeros alone it could not learn."""
         generator = torch.Generator().manual_seed(0)

@@ -1,7 +1,7 @@
 """Train the bundled reader from nothing: `python -m reader.train --out FOLDER`.
 
-Resumable: the checkpoint holds weights, optimiser state, stage and step, all as safetensors and
-JSON; run the same command again and it goes on. Batches depend on seed and step alone. This file
+Resumable: the checkpoint is one safetensors file of weights, optimiser state, configuration and
+place; run the same command again and it goes on. Batches depend on seed and step alone. This file
 knows how to learn, not what (`curriculum.py`) nor how it is said (`tasks.py`).
 """
 
@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -34,6 +35,7 @@ from reader.tasks import Segment, example
 from reader.tokenizer import SPECIAL, corpus, dictionary, train_tokenizer
 
 IGNORED = -100
+_PLACE = ("stage", "step", "stage_step", "tokens", "seconds", "began")
 GROWN_BY = 24  # batches that the circuit of a grown reader is fitted to
 FIRST = 4.0  # weight of an answer's first token, which settles what sentence is quoted
 
@@ -162,18 +164,21 @@ class Trainer:
         self.pool = self._prose()
         self.tokenizer = self._tokenizer()
         torch.manual_seed(seed)
-        known = folder if (folder / "config.json").exists() else start
-        config = Qwen3Config.from_pretrained(known) if known else SIZES[size].config()
-        config.save_pretrained(folder)
+        self._checkpoint = folder / "run.safetensors"
+        kept = self._kept()
+        if kept is not None:
+            config = Qwen3Config.from_dict(kept["config"])
+        else:
+            config = Qwen3Config.from_pretrained(start) if start else SIZES[size].config()
         self.model: Any = Qwen3ForCausalLM(config)
         write_lookup_circuit(self.model, seed)
         self.optimisers = self._fresh_optimisers()
         self.stage = self.step = self.stage_step = self.tokens = 0
         self.seconds = 0.0
-        self._began = 0  # the step at which the optimisers began
+        self.began = 0  # the step at which the optimisers began
         self._compiled = False
-        if (folder / "state.json").exists():
-            self._restore()
+        if kept is not None:
+            self._restore(kept["place"])
         elif start is not None:
             self.model.load_state_dict(load_file(start / "model.safetensors"), strict=False)
             self.stage = len(CURRICULUM) - 1
@@ -206,7 +211,7 @@ class Trainer:
         samples = [Sample(batch.ids, batch.positions) for batch in batches]
         write_quoting_circuit(self.model, self.tokenizer, samples)
         self.optimisers = self._fresh_optimisers()
-        self._began = self.step
+        self.began = self.step
         if self._compiled:
             self.compile()
 
@@ -235,7 +240,7 @@ class Trainer:
         return tokenizer
 
     def run(self, log: Path) -> Iterator[dict[str, float | str]]:
-        """Train to the end of the curriculum, yielding a record every ten steps."""
+        """Train to the end of the curriculum, yielding a record every twenty steps."""
         last_save = time.monotonic()
         losses: list[float] = []
         while self.stage < len(CURRICULUM):
@@ -284,7 +289,7 @@ class Trainer:
         loss = (losses * weights).sum() / weights.sum()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        rate = self.rate * min(1.0, (self.step - self._began + 1) / 30)
+        rate = self.rate * min(1.0, (self.step - self.began + 1) / 30)
         if self.stage == len(CURRICULUM) - 1:
             rate *= 1 - self.stage_step / stage.max_steps
         for optimiser in self.optimisers.values():
@@ -298,37 +303,43 @@ class Trainer:
         return float(losses.detach().mean())
 
     def save(self) -> None:
-        """Write weights, optimiser state and place; the state file goes last and makes it valid."""
+        """Write weights, optimiser state, configuration and place as one file, whole or not at all."""
         tensors = {
             f"{kind}.{parameter}.{name}": value.contiguous()
             for kind, optimiser in self.optimisers.items()
             for parameter, state in optimiser.state_dict()["state"].items()
             for name, value in state.items()
         }
-        save_file(tensors, self.folder / "optimiser.tmp")
-        save_file(
-            {name: p.detach().contiguous() for name, p in self.model.named_parameters()},
-            self.folder / "weights.tmp",
-        )
-        place = {k: getattr(self, k) for k in ("stage", "step", "stage_step", "tokens", "seconds")}
-        (self.folder / "state.tmp").write_text(json.dumps(place))
-        self.model.config.to_json_file(self.folder / "config.tmp")
-        os.replace(self.folder / "config.tmp", self.folder / "config.json")
-        for name in ("optimiser", "weights"):
-            os.replace(self.folder / f"{name}.tmp", self.folder / f"{name}.train.safetensors")
-        os.replace(self.folder / "state.tmp", self.folder / "state.json")
+        for name, parameter in self.model.named_parameters():
+            tensors[f"weights.{name}"] = parameter.detach().contiguous()
+        metadata = {
+            "place": json.dumps({name: getattr(self, name) for name in _PLACE}),
+            "config": self.model.config.to_json_string(),
+        }
+        aside = self._checkpoint.with_suffix(".tmp")
+        save_file(tensors, aside, metadata=metadata)
+        os.replace(aside, self._checkpoint)
 
-    def _restore(self) -> None:
-        place = json.loads((self.folder / "state.json").read_text())
+    def _kept(self) -> dict[str, Any] | None:
+        """Configuration and place of the checkpoint, or None where there is none."""
+        if not self._checkpoint.exists():
+            return None
+        with safe_open(self._checkpoint, framework="pt") as stored:
+            return {key: json.loads(text) for key, text in stored.metadata().items()}
+
+    def _restore(self, place: dict[str, Any]) -> None:
         for name, value in place.items():
             setattr(self, name, value)
-        weights = load_file(self.folder / "weights.train.safetensors")
-        self.model.load_state_dict(weights, strict=False)
-        stored = load_file(self.folder / "optimiser.train.safetensors")
+        weights: dict[str, Tensor] = {}
         states: dict[str, dict[int, dict[str, Tensor]]] = {kind: {} for kind in self.optimisers}
-        for key, value in stored.items():
-            kind, parameter, name = key.split(".", 2)
+        for key, value in load_file(self._checkpoint).items():
+            kind, rest = key.split(".", 1)
+            if kind == "weights":
+                weights[rest] = value
+                continue
+            parameter, name = rest.split(".", 1)
             states[kind].setdefault(int(parameter), {})[name] = value
+        self.model.load_state_dict(weights, strict=False)  # tied embeddings are stored once
         for kind, optimiser in self.optimisers.items():
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": states[kind], "param_groups": groups})

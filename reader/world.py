@@ -46,6 +46,20 @@ class Group:
         self._labels: set[tuple[str, str]] = set()
         self._agreeing: dict[tuple[object, ...], list[str]] = {}  # values of an attribute so far
 
+    def copy(self) -> "Group":
+        """A group that has said the same: what it says from here on, this one has not said."""
+        twin = Group(self.rng, self.split, self.words, plain=self.plain)
+        twin.become(self)
+        return twin
+
+    def become(self, other: "Group") -> None:
+        """Have said what `other` has said."""
+        self.kinds, self.repeats, self.recurring = other.kinds, other.repeats, other.recurring
+        self._persons, self._drawn = list(other._persons), list(other._drawn)
+        self._elliptical, self._explicit = set(other._elliptical), set(other._explicit)
+        self._labels = set(other._labels)
+        self._agreeing = {key: list(values) for key, values in other._agreeing.items()}
+
     def sheet(self, facts: int, layout: str | None = None) -> Sheet:
         """A sheet with about `facts` facts, in the layout named or in any of training's."""
         rng = self.rng

@@ -20,7 +20,9 @@ def reproduce(
     experiment: Annotated[str, typer.Argument(help="What to measure: gates, reader or cas.")],
     out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
     seeds: Annotated[int, typer.Option(min=1, max=20, help="How many seeds.")] = 3,
-    small: Annotated[bool, typer.Option(help="cas: four documents, one seed, minutes.")] = False,
+    small: Annotated[
+        bool, typer.Option(help="cas: four documents; writes cas-small.json.")
+    ] = False,
     ablations: Annotated[bool, typer.Option(help="cas: every ablation too, many hours.")] = False,
     work: Annotated[
         Path | None, typer.Option(help="cas: where its training lies and goes on from.")
@@ -32,6 +34,8 @@ def reproduce(
         raise CommandFailed(
             f"There is no experiment {experiment!r}; choose one of {', '.join(_EXPERIMENTS)}."
         )
+    if experiment != "cas" and (small or ablations or work):
+        raise CommandFailed("--small, --ablations and --work are options of cas; leave them out.")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -89,8 +93,17 @@ def _run_cas(
     from evaluation.collection import ABLATIONS, ARMS, SMALL, CasPlan
 
     settings = Settings()
-    plan = SMALL if small else CasPlan(seeds=tuple(range(301, 301 + seeds)))
+    name = "cas-small" if small else "cas"
+    plan = replace(SMALL if small else CasPlan(), seeds=tuple(range(301, 301 + seeds)))
     if ablations:
         plan = replace(plan, arms=ARMS | ABLATIONS)
-    folder = work or settings.data / "reproduce" / ("cas-small" if small else "cas")
-    return run_cas(settings.reader, out, plan, folder, report)
+    flags = " --small" * small + " --ablations" * ablations
+    return run_cas(
+        settings.reader,
+        out,
+        plan,
+        work or settings.data / "reproduce" / "cas",
+        report,
+        name=name,
+        command=f"cartridges reproduce cas{flags} --seeds {seeds} --json",
+    )

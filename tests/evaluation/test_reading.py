@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation import reading
 from evaluation.reading import (
     _TARGETS,
     ReadingPlan,
@@ -50,12 +51,16 @@ def test_claims_are_means_over_seeds_and_handwritten_has_no_interval() -> None:
     assert not claims["handwritten_em"].to_dict()["met"]
 
 
-def test_handwritten_sheets_count_any_accepted_value(tmp_path: Path) -> None:
+def test_handwritten_sheets_count_any_accepted_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = load_reader(write_tiny_model(tmp_path / "reader"), dtype="float32")
     (tmp_path / "sheet.md").write_text("# A sheet\n\nThe gate is green.", encoding="utf-8")
     questions = [{"question": "What colour is the gate?", "accepted": ["green", "dark green"]}]
     (tmp_path / "sheet.json").write_text(json.dumps(questions), encoding="utf-8")
-    assert read_handwritten(reader, tmp_path) in {0.0, 1.0}
+    for said, right in (("It is dark green.", 1.0), ("It is blue.", 0.0)):
+        monkeypatch.setattr(reading, "answers", lambda *_, said=said: [said])
+        assert read_handwritten(reader, tmp_path) == right
 
 
 def test_every_part_runs_and_is_written(tmp_path: Path) -> None:

@@ -36,9 +36,11 @@ def test_none_of_their_sentences_is_trained_on() -> None:
         if len(line) > 30
     }
     words = dictionary(word_list())
+    pool = ["Every worker closes its connection before the server stops."]
+    recipes = [recipe.of_one_size(Random(0)) for stage in CURRICULUM for recipe in stage.recipes]
     drawn = "\n".join(
         segment.text
-        for seed in range(60)
-        for segment in example(Random(seed), CURRICULUM[-1].recipes[-1], words, "train")
+        for seed, recipe in enumerate(recipes * 3)
+        for segment in example(Random(seed), recipe, words, "train", pool)
     )
     assert not [line for line in lines if line in drawn]

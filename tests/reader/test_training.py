@@ -119,26 +119,34 @@ def test_a_gap_of_positions_does_not_cut_the_attention(trainer: Trainer) -> None
     assert not torch.allclose(far, changed)  # the documents are still seen across the gap
 
 
+@pytest.mark.parametrize("steps", [2, 4])  # before the reader is grown, and after
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     short = replace(CURRICULUM[0], batch_tokens=300, max_steps=3, promote_at=2.0)
-    monkeypatch.setattr(recipe, "CURRICULUM", (short, replace(short, name="last")))
+    last = replace(short, name="last", grow=True)
+    monkeypatch.setattr(recipe, "CURRICULUM", (short, last))
+    monkeypatch.setattr(recipe, "GROWN_BY", 2)
     words = dictionary(word_list())
     assert len(words) > 5_000
     whole = Trainer(tmp_path / "a", seed=0, rate=1e-3)
     list(whole.run(tmp_path / "a.jsonl"))
     first = Trainer(tmp_path / "b", seed=0, rate=1e-3)
-    first._learn(short)
-    first._learn(short)
+    for _ in range(min(steps, 3)):
+        first._learn(short)
+    if steps > 3:
+        first.stage, first.stage_step = 1, 0
+        first._grow(last)
+        first._learn(last)
     first.save()
     second = Trainer(tmp_path / "b", seed=0, rate=1e-3)
-    assert (second.step, second.stage) == (2, 0)
+    assert (second.step, second.stage) == (steps, int(steps > 3))
     list(second.run(tmp_path / "b.jsonl"))
     for (name, a), (_, b) in zip(
         whole.model.named_parameters(), second.model.named_parameters(), strict=True
     ):
         assert torch.equal(a, b), name
+    assert whole.model.config.hidden_size > SIZES["small"].width
 
 
 def test_a_published_reader_can_be_trained_further(trainer: Trainer, tmp_path: Path) -> None:
