@@ -11,7 +11,6 @@ from reader.paths import word_list
 from reader.tokenizer import dictionary
 from reader.world import Group, Sheet
 
-
 PLAIN = ("report", "report", "notes", "dossier")
 """Sentences in paragraphs and lists, records: what the gates have always asked about.
 

@@ -24,6 +24,16 @@ _WORDS = {
     "truncated_gap_points": "Cartridge minus ICL truncated to as many tokens as slots, points",
     "compression": "Compression: document tokens for each slot",
     "collapse_points": "Lost when two isolated cartridges are composed, points",
+    "em_1k": "Exact match on single facts, one document of about 1,000 tokens",
+    "em_4k_lookalike": "Exact match, four look-alike documents, about 4,000 tokens",
+    "em_unseen_attributes": "Exact match on attributes that no list of training has",
+    "em_heldout_kind": "Exact match on the kind of document that training never draws",
+    "em_join": "Exact match on joins across two documents",
+    "not_stated_precision": "*Not stated*: precision",
+    "not_stated_recall": "*Not stated*: recall",
+    "selfstudy_fact_coverage": "Facts of a 1,000-token document that 64 self-study questions touch",
+    "selfstudy_answerable": "Self-study questions about a fact of the document",
+    "handwritten_em": "Hand-written sheets in thirty styles, 180 questions",
 }
 
 
