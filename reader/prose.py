@@ -90,7 +90,9 @@ _PARTING = (",", "|", "–", ";", ":")  # what stands between two values
 _LINES = 0.2  # share of passages that are lines of a register
 _SERIES = 0.25  # share of passages that are followed by others of the same make
 _SPOKEN = 0.07  # share of sentences that somebody says
+_DONE = 0.35  # share of sentences without a subject that are given a person who does what they say
 _FOREIGN = 0.3  # share of questions with words that their passage does not have
+_RESTATED = 0.6  # share of answers to "Who …?" that name the person first, as sheets are answered
 _AROUND = (("", ""),) * 8 + (("(", ")"), ('"', '"'))  # marks about a value
 _MARKS = ',:;|–"() '
 _UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
@@ -216,6 +218,11 @@ class Prose:
             kinds.append("person")
         exchanged = rng.uniform(0.0, 0.2)
         sentence = rng.choice(self._pool)[:-1].split(" ")
+        bidden = sentence[0].lower() not in FUNCTION_WORDS  # "Fetch a file"
+        if bidden and not texts and rng.random() < _DONE:
+            texts += self._value("person")
+            kinds += ["person"] * len(texts)
+            sentence[0] = sentence[0].lower()
         put_in = {rng.randrange(len(sentence)) for _ in range(rng.choice((0, 0, 1, 1, 2)))}
         for place, word in enumerate(sentence):
             bare = word.strip(",'-").lower()
@@ -271,22 +278,26 @@ class Prose:
         rng = self._rng
         return " ".join(self._words(rng.randint(1, 3))).capitalize()
 
-    def question(
+    def exchange(
         self, passage: Passage, among: Sequence[Passage] = (), topic: str = ""
-    ) -> str | None:
-        """What asks for one span of the passage in some of its other words, at times with the topic's.
+    ) -> tuple[str, str] | None:
+        """A question and its answer, which is the passage, or "The person who … is …".
 
-        It shares more words with this passage than with any other of `among`; None where no question
-        tried does, as for the rows of a table that differ in the span alone.
+        The question asks for one span in some of the other words, at times with the topic's. It shares
+        more words with this passage than with any other of `among`; None where no question tried does,
+        as for the rows of a table that differ in the span alone.
         """
         others = [spoken(other.text) for other in among if other.text != passage.text]
         own = spoken(passage.text)
         for _ in range(6):
-            question = self._question(passage, topic)
+            question, asked = self._question(passage, topic)
             said = spoken(question)
             shared = len(said & own)
             if all(len(said & other) < shared for other in others):
-                return wrap(question, self._rng.choice(WRAPPERS))
+                answer = passage.text
+                if question.startswith("Who ") and asked and self._rng.random() < _RESTATED:
+                    answer = f"The person who {question[4:-1]} is {asked}."
+                return wrap(question, self._rng.choice(WRAPPERS)), answer
         return None
 
     def gap(self, passage: Passage) -> str:
@@ -297,7 +308,8 @@ class Prose:
         wh = "what" if kind == "word" else self._rng.choice(_WH[kind])
         return _asking([*words[:start], wh, *words[end:]])
 
-    def _question(self, passage: Passage, topic: str) -> str:
+    def _question(self, passage: Passage, topic: str) -> tuple[str, str]:
+        """The question, and the person it asks for where that is who does what the passage says."""
         rng = self._rng
         start, end = self._span(passage)
         wh = rng.choice(_WH[passage.kinds[start]])
@@ -309,11 +321,17 @@ class Prose:
             half = rng.choice((told, tells))
             half.insert(rng.randint(0, len(half)), topic.lower() or self._words(1)[0])
         style = rng.random()
-        if not told or style < 0.3:
-            return _asking([wh, *tells, *told] if tells else [wh, rng.choice(_AUXILIARIES), *told])
-        if style < 0.75:
-            return _asking([wh, rng.choice(_AUXILIARIES), *told, *tells])
-        return _asking([*told, wh, *tells])
+        if tells and not told:
+            doer = " ".join(passage.words[:end])
+            does = passage.kinds[0] == "person" and not doer.endswith(_PARTING)
+            return _asking([wh, *tells]), doer.strip(_MARKS) if does else ""
+        if style < 0.3:
+            asking = [wh, *tells, *told] if tells else [wh, rng.choice(_AUXILIARIES), *told]
+        elif style < 0.75:
+            asking = [wh, rng.choice(_AUXILIARIES), *told, *tells]
+        else:
+            asking = [*told, wh, *tells]
+        return _asking(asking), ""
 
     def _span(self, passage: Passage) -> tuple[int, int]:
         """Where what is asked for begins and ends: rather something put in than a plain word."""
@@ -321,6 +339,8 @@ class Prose:
         named = [i for i, kind in enumerate(passage.kinds) if kind not in {"", "word"}]
         plain = [i for i, kind in enumerate(passage.kinds) if kind == "word"]
         start = rng.choice(named if named and (rng.random() < 0.7 or not plain) else plain)
+        if passage.kinds[0] == "person" and rng.random() < 0.5:  # who does what the sentence says
+            start = 0
         end = start + 1
         kind = passage.kinds[start]
         if kind == "word":

@@ -124,11 +124,11 @@ def _quoting(
             about = prose.passage() if kind == "unanswered" else passage
             segments += _exchange(SEEDS[kind], prose.gap(about))
         elif rng.random() < recipe.unstated / 2:
-            stranger = prose.question(prose.passage())
-            segments += _exchange(stranger, NOT_STATED) if stranger else []
+            stranger = prose.exchange(prose.passage())
+            segments += _exchange(stranger[0], NOT_STATED) if stranger else []
         else:
-            question = prose.question(passage, passages, topic)
-            segments += _exchange(question, passage.text) if question else []
+            exchange = prose.exchange(passage, passages, topic)
+            segments += _exchange(*exchange) if exchange else []
     if len(segments) == 4:  # its passages could not be told apart
         return _quoting(rng, recipe, words, pool)
     return segments
