@@ -85,8 +85,13 @@ def compact(
 
     `document` is the KV without the sink; conversations begin at position `offset`, as in training, or
     behind a document that is longer.
-    Raises TrainingRefused where the reader's attention cannot be watched.
+    Raises TrainingRefused without a study, for more slots than tokens, and where the reader's attention
+    cannot be watched.
     """
+    if slots > document[0][0].shape[2]:
+        raise TrainingRefused(
+            "A document has fewer tokens than slots were asked for; ask for fewer."
+        )
     if not studied:
         raise TrainingRefused(
             "Compaction needs the document's self-study; choose another initialiser."
@@ -142,7 +147,7 @@ _UNWATCHED = (
 def _solve(queries: _Queries, keys: Tensor, values: Tensor, slots: int) -> tuple[Tensor, Tensor]:
     """The most looked-at keys of one layer `[kv_heads, slots, head_dim]`, and their best values."""
     seen = torch.as_tensor(queries.seen)
-    columns = seen.topk(min(slots, seen.shape[1]), dim=1).indices.sort(dim=1).values
+    columns = seen.topk(slots, dim=1).indices.sort(dim=1).values
     index = columns[:, :, None].expand(-1, -1, keys.shape[3])
     kept, stood = (t[0].float().gather(1, index) for t in (keys, values))
     query, rest_mass = torch.cat(queries.query, 1), torch.cat(queries.rest_mass, 1)

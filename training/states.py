@@ -24,13 +24,13 @@ class States:
         self._blobs = LocalBlobs(folder)
         # One thread: what is read comes after what was written before.
         self._thread = ThreadPoolExecutor(1, "states")
-        self._writing: list[Future[None]] = []
+        self._writing: dict[str, Future[None]] = {}
         self._ahead: dict[str, Future[Tensors]] = {}
 
     def write(self, file: str, state: Mapping[str, Tensor]) -> None:
         """Keep a copy of the state as it is now; the file itself follows."""
         copy = {part: tensor.detach().cpu().clone().contiguous() for part, tensor in state.items()}
-        self._writing.append(self._thread.submit(lambda: self._blobs.put(file, save(copy))))
+        self._writing[file] = self._thread.submit(lambda: self._blobs.put(file, save(copy)))
 
     def expect(self, files: Iterable[str]) -> None:
         """Begin to read what will soon be asked for; what was expected before is forgotten."""
@@ -38,14 +38,19 @@ class States:
 
     def read(self, file: str) -> Tensors:
         """A state, on the host. Raises what writing it raised, and CartridgeNotFound."""
+        if file in self._writing:
+            self._writing[file].result()
         ahead = self._ahead.pop(file, None) or self._thread.submit(self._load, file)
         return ahead.result()
 
     def settle(self) -> None:
-        """Return when everything written so far is on the disk. Raises StorageFull, StoreError."""
-        writing, self._writing = self._writing, []
-        for future in writing:
+        """Return when everything written so far is on the disk. Raises StorageFull, StoreError.
+
+        What could not be written stays unwritten: every later call raises the same.
+        """
+        for file, future in list(self._writing.items()):
             future.result()
+            del self._writing[file]
 
     def put(self, file: str, data: bytes) -> None:
         """Keep plain bytes, on the disk when this returns, after everything written before."""
