@@ -6,7 +6,10 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from inference.reader import Reader
 from reader.tokenizer import train_tokenizer
+from training.examples import StudyExample
+from training.teacher import answered
 
 TEXT = (
     "The boiler of the garden flat was last serviced by Franz Huber. Who serviced the boiler of the "
@@ -39,3 +42,20 @@ def write_tiny_model(folder: Path, kind: str = "qwen3", seed: int = 0) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+QUESTIONS = (
+    "Who serviced the boiler of the garden flat?",
+    "Who painted the north gate?",
+    "When was the north gate painted?",
+    "Who is Mira Tolen?",
+)
+
+
+def studied_questions(reader: Reader) -> list[StudyExample]:
+    """A study of TEXT: what the reader answers to QUESTIONS with it in context."""
+    said = answered(reader, [TEXT] * len(QUESTIONS), QUESTIONS, 8, 20)
+    return [
+        StudyExample("question", tuple(reader.chat.question(q)), a.ids, a.top_ids, a.top_logprobs)
+        for q, a in zip(QUESTIONS, said, strict=True)
+    ]
