@@ -1,5 +1,6 @@
 """Tiny random models on disk, for tests that need a reader but no reading."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,16 @@ QUESTIONS = (
 )
 
 
-def studied_questions(reader: Reader) -> list[StudyExample]:
-    """A study of TEXT: what the reader answers to QUESTIONS with it in context."""
-    said = answered(reader, [TEXT] * len(QUESTIONS), QUESTIONS, 8, 20)
+def studied_questions(
+    reader: Reader,
+    text: str = TEXT,
+    questions: Sequence[str] = QUESTIONS,
+    max_tokens: int = 8,
+    top_k: int = 20,
+) -> list[StudyExample]:
+    """A study of a text: what the reader answers to questions with it in context."""
+    said = answered(reader, [text] * len(questions), questions, max_tokens, top_k)
     return [
         StudyExample("question", tuple(reader.chat.question(q)), a.ids, a.top_ids, a.top_logprobs)
-        for q, a in zip(QUESTIONS, said, strict=True)
+        for q, a in zip(questions, said, strict=True)
     ]
