@@ -74,7 +74,7 @@ class _Job:
     admitted: float = 0.0
     compose_ms: float = 0.0
     load_ms: float = 0.0
-    first_token_ms: float = 0.0
+    token_ms: list[float] = field(default_factory=list)
     tops: list[Top] = field(default_factory=list)
 
 
@@ -151,6 +151,11 @@ class LocalEngine:
             resident_bytes=self._pool.resident_bytes,
             capacity_bytes=self._pool.capacity * size,
         )
+
+    def held_bytes(self, request: Request) -> int:
+        """Bytes of the pool's pages that the request needs, were it alone: cartridges, prompt, answer."""
+        prompted = build_prompt(self._reader, request)
+        return self._pool.needs(prompted.shared, columns_of(prompted.ids, request.sampling))
 
     def close(self) -> None:
         """Finish the running requests, then stop; the others get EngineClosed."""
@@ -265,9 +270,8 @@ class LocalEngine:
 
     def _say(self, job: _Job, token: int, top: Top | None) -> None:
         speech = job.speech
-        if not job.first_token_ms:
-            job.first_token_ms = _since(job.arrived)
-        ended = token == self._reader.end_id
+        job.token_ms.append(_since(job.arrived))
+        ended = token == self._reader.end_id and not job.sampling.ignore_end
         if not ended:
             if top is not None:
                 job.tops.append(top)
@@ -293,9 +297,10 @@ class LocalEngine:
                 kv_bytes=self._pool.shape.column_nbytes * columns,
                 compose_ms=job.compose_ms,
                 load_ms=job.load_ms,
-                first_token_ms=job.first_token_ms,
+                first_token_ms=job.token_ms[0] if job.token_ms else 0.0,
                 total_ms=_since(job.arrived),
                 tops=tuple(job.tops),
+                token_ms=tuple(job.token_ms),
             )
         )
 

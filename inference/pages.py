@@ -223,12 +223,20 @@ class PagePool:
         self.version += 1
 
     def _bring_forward(self, span: Span, index: int) -> None:
-        """Let a page of the span stand in the front, in exchange for what is behind its border."""
+        """Let a page of the span stand in the front.
+
+        The border is moved behind it where little that nobody reads comes in with it; else the page
+        changes places with the one at the border.
+        """
         page = span.pages[index]
         if page < self.front:
             return
-        self._exchange(page, self.front)
-        self.front += 1
+        unread = sum(not self._read(other) for other in range(1, page))
+        if unread <= self._tolerated(page):
+            self.front = page + 1
+        else:
+            self._exchange(page, self.front)
+            self.front += 1
         self.version += 1
 
     def _exchange(self, one: int, other: int) -> None:
@@ -256,9 +264,9 @@ class PagePool:
             heapq.heapify(self._free)
 
     def _settle(self) -> None:
-        """Move what nobody reads out of the front, once it is a quarter of it."""
+        """Move what nobody reads out of the front, once it is too much of it."""
         unread = [page for page in range(1, self.front) if not self._read(page)]
-        if len(unread) <= max(4, self.front // 4):
+        if len(unread) <= self._tolerated(self.front):
             return
         holes = iter(unread)
         while self.front > 1:
@@ -271,6 +279,11 @@ class PagePool:
                 self._exchange(last, hole)
             self.front -= 1
         self.version += 1
+
+    @staticmethod
+    def _tolerated(front: int) -> int:
+        """Pages that may stand in a front of this size unread: reading them costs less than moving."""
+        return max(8, front // 3)
 
     def _read(self, page: int) -> bool:
         owner = self._owners[page]

@@ -50,6 +50,8 @@ class Completion:
     first_token_ms: float
     total_ms: float
     tops: tuple[Top, ...] = ()
+    token_ms: tuple[float, ...] = ()
+    """When each token came, after the request's arrival."""
 
 
 class Stream:

@@ -16,7 +16,8 @@ class Sampling:
     """Greedy at temperature 0, else sampled from the smallest set of tokens of share `top_p`.
 
     An answer ends before the first of the `stop` strings; `logprobs` says how many of the likeliest
-    tokens are reported for each step. Raises ValueError for numbers that mean nothing.
+    tokens are reported for each step; `ignore_end` goes on after the reader has ended, for measurements.
+    Raises ValueError for numbers that mean nothing.
     """
 
     max_tokens: int = 96
@@ -25,6 +26,7 @@ class Sampling:
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     logprobs: int = 0
+    ignore_end: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

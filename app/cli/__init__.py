@@ -26,8 +26,9 @@ cli = typer.Typer(
 )
 
 # The one place where commands are added.
-for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce, bench):
+for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce):
     cli.command()(_command)
+cli.add_typer(bench, name="bench")
 
 
 def main() -> None:

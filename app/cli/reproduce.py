@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from app.cli.measuring import print_claims, progress_bar
 from app.cli.output import AsJson, CommandFailed
 from app.settings import Settings
 
@@ -28,24 +27,9 @@ def reproduce(
     from evaluation.gates import GatesPlan, run_gates
 
     plan = GatesPlan(seeds=tuple(range(101, 101 + seeds)))
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(experiment, total=1.0)
-        result = run_gates(
-            Settings().reader,
-            out,
-            plan,
-            lambda words, done: bars.update(task, description=words, completed=done),
-        )
+    with progress_bar(experiment) as progress:
+        result = run_gates(Settings().reader, out, plan, progress)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
-    for name, claim in result["claims"].items():
-        met = {True: "met", False: "missed", None: ""}[claim["met"]]
-        target = f"(target {claim['target']}: {met})" if claim["target"] else ""
-        typer.echo(f"{name}: {claim['value']} {claim['ci95'] or ''} {target}".rstrip())
+    print_claims(result)
