@@ -33,7 +33,8 @@ unit: install
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=90
 
 bench: install
-	$(BIN)/cartridges bench
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	$(BIN)/cartridges bench serve
 
 reproduce: install
 	$(BIN)/cartridges reproduce gates

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         default=4, ge=1, le=20, description="Passages that answer a question as text."
     )
     max_batch: int = Field(default=16, ge=1, le=1024, description="Questions decoded together.")
+    kv_bytes: int = Field(
+        default=1 << 30,
+        ge=1 << 16,
+        description="Bytes for the keys and values of all questions and resident cartridges.",
+    )
     not_stated: str = Field(
         default="That is not stated.", description="The reader's words for what it does not find."
     )

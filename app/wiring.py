@@ -48,7 +48,7 @@ def _reader(settings: Settings) -> Reader:
 
 
 def _engine(settings: Settings, reader: Reader) -> Engine:
-    return LocalEngine(reader, max_batch=settings.max_batch)
+    return LocalEngine(reader, max_batch=settings.max_batch, kv_bytes=settings.kv_bytes)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from inference.composer import Composition, compose, from_key_values
-from inference.decoding import Prompt, Sampling, decode
+from inference.decoding import Prompt, decode
 from inference.reader import Reader
+from inference.sampling import Sampling
 
 _BATCH = 32
 _SAMPLING = Sampling(max_tokens=64)

@@ -37,8 +37,21 @@ class Composition:
         return sum(k.nbytes + v.nbytes for k, v in self.layers)
 
 
-def compose(reader: Reader, cartridges: Sequence[Cartridge] = ()) -> Composition:
-    """The prefix of `cartridges`, each counted once, on the reader's device and in its dtype.
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Which cartridges stand before a question, in canonical order, and where it begins."""
+
+    cartridges: tuple[Cartridge, ...]
+    question_at: int
+
+    @property
+    def slots(self) -> int:
+        """Trained positions in all."""
+        return sum(cartridge.slots for cartridge in self.cartridges)
+
+
+def arrange(reader: Reader, cartridges: Sequence[Cartridge] = ()) -> Arrangement:
+    """The cartridges, each counted once, in canonical order, and the position that they ask for.
 
     Raises CartridgeRefused for a cartridge of another reader, CompositionRefused when the
     cartridges' position rules differ.
@@ -52,15 +65,25 @@ def compose(reader: Reader, cartridges: Sequence[Cartridge] = ()) -> Composition
             "The cartridges were trained under different position rules and cannot be composed; "
             "train them again with the same one."
         )
-    layers = []
-    for index, (sink_keys, sink_values) in enumerate(reader.sink):
-        keys = [sink_keys] + [c.keys[index : index + 1].to(sink_keys) for c in chosen]
-        values = [sink_values] + [c.values[index : index + 1].to(sink_values) for c in chosen]
-        layers.append((torch.cat(keys, dim=2), torch.cat(values, dim=2)))
     slots = sum(cartridge.slots for cartridge in chosen)
     rule = next(iter(rules), None)
     offset = rule.offset if rule is not None and rule.offset is not None else 1 + slots
-    return Composition(tuple(layers), offset)
+    return Arrangement(tuple(chosen), offset)
+
+
+def compose(reader: Reader, cartridges: Sequence[Cartridge] = ()) -> Composition:
+    """One prefix of `cartridges`, copied to the reader's device in its dtype.
+
+    Raises what `arrange` raises.
+    """
+    arranged = arrange(reader, cartridges)
+    layers = []
+    for index, (sink_keys, sink_values) in enumerate(reader.sink):
+        chosen = arranged.cartridges
+        keys = [sink_keys] + [c.keys[index : index + 1].to(sink_keys) for c in chosen]
+        values = [sink_values] + [c.values[index : index + 1].to(sink_values) for c in chosen]
+        layers.append((torch.cat(keys, dim=2), torch.cat(values, dim=2)))
+    return Composition(tuple(layers), arranged.question_at)
 
 
 def from_key_values(reader: Reader, document: KeyValues, question_at: int) -> Composition:

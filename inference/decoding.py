@@ -1,4 +1,4 @@
-"""Batched decoding of prompts that stand behind different prefixes.
+"""Decoding of a closed batch behind prefixes of its own: for training and evaluation.
 
 Prefixes and prompts are padded on the left and the holes masked, so that every row decodes as it
 would alone. This file knows key/value prefixes and token ids; it knows no cartridge, no text and no
@@ -6,24 +6,14 @@ thread.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.composer import Composition
 from inference.reader import KeyValues, Reader
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are chosen: greedy at temperature 0, else sampled with the request's own seed."""
-
-    max_tokens: int = 96
-    temperature: float = 0.0
-    seed: int = 0
+from inference.sampling import Chooser, Sampling, Top, likeliest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +22,7 @@ class Prompt:
 
     prefix: Composition
     ids: Sequence[int]
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +63,6 @@ def pad(reader: Reader, prompts: Sequence[Prompt]) -> Padded:
     return Padded(ids.to(device), positions.to(device), mask.to(device), tuple(past))
 
 
-@dataclass(frozen=True, slots=True)
-class Top:
-    """The likeliest tokens of one step: `ids` int32 `[k]`, `logprobs` float32 `[k]`, best first."""
-
-    ids: NDArray[np.int32]
-    logprobs: NDArray[np.float32]
-
-
 class Decoder:
     """One batch being decoded: `step` gives every unfinished row its next token.
 
@@ -92,9 +74,7 @@ class Decoder:
         self._top_k = top_k
         self.tops: list[list[Top]] = [[] for _ in prompts]
         self._samplings = [p.sampling for p in prompts]
-        self._generators = [
-            torch.Generator(device="cpu").manual_seed(s.seed) for s in self._samplings
-        ]
+        self._choosers = [Chooser(s) for s in self._samplings]
         batch = pad(reader, prompts)
         self._ids, self._mask, self._past = batch.ids, batch.mask, batch.past
         self._positions = batch.positions
@@ -120,7 +100,8 @@ class Decoder:
         chosen: dict[int, int] = {}
         kept: list[int] = []
         for place, row in enumerate(self._rows):
-            token = self._choose(row, logits[place], int(greedy[place]))
+            sampled = self._samplings[row].temperature > 0
+            token = self._choosers[row].choose(logits[place]) if sampled else int(greedy[place])
             chosen[row] = token
             self._taken[row] += 1
             ended = token == self._reader.end_id
@@ -129,25 +110,9 @@ class Decoder:
         self._advance(kept, chosen)
         return chosen
 
-    def drop(self, row: int) -> None:
-        """Stop decoding a row whose reader has gone away."""
-        if row in self._rows:
-            kept = [place for place, other in enumerate(self._rows) if other != row]
-            self._select(kept)
-
     def _keep_tops(self, logits: Tensor) -> None:
-        likeliest = torch.log_softmax(logits, -1).topk(min(self._top_k, logits.shape[-1]))
-        ids = likeliest.indices.to("cpu", torch.int32).numpy()
-        logprobs = likeliest.values.cpu().numpy()
-        for place, row in enumerate(self._rows):
-            self.tops[row].append(Top(ids[place], logprobs[place]))
-
-    def _choose(self, row: int, logits: Tensor, greedy: int) -> int:
-        temperature = self._samplings[row].temperature
-        if temperature <= 0:
-            return greedy
-        shares = torch.softmax(logits / temperature, -1)
-        return int(torch.multinomial(shares, 1, generator=self._generators[row]))
+        for row, top in zip(self._rows, likeliest(logits, self._top_k), strict=True):
+            self.tops[row].append(top)
 
     def _advance(self, kept: list[int], chosen: dict[int, int]) -> None:
         if len(kept) < len(self._rows):

@@ -1,26 +1,32 @@
-"""The engine: questions in, streamed answers out, concurrent requests decoded as one batch.
+"""The engine: questions in, streamed answers out, all of them decoded in one running batch.
 
-`LocalEngine` runs on the reader's device in a thread of its own. Requests that arrive while a batch
-decodes wait for the next one. This file knows cartridges, texts and questions; it knows no
-retrieval, no HTTP and no store.
+`LocalEngine` runs on the reader's device in a thread of its own. A request waits, first come first
+served, until its keys and values fit the pool; then its cartridges are copied to the device beside the
+decoding of the others, and it joins at the next token. This file knows cartridges, texts and questions;
+it knows no retrieval, no HTTP and no store.
 """
 
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from cartridge_store.cartridge import Cartridge
-from inference.composer import compose
-from inference.decoding import Decoder, Prompt, Sampling
+from inference.batch import Batch, Row, columns_of, pool_of
+from inference.composer import Arrangement, arrange
+from inference.pages import PoolTooSmall, Span
 from inference.reader import Reader
+from inference.requests import Completion, Engine, EngineClosed, Request, RequestRefused, Stream
+from inference.sampling import Sampling, Top
+from inference.speech import Speech
 
 __all__ = [
     "Completion",
     "Engine",
     "EngineClosed",
+    "EngineLoad",
     "LocalEngine",
     "Request",
     "RequestRefused",
@@ -29,104 +35,55 @@ __all__ = [
 ]
 
 
-class RequestRefused(ValueError):
-    """The request cannot be served; the message says what to do."""
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """How busy an engine is: requests by state, and bytes of its pool."""
 
-
-class EngineClosed(RuntimeError):
-    """The engine was closed before the request was answered."""
+    waiting: int
+    loading: int
+    running: int
+    pinned_bytes: int
+    resident_bytes: int
+    capacity_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A question with the cartridges and texts that it may look at."""
+class Prompted:
+    """What a request comes to: its cartridges, and the ids that stand behind them."""
 
-    question: str
-    cartridges: tuple[Cartridge, ...] = ()
-    texts: tuple[str, ...] = ()
-    sampling: Sampling = field(default_factory=Sampling)
+    arranged: Arrangement
+    ids: list[int]
 
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """An answer with its accounting; `kv_bytes` is what the request held when it ended."""
-
-    text: str
-    prompt_tokens: int
-    cartridge_slots: int
-    completion_tokens: int
-    kv_bytes: int
-    compose_ms: float
-    first_token_ms: float
-    total_ms: float
+    @property
+    def shared(self) -> list[tuple[str, int]]:
+        """Names and columns of what it shares with others."""
+        return [(cartridge.id, cartridge.slots) for cartridge in self.arranged.cartridges]
 
 
-class Stream:
-    """The answer to one request: iterate for text, then read `completion`."""
-
-    def __init__(self) -> None:
-        self._events: queue.Queue[str | Completion | BaseException] = queue.Queue()
-        self.completion: Completion | None = None
-        self.cancelled = threading.Event()
-
-    def __iter__(self) -> Iterator[str]:
-        while self.completion is None:
-            event = self._events.get()
-            if isinstance(event, BaseException):
-                raise event
-            if isinstance(event, Completion):
-                self.completion = event
-            else:
-                yield event
-
-    def cancel(self) -> None:
-        """Nobody reads any more: stop decoding at the next token."""
-        self.cancelled.set()
-
-    def put(self, event: str | Completion | BaseException) -> None:
-        """For engines: hand over text, the end, or an error."""
-        self._events.put(event)
-
-    def result(self) -> Completion:
-        """Wait for the whole answer."""
-        for _ in self:
-            pass
-        assert self.completion is not None
-        return self.completion
-
-
-class Engine(Protocol):
-    """Anything that answers requests: this process, or a server elsewhere."""
-
-    def submit(self, request: Request) -> Stream:
-        """Queue a request. Raises RequestRefused, or CartridgeRefused for another reader's."""
-        ...
-
-    def close(self) -> None:
-        """Finish what runs, refuse the rest."""
-        ...
-
-
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class _Job:
-    """A request on its way: its prompt, its stream, what it has said so far."""
+    """A request on its way."""
 
-    prompt: Prompt
+    prompted: Prompted
+    sampling: Sampling
     stream: Stream
-    slots: int
-    composed_ms: float
+    speech: Speech
     arrived: float
-    ids: list[int] = field(default_factory=list)
-    said: str = ""
-    first_token_ms: float = 0.0
+    spans: list[Span] = field(default_factory=list)
+    row: Row | None = None
+    admitted: float = 0.0
+    compose_ms: float = 0.0
+    load_ms: float = 0.0
+    token_ms: list[float] = field(default_factory=list)
+    tops: list[Top] = field(default_factory=list)
 
 
-def build_prompt(reader: Reader, request: Request) -> Prompt:
-    """The prefix of the cartridges, and the ids of texts and question behind it.
+def build_prompt(reader: Reader, request: Request) -> Prompted:
+    """The cartridges of a request, and the ids of texts and question behind them.
 
-    Raises RequestRefused when it does not fit the reader.
+    Raises RequestRefused when it does not fit the reader, and what `arrange` raises.
     """
-    prefix = compose(reader, request.cartridges)
+    arranged = arrange(reader, request.cartridges)
     chat = reader.chat
     if request.texts:
         ids = [*chat.documents(request.texts), *chat.question(request.question)]
@@ -134,110 +91,236 @@ def build_prompt(reader: Reader, request: Request) -> Prompt:
         ids = chat.question(request.question)
     else:
         ids = chat.bare_question(request.question)
-    needed = prefix.question_at + len(ids) + request.sampling.max_tokens
+    needed = arranged.question_at + len(ids) + request.sampling.max_tokens
     if needed > reader.max_positions:
         raise RequestRefused(
             f"The prompt needs {needed} positions but the reader has {reader.max_positions}: ask a "
             "shorter question, name fewer documents, or use their cartridges."
         )
-    return Prompt(prefix, ids, request.sampling)
+    return Prompted(arranged, ids)
 
 
 class LocalEngine:
     """Decodes on the reader's device, up to `max_batch` requests together."""
 
-    def __init__(self, reader: Reader, *, max_batch: int = 16) -> None:
+    def __init__(
+        self, reader: Reader, *, max_batch: int = 16, kv_bytes: int = 1 << 30, page_slots: int = 64
+    ) -> None:
+        """`kv_bytes` bounds the keys and values of all requests and resident cartridges."""
         self._reader = reader
         self._max_batch = max_batch
-        self._waiting: queue.Queue[_Job | None] = queue.Queue()
+        self._pool = pool_of(reader, kv_bytes, page_slots=page_slots)
+        self._batch = Batch(reader, self._pool)
+        self._inbox: queue.Queue[_Job | tuple[Span, Future[None]] | None] = queue.Queue()
+        self._waiting: deque[_Job] = deque()
+        self._loading: list[_Job] = []
+        self._running: dict[Row, _Job] = {}
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="engine-loader")
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, request: Request) -> Stream:
-        """Queue a request; its prefix is composed here, in the caller's thread."""
+        """Queue a request.
+
+        Raises EngineClosed, RequestRefused when it can never fit, and what `arrange` raises.
+        """
         if self._closed.is_set():
             raise EngineClosed("The engine is shut down; start the service again.")
         arrived = time.perf_counter()
-        prompt = build_prompt(self._reader, request)
-        composed = (time.perf_counter() - arrived) * 1e3
-        slots = prompt.prefix.length - 1
-        job = _Job(prompt, Stream(), slots, composed, arrived)
-        self._waiting.put(job)
+        prompted = build_prompt(self._reader, request)
+        try:
+            self._pool.require_room(prompted.shared, columns_of(prompted.ids, request.sampling))
+        except PoolTooSmall as error:
+            raise RequestRefused(str(error)) from error
+        speech = Speech(self._reader.tokenizer, request.sampling.stop)
+        job = _Job(prompted, request.sampling, Stream(), speech, arrived)
+        self._inbox.put(job)
+        if self._closed.is_set() and not self._thread.is_alive():
+            self._refuse_inbox()  # closed between the check and the put: nobody else will
         return job.stream
 
+    def load(self) -> EngineLoad:
+        """How busy the engine is now."""
+        size = self._pool.shape.nbytes
+        return EngineLoad(
+            waiting=len(self._waiting) + self._inbox.qsize(),
+            loading=len(self._loading),
+            running=len(self._running),
+            pinned_bytes=self._pool.pinned_bytes,
+            resident_bytes=self._pool.resident_bytes,
+            capacity_bytes=self._pool.capacity * size,
+        )
+
+    def held_bytes(self, request: Request) -> int:
+        """Bytes of the pool's pages that the request needs, were it alone: cartridges, prompt, answer."""
+        prompted = build_prompt(self._reader, request)
+        return self._pool.needs(prompted.shared, columns_of(prompted.ids, request.sampling))
+
     def close(self) -> None:
-        """Finish the running batch, then stop; waiting requests get EngineClosed."""
+        """Finish the running requests, then stop; the others get EngineClosed."""
         self._closed.set()
-        self._waiting.put(None)
+        self._inbox.put(None)
         self._thread.join()
+        self._loader.shutdown()
+        self._refuse_inbox()
 
     def _run(self) -> None:
-        while not self._closed.is_set():
-            jobs = self._next_batch()
-            if jobs:
-                try:
-                    self._answer(jobs)
-                except Exception as error:  # one bad batch must not end the service
-                    for job in jobs:
-                        job.stream.put(error)
-        while not self._waiting.empty():
-            left = self._waiting.get()
-            if left is not None:
-                left.stream.put(EngineClosed("The engine was shut down before this was answered."))
+        while True:
+            self._receive()
+            if self._closed.is_set():
+                self._refuse()
+                if not self._running:
+                    return
+            try:
+                self._turn()
+            except Exception as error:  # one bad step must not end the service
+                for job in [*self._running.values(), *self._loading]:
+                    self._leave(job)
+                    job.stream.put(error)
 
-    def _next_batch(self) -> list[_Job]:
-        jobs: list[_Job] = []
-        first = self._waiting.get()
-        while first is not None:
-            jobs.append(first)
-            if len(jobs) == self._max_batch or self._waiting.empty():
-                break
-            first = self._waiting.get()
-        return jobs
-
-    def _answer(self, jobs: list[_Job]) -> None:
-        decoder = Decoder(self._reader, [job.prompt for job in jobs])
-        while decoder.rows:
-            for row in decoder.rows:
-                if jobs[row].stream.cancelled.is_set():
-                    decoder.drop(row)
-                    self._finish(jobs[row])
-            if not decoder.rows:
+    def _receive(self) -> None:
+        """Take in what has arrived; with nothing to do, wait for it."""
+        while True:
+            admissible = self._waiting and not self._loading
+            try:
+                event = self._inbox.get(block=not self._running and not admissible)
+            except queue.Empty:
                 return
-            tokens = decoder.step()
-            for row, token in tokens.items():
-                self._say(jobs[row], token)
-            for row in tokens.keys() - set(decoder.rows):
-                self._finish(jobs[row])
+            if isinstance(event, _Job):
+                self._waiting.append(event)
+            elif event is not None:
+                self._loaded(*event)
+            if self._inbox.empty():
+                return
 
-    def _say(self, job: _Job, token: int) -> None:
-        if not job.ids:
-            job.first_token_ms = (time.perf_counter() - job.arrived) * 1e3
-        if token == self._reader.end_id:
+    def _turn(self) -> None:
+        self._drop_cancelled()
+        self._admit()
+        self._start()
+        for said in self._batch.step():
+            self._say(self._running[said.row], said.token, said.top)
+
+    def _drop_cancelled(self) -> None:
+        for job in [job for job in self._waiting if job.stream.cancelled.is_set()]:
+            self._waiting.remove(job)
+            self._finish(job)
+        for job in [job for job in self._loading if job.stream.cancelled.is_set()]:
+            self._leave(job)
+            self._finish(job)
+        for job in [job for job in self._running.values() if job.stream.cancelled.is_set()]:
+            self._leave(job)
+            self._finish(job)
+
+    def _admit(self) -> None:
+        """Let waiting requests in, in their order: a large one is not passed by for ever."""
+        while self._waiting and len(self._running) + len(self._loading) < self._max_batch:
+            job = self._waiting[0]
+            columns = columns_of(job.prompted.ids, job.sampling)
+            if not self._pool.fits(job.prompted.shared, columns):
+                return
+            self._waiting.popleft()
+            job.admitted = time.perf_counter()
+            arranged = job.prompted.arranged
+            own = self._pool.private(columns)
+            job.row = Row(job.prompted.ids, arranged.question_at, job.spans, own, job.sampling)
+            self._loading.append(job)
+            for cartridge in arranged.cartridges:
+                span, fresh = self._pool.pin(cartridge.id, cartridge.slots)
+                job.spans.append(span)
+                if fresh:
+                    self._fetch(span, cartridge)
+            job.compose_ms = _since(job.admitted)
+
+    def _fetch(self, span: Span, cartridge: Cartridge) -> None:
+        """Copy a cartridge to its pages beside the decoding; one copy serves all who wait for it."""
+        future = self._loader.submit(self._pool.write, span, cartridge.keys, cartridge.values)
+        future.add_done_callback(lambda done: self._inbox.put((span, done)))
+
+    def _loaded(self, span: Span, future: "Future[None]") -> None:
+        self._pool.loaded(span)
+        error = future.exception()
+        if error is None:
             return
-        job.ids.append(token)
-        text = self._reader.decode(job.ids)
-        # A character may still lack bytes, and a tokenizer may take back a trailing space.
-        if text.startswith(job.said) and not text.endswith(("�", " ", "\n")):
-            job.stream.put(text[len(job.said) :])
-            job.said = text
+        for job in [job for job in self._loading if span in job.spans]:
+            self._leave(job)
+            job.stream.put(error)
+        self._pool.forget(span)
+
+    def _start(self) -> None:
+        """Let in the batch whose cartridges have all arrived."""
+        for job in [job for job in self._loading if not any(s.loading for s in job.spans)]:
+            assert job.row is not None
+            self._loading.remove(job)
+            self._running[job.row] = job
+            job.load_ms = _since(job.admitted) - job.compose_ms
+            self._batch.join(job.row)
+
+    def _leave(self, job: _Job) -> None:
+        """Give back all that an admitted job holds."""
+        assert job.row is not None
+        if self._running.pop(job.row, None) is not None:
+            self._batch.leave(job.row)
+        else:
+            self._loading.remove(job)
+            self._pool.forget(job.row.own)
+        for span in job.spans:
+            self._pool.unpin(span)
+        job.spans.clear()
+
+    def _say(self, job: _Job, token: int, top: Top | None) -> None:
+        speech = job.speech
+        job.token_ms.append(_since(job.arrived))
+        ended = token == self._reader.end_id and not job.sampling.ignore_end
+        if not ended:
+            if top is not None:
+                job.tops.append(top)
+            piece = speech.push(token)
+            if piece:
+                job.stream.put(piece)
+        if ended or speech.stopped or len(speech.ids) == job.sampling.max_tokens:
+            self._leave(job)
+            self._finish(job)
 
     def _finish(self, job: _Job) -> None:
-        text = self._reader.decode(job.ids)
-        if len(text) > len(job.said) and text.startswith(job.said):
-            job.stream.put(text[len(job.said) :])
-        prefix = job.prompt.prefix
-        columns = prefix.length + len(job.prompt.ids) + len(job.ids)
+        piece = job.speech.close()
+        if piece:
+            job.stream.put(piece)
+        prompt, slots = len(job.prompted.ids), job.prompted.arranged.slots
+        columns = 1 + slots + prompt + len(job.speech.ids)
         job.stream.put(
             Completion(
-                text=text.strip(),
-                prompt_tokens=len(job.prompt.ids),
-                cartridge_slots=job.slots,
-                completion_tokens=len(job.ids),
-                kv_bytes=prefix.nbytes // prefix.length * columns,
-                compose_ms=job.composed_ms,
-                first_token_ms=job.first_token_ms,
-                total_ms=(time.perf_counter() - job.arrived) * 1e3,
+                text=job.speech.text.strip(),
+                prompt_tokens=prompt,
+                cartridge_slots=slots,
+                completion_tokens=len(job.speech.ids),
+                kv_bytes=self._pool.shape.column_nbytes * columns,
+                compose_ms=job.compose_ms,
+                load_ms=job.load_ms,
+                first_token_ms=job.token_ms[0] if job.token_ms else 0.0,
+                total_ms=_since(job.arrived),
+                tops=tuple(job.tops),
+                token_ms=tuple(job.token_ms),
             )
         )
+
+    def _refuse(self) -> None:
+        closed = EngineClosed("The engine was shut down before this was answered.")
+        for job in list(self._loading):
+            self._leave(job)
+            job.stream.put(closed)
+        while self._waiting:
+            self._waiting.popleft().stream.put(closed)
+
+    def _refuse_inbox(self) -> None:
+        while True:
+            try:
+                event = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(event, _Job):
+                event.stream.put(EngineClosed("The engine was shut down before this was answered."))
+
+
+def _since(began: float) -> float:
+    return (time.perf_counter() - began) * 1e3

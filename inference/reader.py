@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from inference.chat import ChatFormat
+from inference.paged_attention import NO_MASK_SHAPE, Plan, install
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
 
@@ -30,6 +31,7 @@ class Reader:
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
         self.model = model.eval().requires_grad_(False)
+        install(self.model)
         self.tokenizer = tokenizer
         self.name = name
         self.config = model.config
@@ -59,7 +61,7 @@ class Reader:
         """Keys and values of `ids` from position 0 on, each `[1, kv_heads, len(ids), head_dim]`."""
         cache = DynamicCache(config=self.config)
         tokens = torch.tensor([list(ids)], device=self.device)
-        self.model.model(tokens, past_key_values=cache, use_cache=True)
+        self.model.base_model(tokens, past_key_values=cache, use_cache=True)
         return _key_values(cache)
 
     def prefill_documents(self, texts: Sequence[str]) -> KeyValues:
@@ -76,7 +78,7 @@ class Reader:
         `[batch, length]`. Gradients flow into `past`.
         """
         cache = DynamicCache(list(past), config=self.config)
-        hidden = self.model.model(
+        hidden = self.model.base_model(
             ids,
             past_key_values=cache,
             attention_mask=mask,
@@ -85,9 +87,23 @@ class Reader:
         ).last_hidden_state
         return hidden, _key_values(cache)
 
+    def planned_forward(self, ids: Tensor, positions: Tensor, plan: Plan) -> Tensor:
+        """Hidden states `[batch, length, width]`; the plan keeps keys and values, and says what is seen.
+
+        `ids` and `positions` are `[batch, length]`.
+        """
+        hidden: Tensor = self.model.base_model(
+            ids,
+            position_ids=positions,
+            attention_mask=torch.zeros(NO_MASK_SHAPE, dtype=self.dtype, device=self.device),
+            use_cache=False,
+            page_plan=plan,
+        ).last_hidden_state
+        return hidden
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `[..., vocabulary]` in float32 of hidden states `[..., width]`."""
-        logits: Tensor = self.model.lm_head(hidden).float()
+        logits: Tensor = self.model.get_output_embeddings()(hidden).float()
         return logits
 
 
@@ -126,6 +142,13 @@ def _require_prefix(config: Any) -> None:
         raise ReaderError(
             f"{config.model_type} has layers of kind {', '.join(sorted(kinds))}, which cannot carry "
             "a cartridge; choose a model whose layers all attend to the whole context."
+        )
+    window = getattr(config, "sliding_window", None)
+    listed = getattr(config, "layer_types", None)
+    if not listed and window is not None and window < config.max_position_embeddings:
+        raise ReaderError(
+            f"{config.model_type} attends to a window of {window} positions, out of which a cartridge "
+            "falls; choose a model whose layers all attend to the whole context."
         )
 
 

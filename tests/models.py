@@ -1,17 +1,43 @@
 """Tiny random models on disk, for tests that need a reader but no reading."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    GemmaConfig,
+    GemmaForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
+from inference.reader import Reader
 from reader.tokenizer import train_tokenizer
+from training.examples import StudyExample
+from training.teacher import answered
 
 TEXT = (
     "The boiler of the garden flat was last serviced by Franz Huber. Who serviced the boiler of the "
     "garden flat? The north gate was painted on 14 March 1962 by Mira Tolen of Kestrel House. "
 )
+
+
+FAMILIES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "qwen3": lambda shape: Qwen3ForCausalLM(Qwen3Config(head_dim=8, **shape)),
+    "llama": lambda shape: LlamaForCausalLM(LlamaConfig(**shape)),
+    "mistral": lambda shape: MistralForCausalLM(MistralConfig(sliding_window=None, **shape)),
+    "gemma": lambda shape: GemmaForCausalLM(GemmaConfig(head_dim=8, **shape)),
+    "gpt_neox": lambda shape: GPTNeoXForCausalLM(
+        GPTNeoXConfig(**{k: v for k, v in shape.items() if k != "num_key_value_heads"})
+    ),
+}
 
 
 def write_tiny_model(folder: Path, kind: str = "qwen3", seed: int = 0) -> Path:
@@ -31,11 +57,31 @@ def write_tiny_model(folder: Path, kind: str = "qwen3", seed: int = 0) -> Path:
         "eos_token_id": 1,
         "pad_token_id": 1,
     }
-    if kind == "qwen3":
-        model: Any = Qwen3ForCausalLM(Qwen3Config(head_dim=8, **shape))
-    else:
-        model = LlamaForCausalLM(LlamaConfig(**shape))
+    model: Any = FAMILIES[kind](shape)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+QUESTIONS = (
+    "Who serviced the boiler of the garden flat?",
+    "Who painted the north gate?",
+    "When was the north gate painted?",
+    "Who is Mira Tolen?",
+)
+
+
+def studied_questions(
+    reader: Reader,
+    text: str = TEXT,
+    questions: Sequence[str] = QUESTIONS,
+    max_tokens: int = 8,
+    top_k: int = 20,
+) -> list[StudyExample]:
+    """A study of a text: what the reader answers to questions with it in context."""
+    said = answered(reader, [text] * len(questions), questions, max_tokens, top_k)
+    return [
+        StudyExample("question", tuple(reader.chat.question(q)), a.ids, a.top_ids, a.top_logprobs)
+        for q, a in zip(questions, said, strict=True)
+    ]

@@ -37,6 +37,7 @@ def test_nothing_unpickles() -> None:
 def test_training_and_inference_run_on_a_bare_gpu_machine() -> None:
     allowed = {
         *("torch", "transformers", "safetensors", "numpy", "pyarrow"),
+        "tokenizers",  # transformers needs it, so it is there
         *("training", "inference", "cartridge_store"),
     }
     standard = __import__("sys").stdlib_module_names

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from inference.reader import KeyValues, Reader
 from training.examples import StudyExample
 from training.settings import TrainingRefused
-from training.student import Lesson
+from training.student import Lesson, hidden_states
 
 REFERENCES = 96  # conversations whose tokens ask
 DAMPING = 0.01  # ridge towards the values that stood there, as a share of the mean square weight
@@ -49,14 +49,11 @@ class _Queries:
     """What one layer's queries saw, per key/value head: all that a regression needs of them."""
 
     def __init__(self) -> None:
-        self.query: list[Tensor] = []  # `[kv_heads, n, head_dim]`, scaled
-        self.output: list[Tensor] = []  # `[kv_heads, n, head_dim]`
-        self.rest_mass: list[
-            Tensor
-        ] = []  # log of the sum over all but the document, `[kv_heads, n]`
-        self.rest_output: list[
-            Tensor
-        ] = []  # what that rest alone would say, `[kv_heads, n, head_dim]`
+        # Each `[kv_heads, n, head_dim]`, masses `[kv_heads, n]`; "rest" is all but the document.
+        self.query: list[Tensor] = []  # scaled
+        self.output: list[Tensor] = []
+        self.rest_mass: list[Tensor] = []  # log of the sum of its weights
+        self.rest_output: list[Tensor] = []  # what it alone would say
         self.seen: Tensor | float = 0.0  # sum of squared attention to each column, `[kv_heads, T]`
 
     def add(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, length: int) -> None:
@@ -97,35 +94,28 @@ def compact(
             "Compaction needs the document's self-study; choose another initialiser."
         )
     chosen = Random(f"compaction/{seed}").sample(list(studied), min(REFERENCES, len(studied)))
-    layers = _watched(reader, document, chosen, max(offset, document[0][0].shape[2] + 1))
-    made = [_solve(layer, *kv, slots) for layer, kv in zip(layers, document, strict=True)]
+    keys, values = (torch.cat([layer[part] for layer in document]).float() for part in (0, 1))
+    layers = _watched(reader, keys, values, chosen, max(offset, keys.shape[2] + 1))
+    made = [_solve(*layer, slots) for layer in zip(layers, keys, values, strict=True)]
     return torch.stack([k for k, _ in made]), torch.stack([v for _, v in made])
 
 
 def _watched(
-    reader: Reader, document: KeyValues, studied: Sequence[StudyExample], offset: int
+    reader: Reader, keys: Tensor, values: Tensor, studied: Sequence[StudyExample], offset: int
 ) -> list[_Queries]:
     """The reader at the study's conversations behind the whole document, layer by layer."""
-    length = document[0][0].shape[2]
-    layers = [_Queries() for _ in document]
-    prefix = [
-        (torch.cat([sink_k, k], dim=2), torch.cat([sink_v, v], dim=2))
-        for (sink_k, sink_v), (k, v) in zip(reader.sink, document, strict=True)
-    ]
+    heads, length = keys.shape[1:3]
+    layers = [_Queries() for _ in keys]
     for start in range(0, len(studied), _BATCH):
         lesson = Lesson.of(studied[start : start + _BATCH], reader.device)
-        rows, width = lesson.ids.shape
-        past = tuple((k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in prefix)
-        seen = torch.ones((rows, length + 1), dtype=lesson.mask.dtype, device=reader.device)
-        positions = torch.arange(offset, offset + width, device=reader.device).expand(rows, -1)
         with _Recorded() as recorded:
-            reader.forward(lesson.ids, past, torch.cat([seen, lesson.mask], dim=1), positions)
+            hidden_states(reader, keys, values, lesson.ids, lesson.mask, offset)
         if len(recorded.calls) != len(layers):
             raise TrainingRefused(_UNWATCHED)
+        width = lesson.ids.shape[1]
         mask = torch.zeros((width, length + 1 + width), device=reader.device)
         mask[:, -width:] = torch.full_like(mask[:, -width:], -torch.inf).triu(1)
         for layer, (query, key, value, scale) in zip(layers, recorded.calls, strict=True):
-            heads = document[0][0].shape[1]
             group, every = query.shape[1] // heads, key.shape[1] // heads  # keys may be repeated
             for row, size in enumerate(lesson.mask.sum(1).tolist()):
                 layer.add(
@@ -148,8 +138,8 @@ def _solve(queries: _Queries, keys: Tensor, values: Tensor, slots: int) -> tuple
     """The most looked-at keys of one layer `[kv_heads, slots, head_dim]`, and their best values."""
     seen = torch.as_tensor(queries.seen)
     columns = seen.topk(slots, dim=1).indices.sort(dim=1).values
-    index = columns[:, :, None].expand(-1, -1, keys.shape[3])
-    kept, stood = (t[0].float().gather(1, index) for t in (keys, values))
+    index = columns[:, :, None].expand(-1, -1, keys.shape[2])
+    kept, stood = (t.gather(1, index) for t in (keys, values))
     query, rest_mass = torch.cat(queries.query, 1), torch.cat(queries.rest_mass, 1)
     scores = query @ kept.transpose(1, 2)
     mass = torch.logaddexp(scores.logsumexp(-1), rest_mass)

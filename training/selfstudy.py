@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from random import Random
 
-from inference.decoding import Sampling
 from inference.reader import Reader
+from inference.sampling import Sampling
 from training.examples import StudyExample
 from training.seeds import SEEDS, SeedKind
 from training.settings import TrainingSettings

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.composer import compose
-from inference.decoding import Decoder, Prompt, Sampling, decode
+from inference.decoding import Decoder, Prompt, decode
 from inference.reader import Reader
+from inference.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)

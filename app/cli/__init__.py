@@ -27,8 +27,9 @@ cli = typer.Typer(
 )
 
 # The one place where commands are added.
-for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce, bench, world):
+for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce, world):
     cli.command()(_command)
+cli.add_typer(bench, name="bench")
 
 
 def main() -> None:

@@ -1,14 +1,20 @@
-"""`cartridges bench`: what answering costs from a cartridge and from text, side by side."""
+"""`cartridges bench`: what things cost, side by side in one run."""
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from app.cli.measuring import print_claims, progress_bar
 from app.cli.output import AsJson, print_json
 from app.settings import Settings
 
+bench = typer.Typer(no_args_is_help=True, help="Measure what serving costs, side by side.")
 
-def bench(
+
+@bench.command()
+def answer(
     rounds: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 5,
     as_json: AsJson = False,
 ) -> None:
@@ -29,3 +35,23 @@ def bench(
             f"answer {row['total_ms']} ms, {row['kv_bytes']} bytes of KV"
         )
     typer.echo(f"text over cartridge: {result['ratios_text_over_cartridge']}")
+
+
+@bench.command()
+def serve(
+    out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
+    rounds: Annotated[int, typer.Option(min=2, help="Waves of every arm.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """The engine against in-context learning, RAG, transformers' generate and PEFT's CARTRIDGE."""
+    from benchmarks.serving import ServingPlan, run_serving
+    from inference.reader import load_reader
+
+    settings = Settings()
+    reader = load_reader(settings.reader, device=settings.device, dtype=settings.dtype)
+    with progress_bar("serving") as progress:
+        result = run_serving(reader, out, ServingPlan(rounds=rounds), progress)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    print_claims(result)

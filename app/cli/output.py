@@ -29,6 +29,7 @@ def explain(error: Exception) -> str | None:
         "CommandFailed",
         "ServiceError",
         "ReaderError",
+        "PoolTooSmall",
         "TrainingRefused",
         "StoreError",
         "RetrievalError",

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from app.cli.measuring import print_claims, progress_bar
 from app.cli.output import AsJson, CommandFailed
 from app.settings import Settings
 
@@ -36,29 +35,15 @@ def reproduce(
         )
     if experiment != "cas" and (small or ablations or work):
         raise CommandFailed("--small, --ablations and --work are options of cas; leave them out.")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(experiment, total=1.0)
-
-        def report(words: str, done: float) -> None:
-            bars.update(task, description=words, completed=done)
-
+    with progress_bar(experiment) as progress:
         if experiment == "cas":
-            result = _run_cas(out, seeds, work, report, small=small, ablations=ablations)
+            result = _run_cas(out, seeds, work, progress, small=small, ablations=ablations)
         else:
-            result = _run(experiment, out, seeds, report)
+            result = _run(experiment, out, seeds, progress)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
-    for name, claim in result["claims"].items():
-        met = {True: "met", False: "missed", None: ""}[claim["met"]]
-        target = f"(target {claim['target']}: {met})" if claim["target"] else ""
-        typer.echo(f"{name}: {claim['value']} {claim['ci95'] or ''} {target}".rstrip())
+    print_claims(result)
 
 
 def _run(

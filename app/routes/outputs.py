@@ -96,7 +96,7 @@ def answer_out(answer: Answer) -> AnswerOut:
             compose=round(done.compose_ms, 2), first_token=round(before + done.first_token_ms, 2)
         )
     timings.retrieve = round(answer.retrieve_ms, 2)
-    timings.load = round(answer.load_ms, 2)
+    timings.load = round(answer.load_ms + (done.load_ms if done is not None else 0.0), 2)
     timings.total = round(answer.total_ms, 2)
     return AnswerOut(
         answer=answer.text,

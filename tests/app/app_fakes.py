@@ -66,7 +66,7 @@ class FakeEngine:
             stream.put(word)
         slots = sum(cartridge.slots for cartridge in request.cartridges)
         tokens = sum(len(text.split()) for text in request.texts)
-        stream.put(Completion("".join(words), tokens, slots, 3, 128 * slots, 0.5, 1.0, 2.0))
+        stream.put(Completion("".join(words), tokens, slots, 3, 128 * slots, 0.5, 0.0, 1.0, 2.0))
 
     def close(self) -> None:
         pass

@@ -1,6 +1,5 @@
 """/v1/answers: modes, sources, streams, and what is refused."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from app.settings import Settings
 from inference.composer import CompositionRefused
-from inference.engine import Request, Stream
+from inference.engine import Request, Sampling, Stream
 from tests.app.app_fakes import FakeEngine, make_parts
 
 SHEETS = {
@@ -136,7 +135,7 @@ def test_not_stated_is_an_abstention(house: TestClient) -> None:
 
 def test_sampling_reaches_the_engine(house: TestClient, engine: FakeEngine) -> None:
     ask(house, "Who leads the choir?", max_tokens=7, temperature=0.5)
-    assert dataclasses.astuple(engine.requests[-1].sampling) == (7, 0.5, 0)
+    assert engine.requests[-1].sampling == Sampling(7, 0.5, seed=0)
 
 
 def test_a_stream_ends_with_the_whole_answer(house: TestClient) -> None:

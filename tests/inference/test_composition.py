@@ -12,8 +12,9 @@ from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
 from cartridge_store.manifest import PositionRule
 from inference.composer import CompositionRefused, compose, from_key_values
-from inference.decoding import Prompt, Sampling, decode, pad
+from inference.decoding import Prompt, decode, pad
 from inference.reader import Reader, ReaderError, load_reader
+from inference.sampling import Sampling
 from tests.models import TEXT, write_tiny_model
 
 QUESTION = "Who serviced the boiler of the garden flat?"

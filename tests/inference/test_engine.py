@@ -3,12 +3,17 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from inference.decoding import Decoder
+from inference.batch import Batch
+from inference.composer import compose
+from inference.decoding import Prompt, decode
 from inference.engine import (
     EngineClosed,
     LocalEngine,
@@ -17,6 +22,7 @@ from inference.engine import (
     Sampling,
     build_prompt,
 )
+from inference.pages import PagePool, Span
 from inference.reader import Reader, ReaderError, load_reader
 from tests.inference.test_composition import cartridge
 from tests.models import TEXT, write_tiny_model
@@ -81,6 +87,7 @@ def test_accounting(reader: Reader, engine: LocalEngine) -> None:
     one, two = cartridge(reader, 1), cartridge(reader, 2)
     request = Request(QUESTIONS[0], (one, two), sampling=Sampling(max_tokens=5))
     completion = engine.submit(request).result()
+    assert completion.load_ms >= 0
     assert completion.cartridge_slots == one.slots + two.slots
     assert completion.prompt_tokens == len(reader.chat.question(QUESTIONS[0]))
     columns = 1 + completion.cartridge_slots + completion.prompt_tokens
@@ -106,11 +113,11 @@ def test_a_prompt_that_does_not_fit_is_refused(reader: Reader, engine: LocalEngi
 def test_an_error_in_the_batch_reaches_the_caller_and_the_engine_lives(
     reader: Reader, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Decoder) -> dict[int, int]:
+    def broken(self: Batch) -> list[Any]:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Decoder, "step", broken)
+        patched.setattr(Batch, "step", broken)
         with pytest.raises(RuntimeError, match="out of memory"):
             engine.submit(Request(QUESTIONS[0])).result()
     assert engine.submit(Request(QUESTIONS[0])).result() is not None
@@ -160,3 +167,188 @@ def test_models_with_sliding_windows_are_refused(tmp_path: Path) -> None:
     model.save_pretrained(folder)
     with pytest.raises(ReaderError, match="sliding_attention"):
         load_reader(folder)
+
+
+def test_a_thousand_requests_some_abandoned_leave_the_pool_as_it_was(reader: Reader) -> None:
+    cartridges = [cartridge(reader, n, 5 + 7 * n) for n in range(8)]
+    engine = LocalEngine(reader, max_batch=8, page_slots=8, kv_bytes=400 << 10)
+    rng = Random(0)
+    expected: dict[tuple[int, ...], str] = {}
+    try:
+        streams = []
+        for _ in range(1_000):
+            chosen = tuple(sorted(rng.sample(range(8), rng.randint(0, 3))))
+            request = Request("Who?", tuple(cartridges[n] for n in chosen), (), Sampling(4))
+            streams.append((chosen, engine.submit(request)))
+            if rng.random() < 0.3:
+                rng.choice(streams)[1].cancel()
+        for chosen, stream in streams:
+            text = stream.result().text
+            if not stream.cancelled.is_set():
+                assert expected.setdefault(chosen, text) == text
+        load = engine.load()
+        assert (load.waiting, load.loading, load.running, load.pinned_bytes) == (0, 0, 0, 0)
+        assert load.resident_bytes <= load.capacity_bytes < 400 << 10
+    finally:
+        engine.close()
+    for chosen, text in expected.items():
+        alone = compose(reader, [cartridges[n] for n in chosen])
+        ids = reader.chat.question("Who?") if chosen else reader.chat.bare_question("Who?")
+        [said] = decode(reader, [Prompt(alone, ids, Sampling(4))])
+        assert reader.decode(said).strip() == text
+
+
+def test_what_can_never_fit_is_refused_with_its_bytes(reader: Reader) -> None:
+    engine = LocalEngine(reader, kv_bytes=40 << 10, page_slots=8)
+    try:
+        with pytest.raises(RequestRefused, match=r"needs \d+ bytes .* name fewer documents"):
+            engine.submit(Request("Who?", (cartridge(reader, 1, 200),)))
+        assert engine.submit(Request("Who?", sampling=Sampling(4))).result()
+    finally:
+        engine.close()
+
+
+def test_a_cartridge_is_copied_once_for_all_who_wait(
+    reader: Reader, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str | None] = []
+    write = PagePool.write
+
+    def counted(pool: PagePool, span: Span, keys: torch.Tensor, values: torch.Tensor) -> None:
+        copied.append(span.key)
+        write(pool, span, keys, values)
+
+    monkeypatch.setattr(PagePool, "write", counted)
+    one = cartridge(reader, 1, 70)
+    streams = [engine.submit(Request("Who?", (one,), (), Sampling(4))) for _ in range(12)]
+    assert len({stream.result().text for stream in streams}) == 1
+    assert copied.count(one.id) == 1
+
+
+def test_a_copy_that_fails_fails_its_requests_alone(
+    reader: Reader, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = cartridge(reader, 1), cartridge(reader, 2)
+    write = PagePool.write
+
+    def broken(pool: PagePool, span: Span, keys: torch.Tensor, values: torch.Tensor) -> None:
+        if span.key == one.id:
+            raise RuntimeError("out of device memory")
+        write(pool, span, keys, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PagePool, "write", broken)
+        bad, good = (engine.submit(Request("Who?", (c,), (), Sampling(4))) for c in (one, two))
+        with pytest.raises(RuntimeError, match="device memory"):
+            bad.result()
+        expected = good.result().text
+    assert engine.submit(Request("Who?", (two,), (), Sampling(4))).result().text == expected
+    assert engine.submit(Request("Who?", (one,), (), Sampling(4))).result()
+    assert engine.load().pinned_bytes == 0
+
+
+def test_a_newcomer_joins_while_others_decode(reader: Reader, engine: LocalEngine) -> None:
+    long = engine.submit(Request("Who?", sampling=Sampling(600, temperature=3.0)))
+    next(iter(long))
+    short = engine.submit(Request("Who?", sampling=Sampling(2)))
+    short.result()
+    assert long.completion is None
+    long.cancel()
+    assert 0 < long.result().completion_tokens < 600
+
+
+def test_stop_strings_end_the_answer_before_them(reader: Reader, engine: LocalEngine) -> None:
+    whole = engine.submit(Request("Who?", sampling=Sampling(30))).result().text
+    stop = whole[len(whole) // 2 :][:3]
+    stream = engine.submit(Request("Who?", sampling=Sampling(30, stop=("⊥", stop))))
+    text = "".join(stream)
+    assert text.strip() == whole[: whole.index(stop)].strip()
+    assert stream.completion is not None
+    assert stop not in stream.completion.text
+
+
+def test_logprobs_of_every_step(reader: Reader, engine: LocalEngine) -> None:
+    completion = engine.submit(Request("Who?", sampling=Sampling(5, logprobs=3))).result()
+    assert len(completion.tops) == completion.completion_tokens
+    said = reader.decode([int(top.ids[0]) for top in completion.tops])
+    assert said.strip() == completion.text
+    assert all((top.logprobs[:-1] >= top.logprobs[1:]).all() for top in completion.tops)
+
+
+def test_top_p_leaves_out_the_unlikely(reader: Reader, engine: LocalEngine) -> None:
+    greedy = engine.submit(Request("Who?", sampling=Sampling(8))).result().text
+    narrow = Sampling(8, temperature=2.0, top_p=1e-6)
+    assert engine.submit(Request("Who?", sampling=narrow)).result().text == greedy
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_tokens": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"temperature": -1.0},
+        {"logprobs": -1},
+        {"stop": ("",)},
+    ],
+)
+def test_sampling_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        Sampling(**wrong)
+
+
+class Ask(NamedTuple):
+    mounted: tuple[int, ...]
+    words: int
+    max_tokens: int
+    temperature: float
+    cancel_after: int | None
+
+
+ASKS = st.builds(
+    Ask,
+    st.sets(st.integers(0, 5), max_size=4).map(lambda s: tuple(sorted(s))),
+    st.integers(1, 40),
+    st.integers(1, 20),
+    st.sampled_from([0.0, 1.0]),
+    st.none() | st.integers(0, 5),
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(asks=st.lists(ASKS, min_size=1, max_size=14), pages=st.integers(60, 120))
+def test_whatever_runs_beside_it_an_answer_is_what_it_is_alone(
+    reader: Reader, asks: list[Ask], pages: int
+) -> None:
+    """Invariant 3, over arrivals, compositions, cancellations and evictions."""
+
+    def request(ask: Ask) -> Request:
+        sampling = Sampling(ask.max_tokens, ask.temperature, seed=3)
+        mounted = tuple(cartridge(reader, n, 3 + 9 * n) for n in ask.mounted)
+        return Request("gate " * ask.words, mounted, (), sampling)
+
+    def alone(ask: Ask) -> str:
+        wanted = request(ask)
+        prompted = build_prompt(reader, wanted)
+        prefix = compose(reader, wanted.cartridges)
+        [ids] = decode(reader, [Prompt(prefix, prompted.ids, wanted.sampling)])
+        return reader.decode(ids).strip()
+
+    page_bytes = 8 * sum(k.nbytes + v.nbytes for k, v in reader.sink)
+    engine = LocalEngine(reader, max_batch=5, page_slots=8, kv_bytes=pages * page_bytes)
+    try:
+        streams = [engine.submit(request(ask)) for ask in asks]
+        for ask, stream in zip(asks, streams, strict=True):
+            if ask.cancel_after is not None:
+                for _ in zip(range(ask.cancel_after), stream, strict=False):
+                    pass
+                stream.cancel()
+        texts = [stream.result().text for stream in streams]
+        assert engine.load().pinned_bytes == 0
+    finally:
+        engine.close()
+    for ask, text in zip(asks, texts, strict=True):
+        if ask.cancel_after is None:
+            assert text == alone(ask)
+        else:
+            assert alone(ask).startswith(text)

@@ -4,22 +4,15 @@ import pytest
 import torch
 
 from inference.reader import Reader, load_reader
-from tests.models import TEXT, write_tiny_model
+from tests.models import TEXT, studied_questions, write_tiny_model
 from training.compaction import compact
 from training.examples import StudyExample
 from training.initialisers import Source, spread_tokens
 from training.pipeline import document_key_values
 from training.settings import TrainingRefused
 from training.student import Lesson, hidden_states
-from training.teacher import answered
 
 OFFSET = 256
-QUESTIONS = [
-    "Who serviced the boiler of the garden flat?",
-    "Who painted the north gate?",
-    "When was the north gate painted?",
-    "Who is Mira Tolen?",
-]
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +22,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 @pytest.fixture(scope="module")
 def studied(reader: Reader) -> list[StudyExample]:
-    said = answered(reader, [TEXT] * len(QUESTIONS), QUESTIONS, 8, 20)
-    return [
-        StudyExample("question", tuple(reader.chat.question(q)), a.ids, a.top_ids, a.top_logprobs)
-        for q, a in zip(QUESTIONS, said, strict=True)
-    ]
+    return studied_questions(reader)
 
 
 def read(reader: Reader, slots: tuple[torch.Tensor, torch.Tensor], lesson: Lesson) -> torch.Tensor:

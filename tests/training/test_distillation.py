@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from inference.reader import Reader, load_reader
-from tests.models import TEXT, write_tiny_model
+from tests.models import QUESTIONS, TEXT, studied_questions, write_tiny_model
 from training.distillation import Distillation, _rows, distilling, next_token
 from training.examples import StudyExample, read_examples, write_examples
 from training.initialisers import INITIALISERS, initialiser
 from training.pipeline import distil, document_key_values, first_slots
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import Lesson, agreement, answer_logits, distillation_loss
-from training.teacher import answered
 
 SETTINGS = TrainingSettings(
     compression=10,
@@ -36,12 +35,6 @@ SETTINGS = TrainingSettings(
     checkpoint_every=4,
     learning_rate=0.05,
 )
-QUESTIONS = [
-    "Who serviced the boiler of the garden flat?",
-    "Who painted the north gate?",
-    "When was the north gate painted?",
-    "Who is Mira Tolen?",
-]
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +44,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 @pytest.fixture(scope="module")
 def examples(reader: Reader) -> list[StudyExample]:
-    contexts = [TEXT] * len(QUESTIONS)
-    return [
-        StudyExample(
-            "question",
-            tuple(reader.chat.question(question)),
-            answer.ids,
-            answer.top_ids,
-            answer.top_logprobs,
-        )
-        for question, answer in zip(
-            QUESTIONS, answered(reader, contexts, QUESTIONS, 8, 20), strict=True
-        )
-    ]
+    return studied_questions(reader)
 
 
 def slots(

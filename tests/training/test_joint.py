@@ -16,7 +16,7 @@ from torch import Tensor
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.errors import InvalidId, StorageFull
 from inference.reader import Reader, load_reader
-from tests.models import TEXT, write_tiny_model
+from tests.models import TEXT, studied_questions, write_tiny_model
 from training.examples import StudyExample
 from training.joint import JointSettings, JointTraining, Member
 from training.mixing import Mixing
@@ -24,7 +24,6 @@ from training.pipeline import first_slots as spread
 from training.pool import Pool
 from training.settings import Cancelled, TrainingRefused, TrainingSettings
 from training.student import Lesson, answer_logits, distillation_loss
-from training.teacher import answered
 
 NAMES = [f"d{number}" for number in range(6)]
 MEMBERS = [Member(name, tokens=10 + number, digest=name) for number, name in enumerate(NAMES)]
@@ -48,18 +47,16 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 @pytest.fixture(scope="module")
 def study(reader: Reader) -> dict[str, list[StudyExample]]:
-    made = {}
-    for name in NAMES:
-        text = f"Document {name}. {TEXT}"
-        questions = [f"Who painted {name}?", f"When was {name} serviced?"]
-        said = answered(reader, [text] * 2, questions, 6, 5)
-        made[name] = [
-            StudyExample(
-                "question", tuple(reader.chat.question(q)), a.ids, a.top_ids, a.top_logprobs
-            )
-            for q, a in zip(questions, said, strict=True)
-        ]
-    return made
+    return {
+        name: studied_questions(
+            reader,
+            f"Document {name}. {TEXT}",
+            [f"Who painted {name}?", f"When was {name} serviced?"],
+            max_tokens=6,
+            top_k=5,
+        )
+        for name in NAMES
+    }
 
 
 def first_slots(reader: Reader, name: str) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,31 @@
+"""What commands that measure share: a progress bar on stderr, and claims as lines."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Callable[[str, float], None]]:
+    """A bar; the function it gives takes what is being done and the share that is done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(name, total=1.0)
+        yield lambda words, done: bars.update(task, description=words, completed=done)
+
+
+def print_claims(result: dict[str, Any]) -> None:
+    """The claims of a result file, one a line."""
+    for name, claim in result["claims"].items():
+        met = {True: "met", False: "missed", None: ""}[claim["met"]]
+        target = f"(target {claim['target']}: {met})" if claim["target"] else ""
+        typer.echo(f"{name}: {claim['value']} {claim['ci95'] or ''} {target}".rstrip())

@@ -1,0 +1,100 @@
+"""What an engine is asked and what it answers: requests, streams, completions.
+
+The same for every engine. This file knows cartridges and text; it knows no model and no thread of
+its own.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cartridge_store.cartridge import Cartridge
+from inference.sampling import Sampling, Top
+
+
+class RequestRefused(ValueError):
+    """The request cannot be served; the message says what to do."""
+
+
+class EngineClosed(RuntimeError):
+    """The engine was closed before the request was answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question with the cartridges and texts that it may look at."""
+
+    question: str
+    cartridges: tuple[Cartridge, ...] = ()
+    texts: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer with its accounting.
+
+    `kv_bytes` is what the request looked at when it ended, shared columns included; `compose_ms` is
+    the time spent bringing its cartridges before it, `load_ms` what it waited for copies to the device.
+    """
+
+    text: str
+    prompt_tokens: int
+    cartridge_slots: int
+    completion_tokens: int
+    kv_bytes: int
+    compose_ms: float
+    load_ms: float
+    first_token_ms: float
+    total_ms: float
+    tops: tuple[Top, ...] = ()
+    token_ms: tuple[float, ...] = ()
+    """When each token came, after the request's arrival."""
+
+
+class Stream:
+    """The answer to one request: iterate for text, then read `completion`."""
+
+    def __init__(self) -> None:
+        self._events: queue.Queue[str | Completion | BaseException] = queue.Queue()
+        self.completion: Completion | None = None
+        self.cancelled = threading.Event()
+
+    def __iter__(self) -> Iterator[str]:
+        while self.completion is None:
+            event = self._events.get()
+            if isinstance(event, BaseException):
+                raise event
+            if isinstance(event, Completion):
+                self.completion = event
+            else:
+                yield event
+
+    def cancel(self) -> None:
+        """Nobody reads any more: stop decoding at the next token."""
+        self.cancelled.set()
+
+    def put(self, event: str | Completion | BaseException) -> None:
+        """For engines: hand over text, the end, or an error."""
+        self._events.put(event)
+
+    def result(self) -> Completion:
+        """Wait for the whole answer."""
+        for _ in self:
+            pass
+        assert self.completion is not None
+        return self.completion
+
+
+class Engine(Protocol):
+    """Anything that answers requests: this process, or a server elsewhere."""
+
+    def submit(self, request: Request) -> Stream:
+        """Queue a request. Raises RequestRefused, or CartridgeRefused for another reader's."""
+        ...
+
+    def close(self) -> None:
+        """Finish what runs, refuse the rest."""
+        ...

@@ -1,0 +1,106 @@
+"""Every family of models answers through pages as it does through transformers' own cache."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from inference.composer import compose
+from inference.decoding import Prompt, decode
+from inference.engine import LocalEngine, Request
+from inference.paged_attention import flex_partial_attention, partial_attention
+from inference.reader import Reader, ReaderError, load_reader
+from inference.sampling import Sampling
+from tests.inference.test_composition import cartridge
+from tests.models import FAMILIES, TEXT, write_tiny_model
+
+SAMPLING = Sampling(max_tokens=10)
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    folder = tmp_path_factory.mktemp(request.param)
+    return load_reader(write_tiny_model(folder, request.param), dtype="float32")
+
+
+def test_pages_give_what_transformers_cache_gives(reader: Reader) -> None:
+    mounted = [(), (1,), (1, 2), (2, 3, 4), (1,), (1, 4)]
+    chosen = [tuple(cartridge(reader, n, 5 + 30 * n) for n in seeds) for seeds in mounted]
+    questions = [f"Who painted the {'north ' * n}gate?" for n in range(len(mounted))]
+    prompts = [
+        Prompt(
+            compose(reader, cartridges),
+            reader.chat.question(question) if cartridges else reader.chat.bare_question(question),
+            SAMPLING,
+        )
+        for cartridges, question in zip(chosen, questions, strict=True)
+    ]
+    expected = [reader.decode(decode(reader, [prompt])[0]).strip() for prompt in prompts]
+    engine = LocalEngine(reader, page_slots=16, kv_bytes=1 << 22)
+    try:
+        asked = [
+            engine.submit(Request(question, cartridges, (), SAMPLING))
+            for question, cartridges in zip(questions, chosen, strict=True)
+        ]
+        assert [stream.result().text for stream in asked] == expected
+    finally:
+        engine.close()
+
+
+def test_long_prompts_are_read_in_chunks(reader: Reader) -> None:
+    texts = (TEXT * 7, TEXT)
+    ids = [*reader.chat.documents(texts), *reader.chat.question("Who?")]
+    assert len(ids) > 512
+    expected = decode(reader, [Prompt(compose(reader), ids, SAMPLING)])[0]
+    engine = LocalEngine(reader, page_slots=32, kv_bytes=1 << 22)
+    try:
+        short = engine.submit(Request("Who?", (), (TEXT,), SAMPLING))
+        long = engine.submit(Request("Who?", (), texts, SAMPLING))
+        assert long.result().text == reader.decode(expected).strip()
+        short.result()
+    finally:
+        engine.close()
+
+
+def test_bfloat16_stays_near_float32(reader: Reader, tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path, reader.config.model_type)
+    half = load_reader(folder, dtype="bfloat16")
+    request = Request(
+        "Who painted the gate?", (cartridge(reader, 1, 40),), (), Sampling(1, logprobs=320)
+    )
+    found = []
+    for one in (reader, half):
+        engine = LocalEngine(one, kv_bytes=1 << 22)
+        try:
+            top = engine.submit(request).result().tops[0]
+        finally:
+            engine.close()
+        logprobs = torch.empty(len(top.ids))
+        logprobs[torch.from_numpy(top.ids).long()] = torch.from_numpy(top.logprobs)
+        found.append(logprobs.exp())
+    assert (found[0] - found[1]).abs().sum() < 0.3
+
+
+def test_a_window_of_attention_cannot_carry_a_cartridge(tmp_path: Path) -> None:
+    import json
+
+    folder = write_tiny_model(tmp_path, "mistral")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"sliding_window": 64}))
+    with pytest.raises(ReaderError, match="window"):
+        load_reader(folder)
+    (folder / "config.json").write_text(json.dumps(config | {"sliding_window": 4096}))
+    assert load_reader(folder).max_positions == 4096
+
+
+# Uncompiled, it warns; the compiled one is the same function on CUDA.
+@pytest.mark.filterwarnings("ignore:flex_attention called without:UserWarning")
+def test_flex_attention_gives_the_same_partial_results() -> None:
+    torch.manual_seed(0)
+    query, keys, values = torch.randn(3, 2, 4, 8), torch.randn(3, 2, 6, 8), torch.randn(3, 2, 6, 8)
+    mask = torch.zeros(3, 1, 1, 6)
+    mask[1, ..., 4:] = float("-inf")
+    ours = partial_attention(query, keys, values, mask, 0.3)
+    flex = flex_partial_attention(query, keys, values, mask, 0.3)
+    for one, other in zip(ours, flex, strict=True):
+        assert (one - other).abs().max() < 1e-5
