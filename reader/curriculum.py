@@ -128,7 +128,7 @@ CURRICULUM: tuple[Stage, ...] = (
             ),
             Recipe((4, 4), (20, 50), 24, unstated=0.08, wider=0.15, repeats=0.5),
         ),
-        *(4_000, 3_000, 2.0),
+        *(4_000, 2_720, 2.0),
         max_gap=2_000,
     ),
 )
