@@ -66,6 +66,8 @@ def run_training(reader: str, out: Path, plan: TrainPlan, progress: Progress) ->
             progress(name, len(runs) / (len(ARMS) * plan.rounds))
             with context.Pool(1) as process:
                 runs.append(process.apply(_measured, (name, reader, plan, turn)))
+                process.close()  # to its own end, not killed: it has things to put away
+                process.join()
     progress("done", 1.0)
     ours, theirs = ([run for run in runs if run.arm == name] for name in ARMS)
     return write_result(

@@ -24,6 +24,17 @@ _WORDS = {
     "truncated_gap_points": "Cartridge minus ICL truncated to as many tokens as slots, points",
     "compression": "Compression: document tokens for each slot",
     "collapse_points": "Lost when two isolated cartridges are composed, points",
+    "kv_bytes_ratio_vs_icl": "KV bytes of a request in the pool, cached 16k-token text over cartridge",
+    "throughput_ratio_vs_cached_icl": "Throughput against cached text, memory-bound shape",
+    "throughput_ratio_vs_icl_with_prefill": "Throughput against text that is read anew",
+    "throughput_ratio_vs_rag": "Throughput against RAG passages of 3.5 tokens a slot",
+    "throughput_ratio_vs_peft": "Throughput against PEFT's CARTRIDGE with generate",
+    "throughput_ratio_vs_generate": "Throughput against generate, all compositions stacked in one batch",
+    "throughput_ratio_vs_generate_by_composition": "Throughput against generate, a batch a composition",
+    "compose_ratio_vs_bytes_moved": "Composing 10 resident cartridges, over copying their bytes",
+    "compose_share_of_first_token": "Composing 10 resident cartridges, share of time to first token",
+    "speedup_vs_peft": "Training steps a second, over PEFT's CARTRIDGE example",
+    "peak_memory_ratio_vs_peft": "Peak memory of training, over PEFT's",
 }
 
 
