@@ -76,7 +76,7 @@ def run_serving(reader: Reader, out: Path, plan: ServingPlan, progress: Progress
     return write_result(
         out,
         "serving",
-        command="cartridges bench serve --json",
+        command=f"cartridges bench serve --rounds {plan.rounds} --json",
         seeds=[0],
         rows=[*(arm.row() for arm in [*arms, *large]), composing, joining],
         claims=claims(arms, large, composing, plan),

@@ -73,7 +73,7 @@ def run_training(reader: str, out: Path, plan: TrainPlan, progress: Progress) ->
     return write_result(
         out,
         "training",
-        command="cartridges bench train --json",
+        command=f"cartridges bench train --rounds {plan.rounds} --json",
         seeds=list(range(plan.rounds)),
         rows=[_row(run, plan) for run in runs],
         claims={
