@@ -56,20 +56,21 @@ def _drawn(rows: Rows, place: Callable[[Mapping[str, Any]], int], label: str) ->
             points = sorted((place(row), row) for row in rows if row["arm"] == arm)
             at = [x for x, _ in points]
             low_high = [row["tokens_per_s_ci95"] or [row["tokens_per_s"]] * 2 for _, row in points]
-            axes.plot(at, [row["tokens_per_s"] for _, row in points], "o-", color=colour)
+            axes.plot(
+                at,
+                [row["tokens_per_s"] for _, row in points],
+                "o-",
+                color=colour,
+                label=_LABELS[arm],
+            )
             axes.fill_between(
                 at, [b[0] for b in low_high], [b[1] for b in low_high], color=colour, alpha=0.15
             )
-            if points:
-                last = points[-1][1]["tokens_per_s"]
-                axes.annotate(
-                    f" {_LABELS[arm]}", (at[-1], last), color=colour, va="center", fontsize=9
-                )
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         ticks = sorted({place(row) for row in rows})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.set_xlim(ticks[0] / 1.15, ticks[-1] * 2.6)
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
         axes.set_xlabel(label)
         axes.set_ylabel("tokens a second")
         axes.spines[["top", "right"]].set_visible(False)
