@@ -35,6 +35,9 @@ unit: install
 bench: install
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/cartridges bench serve
+	$(BIN)/cartridges bench train
+	$(BIN)/python -m benchmarks.plots
+	$(BIN)/python -m evaluation.tables --write
 
 reproduce: install
 	$(BIN)/cartridges reproduce gates

@@ -1,8 +1,9 @@
 """The peers of the serving benchmark: `generate` behind PEFT's CARTRIDGE adapter and a mounted cache.
 
-Neither can hold two compositions in one batch, so requests go by groups of one composition each; a
-composition is merged beforehand, which they are not charged for. This file knows transformers' and
-PEFT's public interfaces; it knows no engine.
+PEFT has one adapter in view, so its requests go by groups of one composition each. Plain transformers does
+so too, or has the compositions, of one length here, stacked as one batch: the best it can do for requests
+that all arrive at once. Compositions are merged and stacked beforehand, which they are not charged for.
+This file knows transformers' and PEFT's public interfaces; it knows no engine.
 """
 
 import time
@@ -19,7 +20,7 @@ from inference.reader import Reader
 
 
 class Mounted:
-    """Plain transformers: each group's composition as a DynamicCache."""
+    """Plain transformers: compositions as a DynamicCache, one batch for each."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -37,7 +38,29 @@ class Mounted:
                 self._reader.model, self._reader, count, shape, prefix.length, past_key_values=cache
             )
             tokens += [tuple(at - began for at in times)] * count
-        return Wave(time.perf_counter() - began, tuple(tokens), groups[0][0].nbytes)
+        return Wave(
+            time.perf_counter() - began, tuple(tokens), _held(self._reader, groups[0][0], shape)
+        )
+
+    def stacked_wave(self, groups: Sequence[tuple[Composition, int]], shape: Shape) -> Wave:
+        """Answer all groups, whose compositions are of one length, as one batch."""
+        rows = [prefix for prefix, count in groups for _ in range(count)]
+        stacked = [
+            tuple(torch.cat([prefix.layers[layer][i] for prefix in rows]) for i in range(2))
+            for layer in range(len(rows[0].layers))
+        ]
+        began = time.perf_counter()
+        cache = DynamicCache(stacked, config=self._reader.config)
+        times = generated(
+            self._reader.model,
+            self._reader,
+            len(rows),
+            shape,
+            rows[0].length,
+            past_key_values=cache,
+        )
+        tokens = (tuple(at - began for at in times),) * len(rows)
+        return Wave(time.perf_counter() - began, tokens, _held(self._reader, rows[0], shape))
 
 
 class Adapters:
@@ -70,7 +93,15 @@ class Adapters:
             self.model.set_adapter(name)
             times = generated(self.model, self._reader, count, shape, 0)
             tokens += [tuple(at - began for at in times)] * count
-        return Wave(time.perf_counter() - began, tuple(tokens), groups[0][1].nbytes)
+        return Wave(
+            time.perf_counter() - began, tuple(tokens), _held(self._reader, groups[0][1], shape)
+        )
+
+
+def _held(reader: Reader, prefix: Composition, shape: Shape) -> int:
+    """Bytes of keys and values of one row when it ends."""
+    columns = prefix.length + len(reader.chat.question(QUESTION)) + shape.answer_tokens - 1
+    return prefix.nbytes // prefix.length * columns
 
 
 def flattened(prefix: Composition) -> torch.Tensor:

@@ -30,8 +30,10 @@ from benchmarks.workload import (
 from cartridge_store.cartridge import Cartridge
 from evaluation.results import Claim, write_result
 from evaluation.statistics import Estimate, estimate
+from inference.batch import pool_of
 from inference.composer import compose
 from inference.engine import LocalEngine
+from inference.paged_attention import Prefill, Seen
 from inference.reader import Reader
 from inference.requests import Request
 
@@ -53,9 +55,9 @@ class ServingPlan:
     large_layers: int = 28
     large_width: int = 1_024
     large_context: int = 16_384
-    large_answer: int = 12
-    large_kv_bytes: int = 4 << 30
-    large_page_slots: int = 106  # a quarter of the shape's 424 slots: nothing is lost to rounding
+    large_answer: int = 16
+    large_kv_bytes: int = 3_800_000_000  # two contexts of 16k tokens, and next to nothing over
+    large_page_slots: int = 53  # an eighth of the shape's 424 slots: nothing is lost to rounding
     large_rounds: int = 3
     joiners: int = 50
 
@@ -74,8 +76,8 @@ def run_serving(reader: Reader, out: Path, plan: ServingPlan, progress: Progress
     return write_result(
         out,
         "serving",
-        command="cartridges bench serve --json",
-        seeds=list(range(plan.rounds)),
+        command=f"cartridges bench serve --rounds {plan.rounds} --json",
+        seeds=[0],
         rows=[*(arm.row() for arm in [*arms, *large]), composing, joining],
         claims=claims(arms, large, composing, plan),
         seconds=time.perf_counter() - began,
@@ -94,14 +96,15 @@ def claims(
 
     ours, theirs = large
     steady = [[wave.steady_throughput for wave in arm.waves] for arm in (ours, theirs)]
-    columns = theirs.context_columns / ours.context_columns
+    held = theirs.waves[-1].kv_bytes / ours.waves[-1].kv_bytes
     return {
-        "kv_bytes_ratio_vs_icl": Claim(exact(columns), f">= {COMPRESSION}"),
+        "kv_bytes_ratio_vs_icl": Claim(exact(held), f">= {COMPRESSION}"),
         "throughput_ratio_vs_cached_icl": Claim(ratio(*steady), ">= 26.4"),
         "throughput_ratio_vs_icl_with_prefill": Claim(against("text")),
         "throughput_ratio_vs_rag": Claim(against("passages")),
         "throughput_ratio_vs_peft": Claim(against("PEFT generate"), ">= 5"),
-        "throughput_ratio_vs_generate": Claim(against("transformers generate"), ">= 5"),
+        "throughput_ratio_vs_generate": Claim(against("generate, stacked"), ">= 5"),
+        "throughput_ratio_vs_generate_by_composition": Claim(against("generate")),
         "compose_ratio_vs_bytes_moved": Claim(exact(composing["ratio"]), "<= 1.2"),
         "compose_share_of_first_token": Claim(exact(composing["share"]), "<= 0.05"),
     }
@@ -114,7 +117,8 @@ def exact(value: float) -> Estimate:
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
     """Ours over theirs, round by round."""
-    return estimate([a / b for a, b in zip(ours, theirs, strict=True)])
+    # Zero where a wave never had all of its requests decoding: nothing to claim from it.
+    return estimate([a / b if b else 0.0 for a, b in zip(ours, theirs, strict=True)])
 
 
 def small_arms(reader: Reader, plan: ServingPlan, progress: Callable[[float], None]) -> list[Arm]:
@@ -184,12 +188,14 @@ def _peer_runs(
     columns = composed[0].length
     arms = [
         Arm(name, shape.name, plan.compared_at, 0, columns)
-        for name in ("transformers generate", "PEFT generate")
+        for name in ("generate", "generate, stacked", "PEFT generate")
     ]
+    groups = [(prefix, each) for prefix in composed]
     return [
-        (arms[0], lambda: mounted.wave([(prefix, each) for prefix in composed], shape)),
+        (arms[0], lambda: mounted.wave(groups, shape)),
+        (arms[1], lambda: mounted.stacked_wave(groups, shape)),
         (
-            arms[1],
+            arms[2],
             lambda: adapters.wave(
                 [(f"c{n}", prefix, each) for n, prefix in enumerate(composed)], shape
             ),
@@ -208,7 +214,10 @@ def _engine(
 
 
 def large_arms(reader: Reader, plan: ServingPlan, progress: Callable[[float], None]) -> list[Arm]:
-    """Cartridges and cached text under one budget of keys and values, as many as fit of each."""
+    """Cartridges and cached text under one budget of keys and values, as many as fit of each.
+
+    Both are resident before the clock starts. Arms take turns; each has the machine to itself.
+    """
     large = qwen3_shaped(reader.tokenizer, layers=plan.large_layers, width=plan.large_width)
     shape = Shape(f"{plan.large_context} tokens", plan.large_context, plan.large_answer)
     arms = []
@@ -218,19 +227,25 @@ def large_arms(reader: Reader, plan: ServingPlan, progress: Callable[[float], No
             fitting = engine.load().capacity_bytes // engine.held_bytes(one)
             arms.append(Arm(name, shape.name, fitting, 0, columns))
     for turn in range(plan.large_rounds):
-        for arm in arms if turn % 2 else arms[::-1]:
+        for place, arm in enumerate(arms if turn % 2 else arms[::-1]):
             with _engine(large, 1_024, plan.large_kv_bytes, plan.large_page_slots) as engine:
-                requests = [
-                    asked(shape, random_cartridge(large, arm.context_columns, n))
-                    for n in range(arm.concurrency)
+                mounted = [
+                    random_cartridge(large, arm.context_columns, n) for n in range(arm.concurrency)
                 ]
+                for cartridge in mounted:
+                    engine.submit(asked(Shape("", arm.context_columns, 1), cartridge)).result()
+                requests = [asked(shape, cartridge) for cartridge in mounted]
                 arm.waves.append(drive(engine, requests)[0])
-        progress((turn + 1) / plan.large_rounds)
+            progress((turn + (place + 1) / 2) / plan.large_rounds)
     return arms
 
 
 def composing_cost(reader: Reader, plan: ServingPlan) -> dict[str, Any]:
-    """Ten resident cartridges brought before a question, against copying their bytes."""
+    """Ten resident cartridges brought before a question, against copying their bytes once.
+
+    Composing is what the pool does to have them in front, and the copy of their pages that reading the
+    question gathers. The share is of the time to first token of a request alone, waiting included.
+    """
     shape = Shape("composing", plan.context_tokens, 4)
     ten = [random_cartridge(reader, shape.slots, seed) for seed in range(10)]
     source = torch.cat([torch.cat([c.keys, c.values]).flatten() for c in ten])
@@ -239,14 +254,14 @@ def composing_cost(reader: Reader, plan: ServingPlan) -> dict[str, Any]:
     with _engine(reader, 4) as engine:
         for turn in range(10 * plan.rounds):
             done = engine.submit(asked(shape, *ten)).result()
-            # Others come between: the ten are resident, but not in the front any more.
+            # Others come between: the ten are resident, but nobody holds them any more.
             engine.submit(asked(shape, random_cartridge(reader, shape.slots, 99))).result()
             began = time.perf_counter()
             target.copy_(source)
             if turn >= plan.rounds:  # the first ones bring them to the device
                 copied.append((time.perf_counter() - began) * 1e3)
-                composed.append(done.compose_ms)
-                shares.append(done.compose_ms / done.first_token_ms)
+                composed.append(done.compose_ms + gathering_ms(reader, ten))
+                shares.append(composed[-1] / done.first_token_ms)
     return {
         "shape": "composing 10 resident cartridges",
         "compose_ms": round(median(composed), 4),
@@ -255,6 +270,25 @@ def composing_cost(reader: Reader, plan: ServingPlan) -> dict[str, Any]:
         "ratio": median(composed) / median(copied),
         "share": median(shares),
     }
+
+
+def gathering_ms(reader: Reader, cartridges: Sequence[Cartridge]) -> float:
+    """Milliseconds of gathering the cartridges' pages, all layers, as reading a question does."""
+    pool = pool_of(reader, 1 << 26)
+    spans = []
+    for cartridge in cartridges:
+        span, _ = pool.pin(cartridge.id, cartridge.slots)
+        pool.write(span, cartridge.keys, cartridge.values)
+        pool.loaded(span)
+        spans.append(span)
+    own = pool.private(1)
+    pool.extend(own, 1)
+    plan = Prefill(pool, [Seen(spans, own)], [1])
+    began = time.perf_counter()
+    for layer in range(pool.shape.layers):
+        plan.gathered(pool.keys[layer])
+        plan.gathered(pool.values[layer])
+    return (time.perf_counter() - began) * 1e3
 
 
 def joining_cost(reader: Reader, plan: ServingPlan) -> dict[str, Any]:

@@ -34,6 +34,17 @@ _WORDS = {
     "selfstudy_fact_coverage": "Facts of a 1,000-token document that 64 self-study questions touch",
     "selfstudy_answerable": "Self-study questions about a fact of the document",
     "handwritten_em": "Hand-written sheets in thirty styles, 180 questions",
+    "kv_bytes_ratio_vs_icl": "KV bytes of a request in the pool, cached 16k-token text over cartridge",
+    "throughput_ratio_vs_cached_icl": "Throughput against cached text, memory-bound shape",
+    "throughput_ratio_vs_icl_with_prefill": "Throughput against text that is read anew",
+    "throughput_ratio_vs_rag": "Throughput against RAG passages of 3.5 tokens a slot",
+    "throughput_ratio_vs_peft": "Throughput against PEFT's CARTRIDGE with generate",
+    "throughput_ratio_vs_generate": "Throughput against generate, all compositions stacked in one batch",
+    "throughput_ratio_vs_generate_by_composition": "Throughput against generate, a batch a composition",
+    "compose_ratio_vs_bytes_moved": "Composing 10 resident cartridges, over copying their bytes",
+    "compose_share_of_first_token": "Composing 10 resident cartridges, share of time to first token",
+    "speedup_vs_peft": "Training steps a second, over PEFT's CARTRIDGE example",
+    "peak_memory_ratio_vs_peft": "Peak memory of training, over PEFT's",
 }
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from inference.paged_attention import Decode, Plan, Prefill, Seen
 from inference.pages import PagePool, PageShape, Span
 from inference.reader import Reader
+from inference.requests import GenerationFailed
 from inference.sampling import Chooser, Sampling, Top, likeliest
 
 
@@ -41,11 +42,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A row's next token, with the likeliest ones where they were asked for."""
+    """A row's next token, with the likeliest ones where they were asked for; or what went wrong."""
 
     row: Row
     token: int
-    top: Top | None
+    top: Top | None = None
+    error: Exception | None = None
 
 
 def pool_of(reader: Reader, budget_bytes: int, *, page_slots: int = 64) -> PagePool:
@@ -65,7 +67,19 @@ def columns_of(ids: Sequence[int], sampling: Sampling) -> int:
 class Batch:
     """Rows being answered together, each as it would be alone."""
 
-    def __init__(self, reader: Reader, pool: PagePool, *, chunk_tokens: int = 512) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        pool: PagePool,
+        *,
+        chunk_tokens: int = 512,
+        chunk_columns: int = 1 << 15,
+    ) -> None:
+        """A chunk of prompts has so many tokens, and its rows gather so many columns, each at most.
+
+        One row may gather more: its own prompt's.
+        """
+        self._chunk_columns = chunk_columns
         self._reader = reader
         self._pool = pool
         self._chunk_tokens = chunk_tokens
@@ -84,7 +98,7 @@ class Batch:
 
     def leave(self, row: Row) -> None:
         """Let a row go, with its own pages; its shared spans are the caller's."""
-        self.rows.remove(row)
+        self.rows = [other for other in self.rows if other is not row]
         self._pool.forget(row.own)
 
     @torch.no_grad()
@@ -101,13 +115,15 @@ class Batch:
 
     def _prefill(self, reading: Sequence[Row]) -> list[Said]:
         rows: list[Row] = []
-        longest = 0
+        longest = deepest = 0
         for row in reading:
             size = max(longest, min(len(row.ids) - row.read, self._chunk_tokens))
-            if rows and (len(rows) + 1) * size > self._chunk_tokens:
+            depth = max(deepest, sum(s.columns for s in row.shared) + row.own.columns + size)
+            count = len(rows) + 1
+            if rows and (count * size > self._chunk_tokens or count * depth > self._chunk_columns):
                 break
             rows.append(row)
-            longest = size
+            longest, deepest = size, depth
         sizes = [min(len(row.ids) - row.read, longest) for row in rows]
         ids = torch.full((len(rows), longest), self._reader.end_id)
         positions = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -146,8 +162,15 @@ class Batch:
     def _choose(self, rows: Sequence[Row], hidden: Tensor) -> list[Said]:
         logits = self._reader.logits(hidden).cpu()
         greedy = logits.argmax(-1).tolist()
+        finite = logits.isfinite().all(-1).tolist()
         said = []
         for place, row in enumerate(rows):
+            if not finite[place]:  # its own fault alone: others go on
+                broken = (
+                    "The reader's logits are not finite behind these cartridges; train them again."
+                )
+                said.append(Said(row, self._reader.end_id, error=GenerationFailed(broken)))
+                continue
             sampled = row.sampling.temperature > 0
             token = row.chooser.choose(logits[place]) if sampled else greedy[place]
             top = None

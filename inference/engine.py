@@ -6,6 +6,7 @@ decoding of the others, and it joins at the next token. This file knows cartridg
 it knows no retrieval, no HTTP and no store.
 """
 
+import logging
 import queue
 import threading
 import time
@@ -13,14 +14,18 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import torch
+
 from cartridge_store.cartridge import Cartridge
-from inference.batch import Batch, Row, columns_of, pool_of
+from inference.batch import Batch, Row, Said, columns_of, pool_of
 from inference.composer import Arrangement, arrange
 from inference.pages import PoolTooSmall, Span
 from inference.reader import Reader
 from inference.requests import Completion, Engine, EngineClosed, Request, RequestRefused, Stream
 from inference.sampling import Sampling, Top
 from inference.speech import Speech
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "Completion",
@@ -72,6 +77,7 @@ class _Job:
     spans: list[Span] = field(default_factory=list)
     row: Row | None = None
     admitted: float = 0.0
+    columns: int = 0  # that it looked at when it left
     compose_ms: float = 0.0
     load_ms: float = 0.0
     token_ms: list[float] = field(default_factory=list)
@@ -106,7 +112,12 @@ class LocalEngine:
     def __init__(
         self, reader: Reader, *, max_batch: int = 16, kv_bytes: int = 1 << 30, page_slots: int = 64
     ) -> None:
-        """`kv_bytes` bounds the keys and values of all requests and resident cartridges."""
+        """`kv_bytes` bounds the keys and values of all requests and resident cartridges.
+
+        Raises PoolTooSmall, and ValueError for a batch of nothing.
+        """
+        if max_batch < 1:
+            raise ValueError("max_batch must be at least 1.")
         self._reader = reader
         self._max_batch = max_batch
         self._pool = pool_of(reader, kv_bytes, page_slots=page_slots)
@@ -115,8 +126,12 @@ class LocalEngine:
         self._waiting: deque[_Job] = deque()
         self._loading: list[_Job] = []
         self._running: dict[Row, _Job] = {}
+        self._fetching = 0  # copies to the device that are under way
+        self._arrived: deque[tuple[Span, Future[None]]] = deque()
+        self._stream = torch.cuda.Stream() if reader.device.type == "cuda" else None
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="engine-loader")
         self._closed = threading.Event()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -136,8 +151,8 @@ class LocalEngine:
         speech = Speech(self._reader.tokenizer, request.sampling.stop)
         job = _Job(prompted, request.sampling, Stream(), speech, arrived)
         self._inbox.put(job)
-        if self._closed.is_set() and not self._thread.is_alive():
-            self._refuse_inbox()  # closed between the check and the put: nobody else will
+        if self._ended.is_set():
+            self._refuse_inbox()  # it ended between the check and the put: nobody else will
         return job.stream
 
     def load(self) -> EngineLoad:
@@ -163,43 +178,57 @@ class LocalEngine:
         self._inbox.put(None)
         self._thread.join()
         self._loader.shutdown()
-        self._refuse_inbox()
 
     def _run(self) -> None:
-        while True:
-            self._receive()
-            if self._closed.is_set():
-                self._refuse()
-                if not self._running:
-                    return
+        try:
+            while not (self._closed.is_set() and not self._running):
+                self._receive()
+                if self._closed.is_set():
+                    self._refuse()
+                try:
+                    self._turn()
+                except Exception as error:  # one bad step must not end the service
+                    logger.exception("A step of the engine failed.")
+                    self._fail(error)
+        except BaseException as error:  # not even that could be mended: nobody is to wait for it
+            logger.exception("The engine has ended.")
+            self._closed.set()
+            for job in [*self._running.values(), *self._loading, *self._waiting]:
+                job.stream.put(error)
+        finally:
+            self._refuse()
+            self._ended.set()
+            self._refuse_inbox()
+
+    def _fail(self, error: Exception) -> None:
+        for job in [*self._running.values(), *self._loading]:
             try:
-                self._turn()
-            except Exception as error:  # one bad step must not end the service
-                for job in [*self._running.values(), *self._loading]:
-                    self._leave(job)
-                    job.stream.put(error)
+                self._leave(job)
+            finally:
+                job.stream.put(error)
 
     def _receive(self) -> None:
         """Take in what has arrived; with nothing to do, wait for it."""
         while True:
-            admissible = self._waiting and not self._loading
+            admissible = self._waiting and not self._fetching
+            busy = self._running or self._arrived or admissible or self._closed.is_set()
             try:
-                event = self._inbox.get(block=not self._running and not admissible)
+                event = self._inbox.get(block=not busy)
             except queue.Empty:
                 return
             if isinstance(event, _Job):
                 self._waiting.append(event)
             elif event is not None:
-                self._loaded(*event)
-            if self._inbox.empty():
-                return
+                self._arrived.append(event)
 
     def _turn(self) -> None:
+        while self._arrived:
+            self._loaded(*self._arrived.popleft())
         self._drop_cancelled()
         self._admit()
         self._start()
         for said in self._batch.step():
-            self._say(self._running[said.row], said.token, said.top)
+            self._say(self._running[said.row], said)
 
     def _drop_cancelled(self) -> None:
         for job in [job for job in self._waiting if job.stream.cancelled.is_set()]:
@@ -225,19 +254,34 @@ class LocalEngine:
             own = self._pool.private(columns)
             job.row = Row(job.prompted.ids, arranged.question_at, job.spans, own, job.sampling)
             self._loading.append(job)
-            for cartridge in arranged.cartridges:
+            # Those that are there first: room for the others is not to be made of them.
+            for cartridge in sorted(arranged.cartridges, key=lambda c: not self._pool.holds(c.id)):
                 span, fresh = self._pool.pin(cartridge.id, cartridge.slots)
+                try:
+                    if fresh:
+                        self._fetch(span, cartridge)
+                except BaseException:
+                    self._pool.forget(span)  # nobody is going to write it
+                    raise
                 job.spans.append(span)
-                if fresh:
-                    self._fetch(span, cartridge)
             job.compose_ms = _since(job.admitted)
 
     def _fetch(self, span: Span, cartridge: Cartridge) -> None:
         """Copy a cartridge to its pages beside the decoding; one copy serves all who wait for it."""
-        future = self._loader.submit(self._pool.write, span, cartridge.keys, cartridge.values)
+        future = self._loader.submit(self._copy, span, cartridge)
+        self._fetching += 1
         future.add_done_callback(lambda done: self._inbox.put((span, done)))
 
+    def _copy(self, span: Span, cartridge: Cartridge) -> None:
+        if self._stream is None:
+            self._pool.write(span, cartridge.keys, cartridge.values)
+            return
+        with torch.cuda.stream(self._stream):  # a stream of its own: decoding does not wait for it
+            self._pool.write(span, cartridge.keys, cartridge.values)
+        self._stream.synchronize()
+
     def _loaded(self, span: Span, future: "Future[None]") -> None:
+        self._fetching -= 1
         self._pool.loaded(span)
         error = future.exception()
         if error is None:
@@ -251,14 +295,15 @@ class LocalEngine:
         """Let in the batch whose cartridges have all arrived."""
         for job in [job for job in self._loading if not any(s.loading for s in job.spans)]:
             assert job.row is not None
+            self._batch.join(job.row)
             self._loading.remove(job)
             self._running[job.row] = job
             job.load_ms = _since(job.admitted) - job.compose_ms
-            self._batch.join(job.row)
 
     def _leave(self, job: _Job) -> None:
         """Give back all that an admitted job holds."""
         assert job.row is not None
+        job.columns = job.row.own.columns + sum(span.columns for span in job.spans)
         if self._running.pop(job.row, None) is not None:
             self._batch.leave(job.row)
         else:
@@ -268,8 +313,12 @@ class LocalEngine:
             self._pool.unpin(span)
         job.spans.clear()
 
-    def _say(self, job: _Job, token: int, top: Top | None) -> None:
-        speech = job.speech
+    def _say(self, job: _Job, said: Said) -> None:
+        speech, token, top = job.speech, said.token, said.top
+        if said.error is not None:
+            self._leave(job)
+            job.stream.put(said.error)
+            return
         job.token_ms.append(_since(job.arrived))
         ended = token == self._reader.end_id and not job.sampling.ignore_end
         if not ended:
@@ -286,15 +335,13 @@ class LocalEngine:
         piece = job.speech.close()
         if piece:
             job.stream.put(piece)
-        prompt, slots = len(job.prompted.ids), job.prompted.arranged.slots
-        columns = 1 + slots + prompt + len(job.speech.ids)
         job.stream.put(
             Completion(
                 text=job.speech.text.strip(),
-                prompt_tokens=prompt,
-                cartridge_slots=slots,
+                prompt_tokens=len(job.prompted.ids),
+                cartridge_slots=job.prompted.arranged.slots,
                 completion_tokens=len(job.speech.ids),
-                kv_bytes=self._pool.shape.column_nbytes * columns,
+                kv_bytes=self._pool.shape.column_nbytes * job.columns,
                 compose_ms=job.compose_ms,
                 load_ms=job.load_ms,
                 first_token_ms=job.token_ms[0] if job.token_ms else 0.0,

@@ -3,8 +3,9 @@
 Registered through transformers' attention interface, so that every decoder model uses it without a
 fork of its code; a forward without a plan goes to sdpa, unchanged. Decoding reads every page once for
 all requests that name it and merges the partial results by their log-sum-exp, as FlashInfer's cascade
-does (arXiv 2501.01005, section 3.1); nothing is copied. A question's prefill gathers its pages. This file
-knows pages and tensors; it knows no request and no text.
+does (arXiv 2501.01005, section 3.1), where they lie; only what many rows name is gathered for those
+beyond the first few. A prompt's prefill gathers a copy of its pages. This file knows pages and tensors; it
+knows no request and no text.
 """
 
 from collections.abc import Sequence
@@ -66,14 +67,15 @@ def attention(
     page_plan: Plan | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention function; raises NotImplementedError for soft-capped scores."""
+    """transformers' attention function; raises NotImplementedError for scores that are not plain."""
     if page_plan is None:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return plain
-    if kwargs.get("softcap") is not None:
-        raise NotImplementedError("Attention with soft-capped scores cannot follow pages.")
+    for unknown in ("softcap", "s_aux", "position_bias"):
+        if kwargs.get(unknown) is not None:
+            raise NotImplementedError(f"Attention with {unknown} cannot follow pages.")
     page_plan.write(module.layer_idx, key, value)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return page_plan.attend(module.layer_idx, query, scale), None
@@ -88,12 +90,15 @@ class Prefill:
         slots, device = pool.shape.slots, pool.shape.device
         longest = max(sizes)
         depth = max(len(row.pages) for row in rows)
-        self._table = torch.full((len(rows), depth), SCRATCH)
+        self._table = torch.empty((len(rows), depth), dtype=torch.long)
         visible = torch.zeros(len(rows), longest, depth * slots, dtype=torch.bool)
         write_pages = torch.full((len(rows), longest), SCRATCH)
         write_slots = torch.zeros((len(rows), longest), dtype=torch.long)
         for b, (row, size) in enumerate(zip(rows, sizes, strict=True)):
             pages = row.pages
+            # Padded with a page of its own: hidden columns have weight zero, but zero times another
+            # row's NaN would be NaN.
+            self._table[b] = pages[-1]
             self._table[b, : len(pages)] = torch.tensor(pages)
             place = 0
             for span in row.shared:
@@ -117,17 +122,18 @@ class Prefill:
 
     def attend(self, layer: int, query: Tensor, scale: float) -> Tensor:
         """Attention over gathered pages."""
-        keys, values = (self._gathered(t[layer]) for t in (self._pool.keys, self._pool.values))
+        keys, values = (self.gathered(t[layer]) for t in (self._pool.keys, self._pool.values))
         groups = query.shape[1] // keys.shape[1]
         found = scaled_dot_product_attention(
             query, keys, values, attn_mask=self._visible, scale=scale, enable_gqa=groups > 1
         )
         return found.transpose(1, 2).contiguous()
 
-    def _gathered(self, pages: Tensor) -> Tensor:
+    def gathered(self, pages: Tensor) -> Tensor:
         """`[B, kv_heads, depth * slots, head_dim]` of each row's pages, one behind another."""
-        gathered = pages[self._table].transpose(1, 2)
-        return gathered.reshape(*gathered.shape[:2], -1, pages.shape[-1])
+        heads = torch.arange(pages.shape[1], device=pages.device)
+        gathered = pages[self._table[:, None], heads[None, :, None]]
+        return gathered.flatten(2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +206,10 @@ class Decode:
         out, lse = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in (outs, lses))
         lse = lse[self._partials].masked_fill_(self._hidden[:, :, None], float("-inf"))
         shares = torch.softmax(lse, dim=1).unsqueeze(-1)
-        merged = (out[self._partials].float() * shares).sum(dim=1)
+        found = out[self._partials].float()
+        # A hidden part may be another row's: its share is zero, but zero times its NaN would be NaN.
+        found.masked_fill_(self._hidden[:, :, None, None], 0)
+        merged = (found * shares).sum(dim=1)
         return merged.to(query.dtype)[:, None]
 
 

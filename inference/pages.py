@@ -89,6 +89,7 @@ class PagePool:
         self._owners: list[Span | None] = [None] * (self.capacity + 1)
         self._free = list(range(1, self.capacity + 1))
         self._shared: dict[str, Span] = {}
+        self._standing = 0  # pages in the front that somebody looks at
         self._private = 0  # pages taken by private spans
         self._reserved = 0  # pages promised to them
         self._pins = 0
@@ -100,7 +101,8 @@ class PagePool:
 
     @property
     def _pinned(self) -> int:
-        shared = sum(len(span.pages) for span in self._shared.values() if not span.idle)
+        # A list first: whoever asks how busy the engine is asks from another thread.
+        shared = sum(len(span.pages) for span in list(self._shared.values()) if not span.idle)
         return shared + self._private + self._reserved
 
     @property
@@ -145,11 +147,21 @@ class PagePool:
             span = Span(key, columns, loading=True, last_pin=self._pins)
             self._shared[key] = span
             span.pins = 1  # before room is made: it is not to be evicted for itself
-            self._take(span, self.shape.pages(columns))
+            try:
+                self._take(span, self.shape.pages(columns))
+            except BaseException:
+                self.forget(span)
+                raise
         else:
+            self._stand(span, 1)
             span.pins += 1
-            for index in range(len(span.pages)):
-                self._bring_forward(span, index)
+            try:
+                # The foremost first: the border may pass over no page that is still to be counted.
+                for index in sorted(range(len(span.pages)), key=span.pages.__getitem__):
+                    self._bring_forward(span, index)
+            except BaseException:
+                self.unpin(span)
+                raise
         span.heat = span.heat * _FADES ** (self._pins - span.last_pin) + 1
         span.last_pin = self._pins
         return span, fresh
@@ -157,15 +169,24 @@ class PagePool:
     def loaded(self, span: Span) -> None:
         """The span has been written whole; until then its pages are not moved nor given back."""
         span.loading = False
+        self._stand(span, -1)
         self._settle()
 
     def unpin(self, span: Span) -> None:
         """One holder less; what nobody holds is kept until its room is needed."""
         span.pins -= 1
+        self._stand(span, -1)
         self._settle()
+
+    def _stand(self, span: Span, sign: int) -> None:
+        """Count an idle span's pages in the front, before it is taken up or after it is put down."""
+        if span.idle:
+            self._standing += sign * sum(page < self.front for page in span.pages)
 
     def forget(self, span: Span) -> None:
         """Give back a span's pages and promises."""
+        if not span.idle:
+            self._standing -= len([page for page in span.pages if page < self.front])
         if span.key is None:
             self._private -= len(span.pages)
         elif self._shared.get(span.key) is span:
@@ -219,6 +240,7 @@ class PagePool:
             page = heapq.heappop(self._free)
             self._owners[page] = span
             span.pages.append(page)
+            self._standing += page < self.front
             self._bring_forward(span, len(span.pages) - 1)
         self.version += 1
 
@@ -231,12 +253,12 @@ class PagePool:
         page = span.pages[index]
         if page < self.front:
             return
-        unread = sum(not self._read(other) for other in range(1, page))
-        if unread <= self._tolerated(page):
+        if page - 1 - self._standing <= self._tolerated(page):
             self.front = page + 1
         else:
             self._exchange(page, self.front)
             self.front += 1
+        self._standing += 1
         self.version += 1
 
     def _exchange(self, one: int, other: int) -> None:
@@ -265,10 +287,9 @@ class PagePool:
 
     def _settle(self) -> None:
         """Move what nobody reads out of the front, once it is too much of it."""
-        unread = [page for page in range(1, self.front) if not self._read(page)]
-        if len(unread) <= self._tolerated(self.front):
+        if self.front - 1 - self._standing <= self._tolerated(self.front):
             return
-        holes = iter(unread)
+        holes = iter([page for page in range(1, self.front) if not self._read(page)])
         while self.front > 1:
             last = self.front - 1
             owner = self._owners[last]

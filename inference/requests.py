@@ -18,6 +18,10 @@ class RequestRefused(ValueError):
     """The request cannot be served; the message says what to do."""
 
 
+class GenerationFailed(RuntimeError):
+    """The reader made nothing of this request; the message says why."""
+
+
 class EngineClosed(RuntimeError):
     """The engine was closed before the request was answered."""
 
@@ -60,12 +64,14 @@ class Stream:
     def __init__(self) -> None:
         self._events: queue.Queue[str | Completion | BaseException] = queue.Queue()
         self.completion: Completion | None = None
+        self._error: BaseException | None = None
         self.cancelled = threading.Event()
 
     def __iter__(self) -> Iterator[str]:
         while self.completion is None:
-            event = self._events.get()
+            event = self._error or self._events.get()
             if isinstance(event, BaseException):
+                self._error = event  # for whoever asks again
                 raise event
             if isinstance(event, Completion):
                 self.completion = event

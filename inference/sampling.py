@@ -33,6 +33,8 @@ class Sampling:
             raise ValueError("max_tokens must be at least 1.")
         if not 0 < self.top_p <= 1:
             raise ValueError("top_p must be above 0 and at most 1.")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError("seed must be from 0 to 2**63 - 1.")
         if self.temperature < 0 or self.logprobs < 0:
             raise ValueError("temperature and logprobs must not be negative.")
         if not all(self.stop):
@@ -59,7 +61,8 @@ class Chooser:
         sampling = self._sampling
         if sampling.temperature <= 0:
             return int(logits.argmax())
-        shares = torch.softmax(logits / sampling.temperature, -1)
+        # Less the largest first: a tiny temperature would make infinity minus infinity of them.
+        shares = torch.softmax((logits - logits.max()) / sampling.temperature, -1)
         if sampling.top_p < 1:
             ordered, ids = shares.sort(descending=True, stable=True)
             beyond = ordered.cumsum(0) - ordered >= sampling.top_p

@@ -25,7 +25,12 @@ class Speech:
     def push(self, token: int) -> str:
         """The text that this token completes; empty after a stop string."""
         self.ids.append(token)
-        piece = self._stream.step(self._tokenizer.backend_tokenizer, token)
+        backend = self._tokenizer.backend_tokenizer
+        try:
+            piece = self._stream.step(backend, token)
+        except Exception:  # bytes that are no character after all, where tokens may be single bytes
+            self._stream = DecodeStream(skip_special_tokens=True)
+            piece = self._stream.step(backend, token)
         return self._say(piece or "")
 
     def close(self) -> str:

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from inference.reader import Reader
 from training.examples import StudyExample
 from training.settings import Cancelled, TrainingSettings
-from training.student import Lesson, answer_logits, distillation_loss, hidden_states
+from training.student import Lesson, answer_states, distillation_loss, hidden_states
 
 LossOf = Callable[[Tensor, Tensor, int], Tensor]
 """Loss of (keys, values) at a step."""
@@ -112,8 +112,8 @@ def distilling(
     def loss(keys: Tensor, values: Tensor, step: int) -> Tensor:
         rows = _rows(sizes, settings.batch, step, settings.seed)
         lesson = Lesson.of([examples[row] for row in rows], reader.device)
-        logits = answer_logits(reader, keys, values, lesson, settings.question_offset)
-        return distillation_loss(logits, lesson)
+        hidden = answer_states(reader, keys, values, lesson, settings.question_offset)
+        return distillation_loss(reader, hidden, lesson)
 
     return loss
 

@@ -25,7 +25,7 @@ from training.examples import StudyExample
 from training.mixing import Mixing, visible_set
 from training.pool import Pool
 from training.settings import Cancelled, TrainingRefused
-from training.student import Lesson, answer_logits, distillation_loss
+from training.student import Lesson, answer_states, distillation_loss
 
 OffsetRule = Literal["fixed", "visible"]
 """Where a question stands: at `question_offset`, or right behind the slots that it sees."""
@@ -191,8 +191,8 @@ class JointTraining:
         # Position 0 is the sink's.
         behind = settings.offset_rule == "visible"
         offset = 1 + visible.sum(1) if behind else settings.question_offset
-        logits = answer_logits(self._reader, keys, values, lesson, offset, visible)
-        loss = distillation_loss(logits, lesson)
+        hidden = answer_states(self._reader, keys, values, lesson, offset, visible)
+        loss = distillation_loss(self._reader, hidden, lesson)
         torch.autograd.backward(loss)
         self.pool.losses.append(float(loss.detach()))
         own = {row.own for row in rows}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 from inference.reader import KeyValues, Reader
 from training.examples import StudyExample
@@ -106,6 +107,19 @@ def hidden_states(
     return hidden
 
 
+def answer_states(
+    reader: Reader,
+    keys: Tensor,
+    values: Tensor,
+    lesson: Lesson,
+    offset: int | Tensor,
+    visible: Tensor | None = None,
+) -> Tensor:
+    """The student's hidden states `[n, width]` that predict the answer tokens."""
+    hidden = hidden_states(reader, keys, values, lesson.ids, lesson.mask, offset, visible)
+    return hidden[lesson.rows, lesson.columns]
+
+
 def answer_logits(
     reader: Reader,
     keys: Tensor,
@@ -115,18 +129,39 @@ def answer_logits(
     visible: Tensor | None = None,
 ) -> Tensor:
     """The student's logits `[n, vocabulary]` at the answer positions."""
-    hidden = hidden_states(reader, keys, values, lesson.ids, lesson.mask, offset, visible)
-    return reader.logits(hidden[lesson.rows, lesson.columns])
+    return reader.logits(answer_states(reader, keys, values, lesson, offset, visible))
 
 
-def distillation_loss(logits: Tensor, lesson: Lesson) -> Tensor:
+LOGITS_AT_ONCE = 1 << 24
+"""Logits that are held at one time, 64 MiB of them: beyond that, the loss is made in chunks."""
+
+
+def distillation_loss(
+    reader: Reader, hidden: Tensor, lesson: Lesson, *, at_once: int = LOGITS_AT_ONCE
+) -> Tensor:
     """−Σ p_teacher · log q_student over the teacher's top-k, averaged over answer tokens.
 
-    Cartridges (arXiv 2506.06266, section 4.2); averaged per token, so that the step size does not
-    follow the teacher's entropy. Scalar, float32.
+    `hidden` `[n, width]` are `answer_states`. Cartridges (arXiv 2506.06266, section 4.2); averaged per
+    token, so that the step size does not follow the teacher's entropy. Of a large vocabulary no more than
+    `at_once` logits exist at a time: chunks are made again for the backward pass. Scalar, float32.
     """
-    student = torch.log_softmax(logits, -1).gather(-1, lesson.top_ids)
-    loss: Tensor = -(lesson.top_logprobs.exp() * student).sum(-1).mean()
+    size = max(1, at_once // reader.config.vocab_size)
+    if len(hidden) <= size:
+        return _summed_loss(reader, hidden, lesson.top_ids, lesson.top_logprobs) / len(hidden)
+    total = hidden.new_zeros((), dtype=torch.float32)
+    chunks = zip(
+        *(t.split(size) for t in (hidden, lesson.top_ids, lesson.top_logprobs)), strict=True
+    )
+    for part, ids, logprobs in chunks:
+        total = total + checkpoint(
+            _summed_loss, reader, part, ids, logprobs, use_reentrant=False, preserve_rng_state=False
+        )
+    return total / len(hidden)
+
+
+def _summed_loss(reader: Reader, hidden: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> Tensor:
+    student = torch.log_softmax(reader.logits(hidden), -1).gather(-1, top_ids)
+    loss: Tensor = -(top_logprobs.exp() * student).sum()
     return loss
 
 

@@ -55,3 +55,20 @@ def serve(
         typer.echo(json.dumps(result, indent=2))
         return
     print_claims(result)
+
+
+@bench.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
+    rounds: Annotated[int, typer.Option(min=2, help="Runs of either side.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Training steps beside those of PEFT's CARTRIDGE example."""
+    from benchmarks.training import TrainPlan, run_training
+
+    with progress_bar("training") as progress:
+        result = run_training(Settings().reader, out, TrainPlan(rounds=rounds), progress)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    print_claims(result)

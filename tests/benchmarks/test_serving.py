@@ -77,11 +77,12 @@ def test_a_run_writes_every_claim(reader: Reader, tmp_path: Path) -> None:
         "throughput_ratio_vs_rag",
         "throughput_ratio_vs_peft",
         "throughput_ratio_vs_generate",
+        "throughput_ratio_vs_generate_by_composition",
         "compose_ratio_vs_bytes_moved",
         "compose_share_of_first_token",
     }
     arms = {row["arm"] for row in result["rows"] if "arm" in row}
-    peers = {"PEFT generate", "transformers generate"}
+    peers = {"PEFT generate", "generate", "generate, stacked"}
     assert arms == {"cartridge", "cached text", "text", "passages", *peers}
     fitting = {r["arm"]: r["concurrency"] for r in result["rows"] if r["shape"] == "800 tokens"}
     assert fitting["cartridge"] > 5 * fitting["cached text"] > 0

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cartridge_store.cartridge import Cartridge
 from inference.batch import Batch
 from inference.composer import compose
 from inference.decoding import Prompt, decode
@@ -20,10 +21,12 @@ from inference.engine import (
     Request,
     RequestRefused,
     Sampling,
+    Stream,
     build_prompt,
 )
 from inference.pages import PagePool, Span
 from inference.reader import Reader, ReaderError, load_reader
+from inference.requests import GenerationFailed
 from tests.inference.test_composition import cartridge
 from tests.models import TEXT, write_tiny_model
 
@@ -92,7 +95,8 @@ def test_accounting(reader: Reader, engine: LocalEngine) -> None:
     assert completion.prompt_tokens == len(reader.chat.question(QUESTIONS[0]))
     columns = 1 + completion.cartridge_slots + completion.prompt_tokens
     column_bytes = sum(k.nbytes + v.nbytes for k, v in reader.sink)
-    assert completion.kv_bytes == column_bytes * (columns + completion.completion_tokens)
+    # The last token was said, but nothing was to come behind it.
+    assert completion.kv_bytes == column_bytes * (columns + completion.completion_tokens - 1)
     assert 0 < completion.first_token_ms <= completion.total_ms
 
 
@@ -128,6 +132,116 @@ def test_a_closed_engine_refuses(reader: Reader) -> None:
     engine.close()
     with pytest.raises(EngineClosed):
         engine.submit(Request(QUESTIONS[0]))
+
+
+def test_closing_finishes_what_runs_and_refuses_what_waits(reader: Reader) -> None:
+    engine = LocalEngine(reader, max_batch=1)
+    running = engine.submit(Request("Who?", sampling=Sampling(60, ignore_end=True)))
+    waiting = engine.submit(Request("Who?"))
+    next(iter(running))
+    closing = threading.Thread(target=engine.close, daemon=True)
+    closing.start()
+    assert running.result().completion_tokens == 60
+    for _ in range(2):  # whoever asks again hears the same
+        with pytest.raises(EngineClosed):
+            waiting.result()
+    closing.join(10)
+    assert not closing.is_alive()
+
+
+def test_an_engine_that_cannot_go_on_ends_every_stream(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LocalEngine(reader)
+    monkeypatch.setattr(LocalEngine, "_fail", broken_fail)
+    monkeypatch.setattr(Batch, "step", broken_step)
+    for _ in range(4):  # before it ends, while it does, after
+        with pytest.raises((RuntimeError, EngineClosed)):
+            engine.submit(Request("Who?")).result()
+    engine.close()
+
+
+def broken_fail(self: LocalEngine, error: Exception) -> None:
+    raise error
+
+
+def broken_step(self: Batch) -> list[Any]:
+    raise RuntimeError("out of memory")
+
+
+def test_a_failure_at_the_door_leaves_nothing_behind(
+    reader: Reader, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = engine.submit(Request("Who?", (), (), Sampling(4))).result().text
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    doors = ((Batch, "join"), (PagePool, "_bring_forward"), (LocalEngine, "_fetch"))
+    for number, (owner, name) in enumerate(doors):
+        one = cartridge(reader, number)
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, broken)
+            with pytest.raises(RuntimeError, match="out of memory"):
+                engine.submit(Request("Who?", (one,), (), Sampling(4))).result()
+        assert engine.submit(Request("Who?", (one,), (), Sampling(4))).result(), name
+    assert engine.submit(Request("Who?", (), (), Sampling(4))).result().text == expected
+    assert engine.load().pinned_bytes == 0
+
+
+def test_a_broken_cartridge_spoils_its_own_answer_alone(reader: Reader) -> None:
+    good = cartridge(reader, 1, 12)
+    huge = torch.full_like(good.keys, 3e38)
+    broken = recreated(good, huge, huge)
+    engine = LocalEngine(reader, page_slots=8, kv_bytes=1 << 20)
+    sampling = Sampling(6)
+
+    def ask(*mounted: Cartridge, words: int = 1) -> Stream:
+        return engine.submit(Request("gate " * words, mounted, (), sampling))
+
+    try:
+        expected = [ask(words=30).result().text, ask(good, words=3).result().text]
+        for _ in range(2):
+            streams = [ask(broken), ask(words=30), ask(good, words=3)]
+            with pytest.raises(GenerationFailed, match="not finite"):
+                streams[0].result()
+            assert [stream.result().text for stream in streams[1:]] == expected
+        assert [ask(words=30).result().text, ask(good, words=3).result().text] == expected
+        assert engine.load().pinned_bytes == 0
+    finally:
+        engine.close()
+
+
+def recreated(like: Cartridge, keys: torch.Tensor, values: torch.Tensor) -> Cartridge:
+    manifest = like.manifest
+    return Cartridge.create(
+        keys,
+        values,
+        collection="c",
+        document_id="broken",
+        document_sha256="0" * 64,
+        document_tokens=100,
+        reader_fingerprint=manifest.reader_fingerprint,
+        tokenizer_fingerprint=manifest.tokenizer_fingerprint,
+        position_rule=manifest.position_rule,
+        initialiser="random",
+        recipe={},
+        figures={},
+    )
+
+
+def test_its_load_can_be_asked_from_anywhere(reader: Reader, engine: LocalEngine) -> None:
+    streams = [engine.submit(request) for request in requests(reader) * 4]
+    seen = [engine.load() for _ in range(500)]
+    assert all(load.pinned_bytes <= load.capacity_bytes for load in seen)
+    for stream in streams:
+        stream.result()
+
+
+def test_tiny_temperatures_are_greedy(reader: Reader, engine: LocalEngine) -> None:
+    greedy = engine.submit(Request("Who?", sampling=Sampling(8))).result().text
+    cold = Sampling(8, temperature=1e-40)
+    assert engine.submit(Request("Who?", sampling=cold)).result().text == greedy
 
 
 def test_sampling_follows_its_seed(reader: Reader, engine: LocalEngine) -> None:
@@ -290,6 +404,7 @@ def test_top_p_leaves_out_the_unlikely(reader: Reader, engine: LocalEngine) -> N
         {"temperature": -1.0},
         {"logprobs": -1},
         {"stop": ("",)},
+        {"seed": 2**64},
     ],
 )
 def test_sampling_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:

@@ -104,6 +104,8 @@ class Pools(RuleBasedStateMachine):
         assert SCRATCH not in taken
         assert not self.pool.keys[:, SCRATCH].any()
         assert all(p < self.pool.front for s in spans if not s.idle for p in s.pages)
+        read = sum(owner is not None and not owner.idle for owner in self.pool._owners)
+        assert self.pool._standing == read
         free = set(range(1, self.pool.capacity + 1)) - set(taken)
         assert not self.pool.keys[:, sorted(free)].any()
         assert self.pool.resident_bytes == len(taken) * SHAPE.nbytes

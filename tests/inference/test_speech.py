@@ -49,3 +49,22 @@ def test_half_a_character_waits_for_the_rest(tokenizer: PreTrainedTokenizerFast)
     speech = Speech(tokenizer)
     assert [speech.push(token) for token in ids][:-1] == [""] * (len(ids) - 1)
     assert speech.text == "€"
+
+
+def test_bytes_that_are_no_character_do_not_end_the_answer() -> None:
+    from tokenizers import Tokenizer, decoders, models
+
+    words = ["<unk>", "▁hello", "c", *(f"<0x{byte:02X}>" for byte in range(256))]
+    backend = Tokenizer(
+        models.BPE({w: i for i, w in enumerate(words)}, [], unk_token="<unk>", byte_fallback=True)
+    )
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    speech = Speech(tokenizer)
+    for word in ("▁hello", "<0x0A>", "<0xE4>", "c", "c"):
+        speech.push(words.index(word))
+    speech.close()
+    assert speech.text.strip().startswith("hello")
+    assert speech.text.endswith("cc")

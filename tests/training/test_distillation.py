@@ -79,16 +79,42 @@ def test_loss_is_the_cross_entropy_against_the_teachers_top_k(
     reader: Reader, examples: list[StudyExample]
 ) -> None:
     lesson = Lesson.of(examples[:1], reader.device)
-    logits = torch.randn(len(examples[0].answer), len(reader.tokenizer))
+    hidden = torch.randn(len(examples[0].answer), reader.config.hidden_size)
+    logits = reader.logits(hidden)
     expected = 0.0
     for row, line in enumerate(torch.log_softmax(logits, -1)):
         for token, logprob in zip(
             examples[0].top_ids[row], examples[0].top_logprobs[row], strict=True
         ):
             expected -= float(np.exp(logprob)) * float(line[int(token)])
-    assert float(distillation_loss(logits, lesson)) == pytest.approx(
+    assert float(distillation_loss(reader, hidden, lesson)) == pytest.approx(
         expected / len(examples[0].answer), rel=1e-4
     )
+
+
+def test_the_loss_in_chunks_has_the_same_gradient_and_never_holds_all_logits(
+    reader: Reader, examples: list[StudyExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = Lesson.of(examples, reader.device)
+    made: list[int] = []
+    logits = Reader.logits
+
+    def counted(self: Reader, hidden: torch.Tensor) -> torch.Tensor:
+        made.append(len(hidden))
+        return logits(self, hidden)
+
+    monkeypatch.setattr(Reader, "logits", counted)
+    gradients = []
+    for at_once in (1 << 24, 5 * reader.config.vocab_size):
+        made.clear()
+        torch.manual_seed(0)
+        hidden = torch.randn(len(lesson.targets), reader.config.hidden_size, requires_grad=True)
+        torch.autograd.backward(distillation_loss(reader, hidden, lesson, at_once=at_once))
+        gradients.append(hidden.grad)
+    assert max(made) == 5 < len(lesson.targets)
+    assert gradients[0] is not None
+    assert gradients[1] is not None
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-7)
 
 
 def test_distillation_lowers_the_loss(

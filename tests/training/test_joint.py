@@ -23,7 +23,7 @@ from training.mixing import Mixing
 from training.pipeline import first_slots as spread
 from training.pool import Pool
 from training.settings import Cancelled, TrainingRefused, TrainingSettings
-from training.student import Lesson, answer_logits, distillation_loss
+from training.student import Lesson, answer_logits, answer_states, distillation_loss
 
 NAMES = [f"d{number}" for number in range(6)]
 MEMBERS = [Member(name, tokens=10 + number, digest=name) for number, name in enumerate(NAMES)]
@@ -437,7 +437,8 @@ def test_a_question_may_stand_right_behind_what_it_sees(
     lesson = Lesson.of([row.example for row in rows], reader.device)
     together = answer_logits(reader, keys, values, lesson, 1 + visible.sum(1), visible)
     run._learn(rows)
-    loss = distillation_loss(together, lesson)
+    hidden = answer_states(reader, keys, values, lesson, 1 + visible.sum(1), visible)
+    loss = distillation_loss(reader, hidden, lesson)
     assert run.pool.losses[-1] == pytest.approx(float(loss.detach()), abs=1e-6)
     elsewhere = answer_logits(reader, keys, values, lesson, 64, visible)
     assert not torch.allclose(together, elsewhere)
