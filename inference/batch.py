@@ -82,6 +82,11 @@ class Batch:
         self._chunk_columns = chunk_columns
         self._reader = reader
         self._pool = pool
+        # Keys and values of the model's sink, the first column of every row: the same for all.
+        self._sink = (
+            torch.cat([keys for keys, _ in reader.sink]),
+            torch.cat([values for _, values in reader.sink]),
+        )
         self._chunk_tokens = chunk_tokens
         self._plan: Decode | None = None
         self._planned: list[Row] = []
@@ -90,10 +95,7 @@ class Batch:
     def join(self, row: Row) -> None:
         """Take a row in. Its own span is empty and holds a promise of `columns_of` its prompt."""
         self._pool.extend(row.own, 1)
-        sink_keys, sink_values = (
-            torch.cat([pair[i] for pair in self._reader.sink]) for i in range(2)
-        )
-        self._pool.write(row.own, sink_keys, sink_values)
+        self._pool.write(row.own, *self._sink)
         self.rows.append(row)
 
     def leave(self, row: Row) -> None:

@@ -10,7 +10,9 @@ from app.cli.measuring import print_claims, progress_bar
 from app.cli.output import AsJson, print_json
 from app.settings import Settings
 
-bench = typer.Typer(no_args_is_help=True, help="Measure what serving costs, side by side.")
+bench = typer.Typer(
+    no_args_is_help=True, help="Measure what serving and training cost, side by side."
+)
 
 
 @bench.command()

@@ -466,4 +466,5 @@ def test_whatever_runs_beside_it_an_answer_is_what_it_is_alone(
         if ask.cancel_after is None:
             assert text == alone(ask)
         else:
-            assert alone(ask).startswith(text)
+            # Cut off within a character, its first bytes are all there is of it.
+            assert alone(ask).startswith(text.rstrip("�"))
