@@ -54,7 +54,7 @@ def held_out(
     words = words or dictionary(word_list())
     rng = Random(f"held-out/{seed}")
     group = Group(rng, "eval", words)
-    group.repeats = alike
+    group.repeats, group.recurring = alike, 0.0  # as ever: nobody stands at two places
     drawn = tuple(_fitting(group, rng, tokens, count) for _ in range(sheets))
     items = [
         Item(*fact.asked(rng, "eval"), fact.value, index)
