@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from random import Random
 
+from reader.facts import Fact
 from reader.paths import word_list
 from reader.tokenizer import dictionary
 from reader.world import Group
 
 SEED = 7
-SHEETS = 6
+LAYOUTS = ("report", "notes", "contract", "dossier", "minutes", "manual")
 FACTS = 14
 
 
@@ -45,11 +46,15 @@ def material() -> tuple[list[Paper], list[Question]]:
     questions = [Question(each["question"], each["expected"]) for each in written]
     rng = Random(SEED)
     group = Group(rng, "eval", dictionary(word_list()))
-    for number in range(1, SHEETS + 1):
-        sheet = group.sheet(FACTS)
-        papers.append(Paper(f"sheet-{number}.md", sheet.text))
+    for number, layout in enumerate(LAYOUTS, 1):
         # Only a question that names its sheet's subject can be answered from a whole collection.
-        named = [f for f in sheet.facts if sheet.title.lower() in f.subject.lower()]
+        named: list[Fact] = []
+        while not named:
+            tried = group.copy()
+            sheet = tried.sheet(FACTS, layout)
+            named = [f for f in sheet.facts if sheet.title.lower() in f.subject.lower()]
+        group.become(tried)
+        papers.append(Paper(f"sheet-{number}.md", sheet.text))
         fact = rng.choice(named)
         questions.append(Question(fact.asked(rng, "eval").question, fact.value))
     return papers, questions
