@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import redis
 
@@ -142,26 +143,30 @@ class Documents:
         return {name: self._library.count(name) for name in self._library.collections()}
 
     def retrain(self, collection: str) -> Job:
-        """Train every document of a collection anew, each for itself.
+        """Train all documents of a collection anew, beside each other, so that their cartridges compose.
 
-        Documents whose training is under way are not started twice. Raises `RedisError`, and
-        `DocumentNotFound` for a collection without documents.
+        Asking again while that is under way gives the same job; a document that stands alone is
+        trained for itself. Raises `RedisError`, and `DocumentNotFound` for a collection without
+        documents.
         """
-        documents = [self._library.find(collection, id) for id in self._library.ids(collection)]
-        attempt = uuid.uuid4().hex
-        children = [
-            self._retrained(document, attempt).id for document in documents if document is not None
-        ]
-        if not children:
+        if not self._library.count(collection):
             raise DocumentNotFound(f"Collection {collection} holds no document.")
-        return self._jobs.open_collection(collection, children, attempt)
+        ids = list(islice(self._library.ids(collection), 2))
+        if len(ids) == 1:
+            return self._retrained(self._library.get(collection, ids[0]))
+        last = self._jobs.last_of_collections().get(collection)
+        if last is not None and not last.finished:
+            return last
+        job = self._jobs.open_collection(collection, uuid.uuid4().hex)
+        self._queue.send(job.id)
+        return job
 
-    def _retrained(self, document: Document, attempt: str) -> Job:
+    def _retrained(self, document: Document) -> Job:
         last = self._jobs.last_of(document.collection, [document.id]).get(document.id)
         subject = subject_of(document, self._reader)
         if last is not None and last.subject == subject and not last.finished:
             return last
-        job = self._jobs.open(subject, attempt)
+        job = self._jobs.open(subject, uuid.uuid4().hex)
         self._queue.send(job.id)
         return job
 

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, cast, get_args
+from typing import Any, Literal, NoReturn, cast
 
 import redis
 
@@ -37,7 +37,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it stands; `subject` is None for a job that only gathers its `children`."""
+    """A job as it stands; `subject` is None for a job that trains all of its collection."""
 
     id: str
     kind: JobKind
@@ -49,7 +49,6 @@ class Job:
     result: dict[str, Any] | None
     subject: Subject | None
     collection: str
-    children: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -95,8 +94,8 @@ class Jobs:
         )
         return self.get(job_id) or _missing(job_id)
 
-    def open_collection(self, collection: str, children: Sequence[str], attempt: str) -> Job:
-        """A job that is as far as its children are."""
+    def open_collection(self, collection: str, attempt: str) -> Job:
+        """A queued job that trains all of a collection; an older one is asked to stop."""
         job_id = "g" + hashlib.sha256(f"{collection}/{attempt}".encode()).hexdigest()[:31]
         fields = _fields(
             id=job_id,
@@ -104,21 +103,22 @@ class Jobs:
             status="queued",
             collection=collection,
             created_at=self._clock(),
-            children=list(children),
         )
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(self._key(job_id), items=fields)
-            pipeline.expire(self._key(job_id), 7 * _SUPERSEDED_SECONDS)
-            pipeline.execute()
+        self._open(
+            keys=[self._key(job_id), self._collections_key()],
+            args=[collection, self._key(""), job_id, _SUPERSEDED_SECONDS, *fields],
+        )
         return self.get(job_id) or _missing(job_id)
 
+    def last_of_collections(self) -> dict[str, Job]:
+        """The last job of each collection that was trained as a whole."""
+        last = cast(dict[str, str], self._client.hgetall(self._collections_key()))
+        return {job.collection: job for job in self.get_many(last.values())}
+
     def get(self, job_id: str) -> Job | None:
-        """The job, or None; one that has children is summed up from them."""
+        """The job, or None."""
         record = cast(dict[str, str], self._client.hgetall(self._key(job_id)))
-        if not record:
-            return None
-        job = _job(record)
-        return _summed_up(job, self.get_many(job.children)) if job.children else job
+        return _job(record) if record else None
 
     def get_many(self, job_ids: Iterable[str]) -> list[Job]:
         """Those of the jobs that there are, in one round trip."""
@@ -170,8 +170,8 @@ class Jobs:
         self._change(keys=[self._key(job_id)], args=fields)
 
     def cancel(self, job: Job) -> Job:
-        """Ask the job, with its children, to stop; a job that has ended stays as it is."""
-        self._cancel(keys=[self._key(job_id) for job_id in (job.children or (job.id,))])
+        """Ask the job to stop; a job that has ended stays as it is."""
+        self._cancel(keys=[self._key(job.id)])
         return self.get(job.id) or job
 
     def cancel_requested(self, job_id: str) -> bool:
@@ -191,6 +191,9 @@ class Jobs:
 
     def _key(self, job_id: str) -> str:
         return f"{self._prefix}job:{job_id}"
+
+    def _collections_key(self) -> str:
+        return f"{self._prefix}collection-jobs"
 
     def _last_key(self, collection: str) -> str:
         return f"{self._prefix}jobs-of:{collection}"
@@ -227,36 +230,6 @@ def _job(record: Mapping[str, str]) -> Job:
         result=value("result"),
         subject=Subject(**subject) if subject else None,
         collection=record["collection"],
-        children=tuple(value("children", [])),
-    )
-
-
-def _summed_up(job: Job, children: Sequence[Job]) -> Job:
-    counts = dict.fromkeys(get_args(JobStatus), 0)
-    for child in children:
-        counts[child.status] += 1
-    running = counts["running"] or (counts["queued"] and counts["queued"] < len(children))
-    status: JobStatus = "succeeded"
-    if counts["queued"] or counts["running"]:
-        status = "running" if running else "queued"
-    elif counts["failed"]:
-        status = "failed"
-    elif counts["cancelled"]:
-        status = "cancelled"
-    done = sum(1.0 if child.finished else child.progress for child in children)
-    finished = status not in UNFINISHED
-    return Job(
-        id=job.id,
-        kind=job.kind,
-        status=status,
-        progress=done / len(children) if children else 1.0,
-        stage=f"{sum(child.finished for child in children)} of {len(children)} documents",
-        eta_s=None,
-        error=f"{counts['failed']} documents failed." if status == "failed" else None,
-        result={"documents": counts} if finished else None,
-        subject=None,
-        collection=job.collection,
-        children=job.children,
     )
 
 

@@ -61,11 +61,25 @@ class Reconciler:
         """Queue what is on disk and neither trained nor under way. Raises `RedisError`."""
         with self._client.lock(f"{self._mark}:lock", timeout=300, blocking_timeout=60):
             registered = self._store.rebuild() if self.is_due() else 0
-            requeued = sum(self._requeue(page) for page in self._pages())
+            requeued = self._requeue_collections()
+            requeued += sum(self._requeue(page) for page in self._pages())
             self._client.set(self._mark, "1")
         if registered or requeued:
             logger.info("Registered %d cartridges, queued %d jobs.", registered, requeued)
         return Reconciled(registered, requeued)
+
+    def _requeue_collections(self) -> int:
+        """Jobs of whole collections whose message was lost. One that Redis forgot is not made again:
+        its documents still have what they had before."""
+        under_way = self._queue.job_ids()
+        lost = [
+            job
+            for job in self._jobs.last_of_collections().values()
+            if not job.finished and job.id not in under_way
+        ]
+        for job in lost:
+            self._queue.send(job.id)
+        return len(lost)
 
     def _pages(self) -> Iterator[Sequence[Document]]:
         for collection in self._library.collections():

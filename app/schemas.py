@@ -87,8 +87,7 @@ class JobOut(Strict):
     error: str | None
     result: dict[str, Any] | None
     collection: str
-    document_id: str | None
-    children: list[str]
+    document_id: str | None = Field(description="Null for a job of the whole collection.")
 
 
 class DocumentAccepted(Strict):

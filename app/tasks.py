@@ -1,7 +1,7 @@
-"""The training task: one job's document version becomes a published cartridge, or does not.
+"""The training task: a job's document, or all of its collection, becomes cartridges, or does not.
 
-Knows the library, the store, the jobs and how to distil; knows no queue and no process. Whatever
-kills it, running the same job again goes on from its last checkpoint.
+Knows the library, the jobs and how to distil; knows no queue and no process. Whatever kills it, running
+the same job again goes on from its last checkpoint.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,13 +18,16 @@ from typing import Any, Protocol
 import redis
 
 from app.jobs import Job, Jobs, Subject
-from cartridge_store.cartridge import Cartridge
-from cartridge_store.errors import CartridgeRefused, LostRace, RegistryUnavailable
+from app.publishing import Publisher, unpublished
+from app.reconcile import subject_of
+from cartridge_store.errors import CartridgeRefused, RegistryUnavailable
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary
-from retrieval.errors import DocumentCorrupt, StorageFull
+from retrieval.errors import DocumentCorrupt, QuestionRefused, StorageFull
+from retrieval.retriever import Retriever
+from training.collection import Outcome, Text
 from training.pipeline import Distilled
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 
@@ -35,7 +38,6 @@ TRANSIENT = (StorageFull, BlobsFull, RegistryUnavailable, redis.RedisError)
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 _SECONDS_BETWEEN_LOOKS = 0.5
-_PUBLISH_ATTEMPTS = 3
 
 
 class Distil(Protocol):
@@ -53,6 +55,22 @@ class Distil(Protocol):
     ) -> Distilled: ...
 
 
+class DistilCollection(Protocol):
+    """What `training.collection.distil_collection` does."""
+
+    def __call__(
+        self,
+        reader: Reader,
+        texts: Sequence[Text],
+        settings: TrainingSettings,
+        *,
+        workdir: Path,
+        find: Callable[[str], Sequence[str]],
+        progress: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> Iterable[Outcome]: ...
+
+
 class Trainer:
     """Runs training jobs one at a time; `stop` is set when the process is to end."""
 
@@ -60,20 +78,24 @@ class Trainer:
         self,
         *,
         library: DocumentLibrary,
+        retriever: Callable[[], Retriever],
         store: CartridgeStore,
         jobs: Jobs,
         reader: Reader,
         distil: Distil,
+        distil_collection: DistilCollection,
         settings: TrainingSettings,
         root: Path,
         stop: threading.Event,
         send_again: Callable[[str], None],
     ) -> None:
         self._library = library
-        self._store = store
+        self._retriever = retriever  # opened by the first job that needs its encoder
+        self._publisher = Publisher(library, store, reader)
         self._jobs = jobs
         self._reader = reader
         self._distil = distil
+        self._distil_collection = distil_collection
         self._settings = settings
         self._root = root
         self._stop = stop
@@ -88,10 +110,13 @@ class Trainer:
         workdir = self._root / job_id
         with _exclusive(workdir) as mine:
             job = self._jobs.get(job_id)
-            if not mine or job is None or job.subject is None or not self._jobs.start(job_id):
+            if not mine or job is None or not self._jobs.start(job_id):
                 return
             try:
-                result = self._train(job, job.subject, workdir)
+                if job.subject is None:
+                    result = self._train_collection(job, workdir)
+                else:
+                    result = self._train(job, job.subject, workdir)
             except Cancelled:
                 self._stopped(job_id, workdir)
             except TRANSIENT as error:
@@ -112,11 +137,11 @@ class Trainer:
                 shutil.rmtree(workdir, ignore_errors=True)
 
     def _train(self, job: Job, subject: Subject, workdir: Path) -> dict[str, Any]:
-        document = self._wanted(subject)
+        document = self._publisher.wanted(subject)
         if document is None:
-            return _unpublished("The document was deleted or has a newer version.")
+            return unpublished("The document was deleted or has a newer version.")
         if subject.reader_fingerprint != self._reader.fingerprint:
-            return _unpublished("Another reader is serving now.")
+            return unpublished("Another reader is serving now.")
         distilled = self._distil(
             self._reader,
             document.text,
@@ -125,62 +150,56 @@ class Trainer:
             progress=_Reporter(self._jobs, job),
             cancelled=_Cancellation(self._jobs, job, self._stop),
         )
-        if not distilled.passed:
-            return _unpublished(distilled.reason) | {"figures": distilled.figures}
-        if self._wanted(subject) is None:
-            return _unpublished("The document was deleted or has a newer version.")
-        cartridge = self._publish(subject, distilled)
-        if not self._library.exists(subject.collection, subject.document_id):
-            # Deleted while it was being published: the deletion may not have seen it.
-            self._store.remove_document(subject.collection, subject.document_id)
-            return _unpublished("The document was deleted.")
+        return self._publisher.publish(subject, distilled)
+
+    def _train_collection(self, job: Job, workdir: Path) -> dict[str, Any]:
+        """All documents of the collection as they stand when the job begins, beside each other."""
+        collection = job.collection
+        documents: dict[str, Document] = {}
+        for id in self._library.ids(collection):
+            try:
+                document = self._library.find(collection, id)
+            except DocumentCorrupt as error:
+                logger.warning("%s", error)
+                continue
+            if document is not None:
+                documents[id] = document
+        retriever = self._retriever()
+        outcomes = self._distil_collection(
+            self._reader,
+            [Text(id, document.sha256, document.text) for id, document in documents.items()],
+            self._settings,
+            workdir=workdir,
+            find=lambda question: self._brought(retriever, collection, question),
+            progress=_Reporter(self._jobs, job),
+            cancelled=_Cancellation(self._jobs, job, self._stop),
+        )
+        results: dict[str, dict[str, Any]] = {}
+        for outcome in outcomes:
+            document = documents.get(outcome.name)
+            if document is None or document.sha256 != outcome.digest:
+                results[outcome.name] = unpublished(
+                    "The document was deleted or has a newer version."
+                )
+            elif outcome.distilled is None:
+                results[outcome.name] = unpublished(outcome.reason)
+            else:
+                subject = subject_of(document, self._reader)
+                results[outcome.name] = self._publisher.publish(subject, outcome.distilled)
+        published = sum(result["published"] for result in results.values())
         return {
-            "published": True,
-            "cartridge_id": cartridge.id,
-            "slots": cartridge.slots,
-            "figures": distilled.figures,
+            "published": published,
+            "unpublished": len(results) - published,
+            "documents": results,
         }
 
-    def _wanted(self, subject: Subject) -> Document | None:
-        """The document, unless it is gone, damaged or not the version that was to be trained."""
+    def _brought(self, retriever: Retriever, collection: str, question: str) -> list[str]:
+        """The documents that retrieval brings for a question of self-study; none if it is empty."""
         try:
-            document = self._library.find(subject.collection, subject.document_id)
-        except DocumentCorrupt as error:
-            logger.warning("%s", error)
-            return None
-        if document is None or (document.version, document.sha256) != (
-            subject.version,
-            subject.sha256,
-        ):
-            return None
-        return document
-
-    def _publish(self, subject: Subject, distilled: Distilled) -> Cartridge:
-        nbytes = distilled.keys.nbytes + distilled.values.nbytes
-        for attempt in range(_PUBLISH_ATTEMPTS):
-            current = self._store.current(subject.collection, [subject.document_id])
-            cartridge = Cartridge.create(
-                distilled.keys,
-                distilled.values,
-                collection=subject.collection,
-                document_id=subject.document_id,
-                document_sha256=subject.sha256,
-                document_tokens=distilled.document_tokens,
-                reader_fingerprint=self._reader.fingerprint,
-                tokenizer_fingerprint=self._reader.tokenizer_fingerprint,
-                position_rule=distilled.position_rule,
-                initialiser=distilled.initialiser,
-                recipe=distilled.recipe,
-                figures=distilled.figures | {"bytes": nbytes},
-                parent=current.get(subject.document_id),
-            )
-            try:
-                self._store.publish(cartridge)
-                return cartridge
-            except LostRace:
-                if attempt == _PUBLISH_ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
+            hits = retriever.search(collection, question, self._settings.distractors + 1)
+        except QuestionRefused:
+            return []
+        return [hit.document_id for hit in hits]
 
     def _stopped(self, job_id: str, workdir: Path) -> None:
         if self._stop.is_set() and not self._jobs.cancel_requested(job_id):
@@ -237,10 +256,6 @@ class _Cancellation:
             with suppress(redis.RedisError):
                 self._requested = self._jobs.cancel_requested(self._job.id)
         return self._requested or self._stop.is_set()
-
-
-def _unpublished(reason: str) -> dict[str, Any]:
-    return {"published": False, "reason": reason}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Tests replace the heavy parts through `Parts`. Knows no route and no process.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from app.idempotency import IdempotencyKeys
 from app.jobs import Jobs
 from app.reconcile import Reconciler
 from app.settings import Settings
-from app.tasks import TRANSIENT, Distil, Trainer
+from app.tasks import TRANSIENT, Distil, DistilCollection, Trainer
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import running_url
 from cartridge_store.errors import RegistryUnavailable
@@ -31,6 +32,7 @@ from inference.reader import Reader, load_reader
 from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder, MiniLmEncoder
 from retrieval.retriever import Retriever
+from training.collection import distil_collection
 from training.pipeline import distil
 from training.settings import TrainingSettings
 
@@ -59,6 +61,7 @@ class Parts:
     engine: Callable[[Settings, Reader], Engine] = _engine
     encoder: Callable[[], Encoder] = MiniLmEncoder
     distil: Distil = distil
+    distil_collection: DistilCollection = distil_collection
 
 
 @dataclass(frozen=True)
@@ -212,10 +215,12 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
     worker = WorkerParts(base)
     trainer = Trainer(
         library=base.library,
+        retriever=cache(lambda: open_retriever(settings, parts, base.library)),
         store=base.store,
         jobs=base.jobs,
         reader=base.reader,
         distil=parts.distil,
+        distil_collection=parts.distil_collection,
         settings=training_settings(settings),
         root=settings.data / "training",
         stop=worker.stop,

@@ -69,6 +69,8 @@ def attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention function; raises NotImplementedError for scores that are not plain."""
     if page_plan is None:
+        if query.shape[2] == 1 and query.shape[1] > key.shape[1]:
+            return _one_token(query, key, value, attention_mask, scaling), None
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
@@ -79,6 +81,20 @@ def attention(
     page_plan.write(module.layer_idx, key, value)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return page_plan.attend(module.layer_idx, query, scale), None
+
+
+def _one_token(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
+) -> Tensor:
+    """Attention `[B, 1, heads, head_dim]` of one token a row, whose query heads share kv heads.
+
+    The heads of a group are laid out as tokens of one head, so that its columns are read once for all of
+    them and copied for none.
+    """
+    rows, heads, _, width = query.shape
+    grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], width)
+    found = scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scale)
+    return found.reshape(rows, 1, heads, width)
 
 
 class Prefill:

@@ -22,7 +22,8 @@ class StudyExample:
 
     `prompt` are the ids from the document's end to the answer's start; `answer` the answer's ids
     with its end token (`n`); `top_ids` int32 `[n, k]` and `top_logprobs` float32 `[n, k]` are what
-    the teacher thought at each of them.
+    the teacher thought at each of them. `question` is what was asked, in words; `rivals` are the other
+    documents that retrieval brings for it, best first, where that has been looked up.
     """
 
     kind: str
@@ -30,6 +31,8 @@ class StudyExample:
     answer: tuple[int, ...]
     top_ids: NDArray[np.int32]
     top_logprobs: NDArray[np.float32]
+    question: str = ""
+    rivals: tuple[str, ...] = ()
 
 
 def write_examples(path: Path, examples: Sequence[StudyExample]) -> None:
@@ -38,6 +41,8 @@ def write_examples(path: Path, examples: Sequence[StudyExample]) -> None:
     table = pa.table(
         {
             "kind": [e.kind for e in examples],
+            "question": [e.question for e in examples],
+            "rivals": pa.array([e.rivals for e in examples], pa.list_(pa.string())),
             "prompt": pa.array([e.prompt for e in examples], pa.list_(pa.int32())),
             "answer": pa.array([e.answer for e in examples], pa.list_(pa.int32())),
             "top_ids": pa.array([e.top_ids.ravel() for e in examples], pa.list_(pa.int32())),
@@ -63,6 +68,8 @@ def read_examples(path: Path) -> list[StudyExample]:
             answer=tuple(row["answer"]),
             top_ids=np.array(row["top_ids"], dtype=np.int32).reshape(-1, width),
             top_logprobs=np.array(row["top_logprobs"], dtype=np.float32).reshape(-1, width),
+            question=row["question"],
+            rivals=tuple(row["rivals"]),
         )
         for row in table.to_pylist()
     ]

@@ -169,11 +169,12 @@ class JointTraining:
         weights = [self._weights[name] for name in resident]
         rows = []
         for own in rng.choices(resident, weights, k=settings.batch):
-            visible = visible_set(settings.mixing, own, resident, self._neighbours, rng)
-            if rng.random() < settings.general_share:
-                rows.append(Row(rng.choice(self._general), None, visible))
-            else:
-                rows.append(Row(rng.choice(self._study(own)), own, visible))
+            about = rng.random() >= settings.general_share
+            example = rng.choice(self._study(own) if about else self._general)
+            # What retrieval brings for this very question, then what it brings for the document's.
+            nearest = dict.fromkeys((*(example.rivals if about else ()), *self._neighbours[own]))
+            visible = visible_set(settings.mixing, own, resident, [*nearest], rng)
+            rows.append(Row(example, own if about else None, visible))
         return rows
 
     def _study(self, name: str) -> Sequence[StudyExample]:

@@ -2,11 +2,12 @@
 
 Cartridges trained alone collapse when they are loaded together; those that have learned beside others
 compose (Cartridges at Scale, arXiv 2606.04557). Here an example sees its own cartridge alone with
-probability `alone`, else with k ~ U(1, `most`) distractors: resident cartridges at random, or those whose
-documents look most like its own. This file draws names of cartridges; it knows no tensors.
+probability `alone`, else with k ~ U(1, `most`) distractors: resident cartridges at random, or those of
+the documents that retrieval would bring for the question. This file draws names of cartridges; it knows
+no tensors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -22,7 +23,7 @@ class Mixing:
 
     alone: float = 0.5
     most: int = 8
-    hard: float = 0.5  # share of mixed examples whose distractors are the own document's neighbours
+    hard: float = 0.5  # share of mixed examples whose distractors are the question's nearest
     learners: Learner = "all"
 
     def __post_init__(self) -> None:
@@ -36,14 +37,13 @@ def visible_set(
     mixing: Mixing,
     own: str,
     resident: Sequence[str],
-    neighbours: Mapping[str, Sequence[str]],
+    nearest: Sequence[str],
     rng: Random,
 ) -> tuple[str, ...]:
     """The own cartridge and its distractors, in canonical order (by name).
 
-    `resident` are the cartridges on the device; `neighbours` lists for each document those most like
-    it, nearest first. Neighbours that are not resident cannot be shown; where too few are, others take
-    their place.
+    `resident` are the cartridges on the device; `nearest` are other documents, the most confusing
+    first. Those that are not resident cannot be shown; where too few are, others take their place.
     """
     if rng.random() < mixing.alone:
         return (own,)
@@ -52,7 +52,7 @@ def visible_set(
     chosen: list[str] = []
     if rng.random() < mixing.hard:
         at_hand = set(others)
-        chosen = [name for name in neighbours.get(own, ()) if name in at_hand][:wanted]
+        chosen = [name for name in nearest if name in at_hand][:wanted]
     rest = [name for name in others if name not in chosen]
     chosen += rng.sample(rest, min(wanted - len(chosen), len(rest)))
     return tuple(sorted((own, *chosen)))

@@ -29,9 +29,12 @@ __all__ = [
     "Progress",
     "TrainingRefused",
     "TrainingSettings",
+    "check",
     "distil",
     "document_key_values",
     "first_slots",
+    "kept_study",
+    "split_study",
 ]
 
 
@@ -71,9 +74,13 @@ def distil(
     workdir.mkdir(parents=True, exist_ok=True)
     _require_same_run(workdir / "run.json", reader, text, settings)
 
-    examples = _study(reader, text, settings, workdir, progress, cancelled)
-    held_out = examples[: min(settings.held_out, len(examples) // 4)]
-    studied = examples[len(held_out) :]
+    def reported(done: float) -> None:
+        if cancelled():
+            raise Cancelled
+        progress(Progress("self-study", 0.4 * done))
+
+    examples = kept_study(reader, text, settings, workdir / "examples.parquet", reported)
+    held_out, studied = split_study(examples, settings)
 
     first = first_slots(reader, text, slots, settings, studied)
     training = Distillation(*first, settings.steps(len(studied)), settings, workdir)
@@ -154,32 +161,38 @@ def check(
     return sum(right) / len(right) if right else 0.0
 
 
-def _study(
+def kept_study(
     reader: Reader,
     text: str,
     settings: TrainingSettings,
-    workdir: Path,
-    progress: Callable[[Progress], None],
-    cancelled: Callable[[], bool],
+    path: Path,
+    report: Callable[[float], None],
+    annotate: Callable[[list[StudyExample]], list[StudyExample]] = lambda examples: examples,
 ) -> list[StudyExample]:
-    """The document's study examples: made once, then read from the run's folder."""
-    path = workdir / "examples.parquet"
+    """The text's study: made once and written to `path`, then read from there.
+
+    `annotate` sees the examples before they are written. Raises TrainingRefused when too little was
+    asked, and what `report` raises to stop.
+    """
     if path.exists():
         return read_examples(path)
-
-    def report(done: float) -> None:
-        if cancelled():
-            raise Cancelled
-        progress(Progress("self-study", 0.4 * done))
-
     examples = study(reader, text, settings, report)
     if len(examples) < 8:
         raise TrainingRefused(
             f"The reader found only {len(examples)} questions about this document, too few to train "
             "on; answer it from its text."
         )
+    examples = annotate(examples)
     write_examples(path, examples)
     return examples
+
+
+def split_study(
+    examples: Sequence[StudyExample], settings: TrainingSettings
+) -> tuple[list[StudyExample], list[StudyExample]]:
+    """What is held out for the check, and what is learned."""
+    held_out = min(settings.held_out, len(examples) // 4)
+    return list(examples[:held_out]), list(examples[held_out:])
 
 
 def _require_same_run(path: Path, reader: Reader, text: str, settings: TrainingSettings) -> None:

@@ -165,8 +165,11 @@ def answer(
             kind = conversation.topic.kind
             if kind != "unanswered" and reader.decode(said.ids).strip() == settings.not_stated:
                 continue
-            prompt = tuple(reader.chat.question(conversation.question))
-            example = StudyExample(kind, prompt, said.ids, said.top_ids, said.top_logprobs)
+            question = conversation.question
+            prompt = tuple(reader.chat.question(question))
+            example = StudyExample(
+                kind, prompt, said.ids, said.top_ids, said.top_logprobs, question
+            )
             ended = conversation.ended and said.ids[-1] == reader.end_id
             yield conversation.topic, _grade(said, ended, settings), example
         report(rows.stop / len(ordered))

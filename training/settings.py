@@ -53,6 +53,13 @@ class TrainingSettings:
     sure_at: float = 0.5  # the teacher is sure of an answer whose every token it gives this much
     accept_at: float = 0.5  # share of held-out answers that must equal the teacher's
     checkpoint_every: int = 40
+    # Of a collection's joint training:
+    pool: int = 20  # cartridges on the device at a time
+    alone: float = 0.5  # share of examples that see no distractor
+    distractors: int = 8  # at most, beside an example's own cartridge
+    hard: float = 0.5  # share of mixed examples whose distractors are what retrieval would bring
+    beside: int = 4  # neighbours that a cartridge is checked among
+    joint_share: float = 1.0  # of the steps that training each document for itself would take
 
     def __post_init__(self) -> None:
         if self.compression < 1 or self.min_slots < 1:
@@ -61,6 +68,8 @@ class TrainingSettings:
             raise TrainingRefused("window_max must be at least window_min, and both at least 1.")
         if min(self.batch, self.generation_batch, self.top_k, self.rounds) < 1:
             raise TrainingRefused("batch, generation_batch, top_k, rounds: at least 1 each.")
+        if self.pool < 2 or self.beside < 1 or self.joint_share <= 0:
+            raise TrainingRefused("pool: at least 2; beside: at least 1; joint_share: above 0.")
         if not 0 <= self.accept_at <= 1:
             raise TrainingRefused("accept_at is a share: choose a number from 0 to 1.")
         if not 0 < self.sure_at < 1:

@@ -1,7 +1,7 @@
 """`cartridges train`: a collection is trained anew."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,7 +18,7 @@ def train(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train every document of a collection anew and wait until it is done."""
+    """Train all documents of a collection beside each other and wait until it is done."""
     with connected(Settings(), url) as client:
         job = client.request("POST", f"/v1/collections/{collection}/train")["job"]
         with Console(stderr=True, quiet=as_json).status("training") as status:
@@ -29,6 +29,19 @@ def train(
     if as_json:
         print_json(job)
     else:
-        typer.echo(job["error"] or f"{collection}: {job['stage']}.")
+        typer.echo(job["error"] or f"{collection}: {_summary(job)}")
     if job["status"] != "succeeded":
         raise typer.Exit(1)
+
+
+def _summary(job: dict[str, Any]) -> str:
+    result = job["result"] or {}
+    if job["status"] != "succeeded" or job["kind"] == "train":
+        return str(result.get("reason", f"{job['stage']}."))
+    lines = [f"{result['published']} cartridges published, {result['unpublished']} not."]
+    lines += [
+        f"  {name}: {document['reason']}"
+        for name, document in result["documents"].items()
+        if not document["published"]
+    ]
+    return "\n".join(lines)

@@ -20,7 +20,11 @@ def list_collections(api: Wired) -> CollectionList:
 
 @router.post("/collections/{name}/train", status_code=202)
 def train_collection(api: Wired, response: Response, name: CollectionName) -> JobAccepted:
-    """Train every document of the collection anew; the job is done when all of them are."""
+    """Train all documents of the collection beside each other, so that their cartridges compose.
+
+    The job's result says of each document whether its cartridge was published: it must pass its
+    check alone and among its nearest neighbours.
+    """
     job = api.documents.retrain(name)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(job=job_out(job))

@@ -64,7 +64,6 @@ def job_out(job: Job) -> JobOut:
         result=job.result,
         collection=job.collection,
         document_id=job.subject.document_id if job.subject else None,
-        children=list(job.children),
     )
 
 

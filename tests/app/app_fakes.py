@@ -4,8 +4,8 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.wiring import Parts
 from cartridge_store.manifest import PositionRule
 from inference.engine import Completion, Request, Stream
 from retrieval.encoder import LexicalEncoder
+from training.collection import Outcome, Text
 from training.pipeline import Distilled
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 
@@ -113,6 +114,36 @@ def fake_distil(
     )
 
 
+def fake_distil_collection(
+    reader: Any,
+    texts: Sequence[Text],
+    settings: TrainingSettings,
+    *,
+    workdir: Path,
+    find: Callable[[str], Sequence[str]],
+    progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> Iterator[Outcome]:
+    """Each text for itself; one that cannot be trained is left out. Says what retrieval brings."""
+    for text in texts:
+        folder = workdir / text.digest
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            trained = fake_distil(
+                reader,
+                text.text,
+                replace(settings, seed=settings.seed + 1),
+                workdir=folder,
+                progress=progress,
+                cancelled=cancelled,
+            )
+        except TrainingRefused as error:
+            yield Outcome(text.name, text.digest, None, str(error))
+            continue
+        found = replace(trained, figures=trained.figures | {"brought": list(find(text.text))})
+        yield Outcome(text.name, text.digest, found, found.reason)
+
+
 def make_parts(reader: str = "fake", engine: FakeEngine | None = None, **changes: Any) -> Parts:
     """All heavy parts replaced; `engine` is shared when given."""
     chosen: dict[str, Any] = {
@@ -120,6 +151,7 @@ def make_parts(reader: str = "fake", engine: FakeEngine | None = None, **changes
         "engine": lambda settings, reader: engine or FakeEngine(),
         "encoder": LexicalEncoder,
         "distil": fake_distil,
+        "distil_collection": fake_distil_collection,
     }
     return Parts(**(chosen | changes))
 

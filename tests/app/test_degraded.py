@@ -11,12 +11,12 @@ from fastapi.testclient import TestClient
 from app.reconcile import subject_of
 from app.settings import Settings
 from app.tasks import Trainer
-from app.wiring import open_foundation, training_settings
+from app.wiring import open_foundation, open_retriever, training_settings
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.errors import StorageFull as BlobsFull
 from retrieval.errors import StorageFull
-from tests.app.app_fakes import FakeReader, fake_distil, make_parts
+from tests.app.app_fakes import FakeReader, fake_distil, fake_distil_collection, make_parts
 
 TEXT = "The boiler of the garden flat was serviced by Franz Huber."
 
@@ -163,10 +163,12 @@ def test_on_its_last_try_a_job_without_room_fails_with_the_reason(
 def _trainer(settings: Settings, base: Any) -> Trainer:
     return Trainer(
         library=base.library,
+        retriever=lambda: open_retriever(settings, make_parts(), base.library),
         store=base.store,
         jobs=base.jobs,
         reader=FakeReader(),  # type: ignore[arg-type]
         distil=fake_distil,
+        distil_collection=fake_distil_collection,
         settings=training_settings(settings),
         root=settings.data / "training",
         stop=threading.Event(),

@@ -81,36 +81,19 @@ def test_a_job_that_is_not_there(jobs: Jobs) -> None:
     assert jobs.get("nothing") is None
 
 
-@pytest.mark.parametrize(
-    ("ends", "status", "progress"),
-    [
-        (["queued", "queued"], "queued", 0.0),
-        (["succeeded", "queued"], "running", 0.5),
-        (["running", "queued"], "running", 0.25),
-        (["succeeded", "failed"], "failed", 1.0),
-        (["succeeded", "cancelled"], "cancelled", 1.0),
-        (["succeeded", "succeeded"], "succeeded", 1.0),
-    ],
-)
-def test_a_collections_job_is_as_far_as_its_documents(
-    jobs: Jobs, ends: list[str], status: str, progress: float
-) -> None:
-    children = []
-    for number, end in enumerate(ends):
-        child = jobs.open(dataclasses.replace(SUBJECT, document_id=f"d{number}"))
-        children.append(child.id)
-        if end == "running":
-            jobs.start(child.id)
-            jobs.report(child.id, 0.5, "distillation", None)
-        elif end == "succeeded":
-            jobs.succeed(child.id, {"published": True})
-        elif end == "failed":
-            jobs.fail(child.id, "It failed.")
-        elif end == "cancelled":
-            jobs.cancel(child)
-    parent = jobs.open_collection("default", children, uuid.uuid4().hex)
-    assert (parent.status, parent.progress) == (status, progress)
-    assert parent.children == tuple(children)
+def test_a_newer_job_of_a_collection_stops_the_older(jobs: Jobs) -> None:
+    first = jobs.open_collection("default", "one")
+    assert (first.kind, first.status, first.subject) == ("train-collection", "queued", None)
+    assert jobs.open_collection("default", "one").id == first.id
+    jobs.start(first.id)
+    second = jobs.open_collection("default", "two")
+    other = jobs.open_collection("manuals", "one")
+    assert jobs.cancel_requested(first.id)
+    assert not jobs.cancel_requested(second.id)
+    assert {name: job.id for name, job in jobs.last_of_collections().items()} == {
+        "default": second.id,
+        "manuals": other.id,
+    }
 
 
 ACTIONS = ("start", "report", "give_back", "succeed", "fail", "cancel", "end_cancelled", "open")

@@ -7,6 +7,10 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from app.settings import Settings
+from app.wiring import open_foundation
+from tests.app.app_fakes import make_parts
+
 SLOW = "The boiler was serviced. SLOW."
 
 
@@ -111,34 +115,89 @@ def test_a_job_that_cannot_be_done_fails_at_once_and_says_why(
     assert client.get("/v1/documents/broken").json()["status"] == "failed"
 
 
-def test_training_a_collection_is_one_job_over_its_documents(
+def test_training_a_collection_is_one_job_that_publishes_what_passes(
     client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
 ) -> None:
+    texts = {"d0": "Text 0.", "d1": "Text 1.", "vague": "VAGUE.", "odd": "UNTRAINABLE."}
     with worker():
-        for number in range(3):
-            wait_for(client, add(client, f"Text {number}.", f"d{number}"))
+        for id, text in texts.items():
+            wait_for(client, add(client, text, id))
         before = client.get("/v1/documents/d0").json()
         response = client.post("/v1/collections/default/train")
         assert response.status_code == 202
         job = response.json()["job"]
         assert response.headers["location"] == f"/v1/jobs/{job['id']}"
-        assert (job["kind"], len(job["children"])) == ("train-collection", 3)
+        assert (job["kind"], job["document_id"]) == ("train-collection", None)
         ended = wait_for(client, job["id"])
     assert (ended["status"], ended["progress"]) == ("succeeded", 1.0)
-    assert ended["result"]["documents"]["succeeded"] == 3
+    result = ended["result"]
+    assert (result["published"], result["unpublished"]) == (2, 2)
+    assert result["documents"]["vague"]["reason"] == "Too few held-out answers are right."
+    assert "cannot be trained" in result["documents"]["odd"]["reason"]
+    # Questions of self-study are looked up in the collection's own index.
+    assert "d0" in result["documents"]["d0"]["figures"]["brought"]
     after = client.get("/v1/documents/d0").json()
-    assert after["job"] != before["job"]
+    assert after["cartridge"]["id"] == result["documents"]["d0"]["cartridge_id"]
     # The new version replaced the old one.
     assert after["cartridge"]["id"] != before["cartridge"]["id"]
 
 
-def test_training_a_collection_does_not_start_twice_what_is_under_way(client: TestClient) -> None:
+def test_a_document_that_changed_under_way_keeps_what_it_has(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    for id in ("d0", "d1", "d2"):
+        add(client, f"Text of {id}. SLOW.", id)
+    for id in ("d0", "d1", "d2"):
+        client.delete(f"/v1/jobs/{client.get(f'/v1/documents/{id}').json()['job']}")
+    with worker():
+        job = client.post("/v1/collections/default/train").json()["job"]["id"]
+        wait_until_running(client, job)
+        newer = add(client, "Another text.", "d2")
+        client.delete("/v1/documents/d1")
+        ended = wait_for(client, job)
+        wait_for(client, newer)
+    published = {id: said["published"] for id, said in ended["result"]["documents"].items()}
+    assert published == {"d0": True, "d1": False, "d2": False}
+    assert "newer version" in ended["result"]["documents"]["d2"]["reason"]
+    assert client.get("/v1/documents/d1").status_code == 404
+
+
+def test_training_a_collection_is_not_started_twice_and_can_be_cancelled(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    for id in ("d0", "d1"):
+        client.delete(f"/v1/jobs/{add(client, f'{id}. SLOW.', id)}")
+    job = client.post("/v1/collections/default/train").json()["job"]["id"]
+    assert client.post("/v1/collections/default/train").json()["job"]["id"] == job
+    with worker():
+        wait_until_running(client, job)
+        client.delete(f"/v1/jobs/{job}")
+        assert wait_for(client, job)["status"] == "cancelled"
+    assert client.get("/v1/documents/d0").json()["status"] == "text"
+    assert client.post("/v1/collections/default/train").json()["job"]["id"] != job
+
+
+def test_a_document_alone_in_its_collection_is_trained_for_itself(client: TestClient) -> None:
     job = add(client, "Text.", "d")
-    parent = client.post("/v1/collections/default/train").json()["job"]
-    assert parent["children"] == [job]
-    cancelled = client.delete(f"/v1/jobs/{parent['id']}").json()
-    assert cancelled["status"] == "cancelled"
-    assert client.get(f"/v1/jobs/{job}").json()["status"] == "cancelled"
+    again = client.post("/v1/collections/default/train").json()["job"]
+    assert (again["id"], again["kind"], again["document_id"]) == (job, "train", "d")
+
+
+def test_a_collections_job_whose_message_was_lost_is_sent_again(
+    client: TestClient,
+    settings: Settings,
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
+) -> None:
+    for id in ("d0", "d1"):
+        client.delete(f"/v1/jobs/{add(client, f'Text of {id}.', id)}")
+    base = open_foundation(settings, make_parts())
+    job = base.jobs.open_collection("default", "lost").id
+    assert base.reconciler.run().requeued == 1
+    assert base.reconciler.run().requeued == 0
+    base.close()
+    with worker():
+        assert wait_for(client, job)["result"]["published"] == 2
 
 
 def test_what_is_not_there_is_a_404(client: TestClient) -> None:

@@ -24,7 +24,7 @@ def test_a_visible_set_holds_its_own_and_residents_in_order(
 ) -> None:
     own = resident[0]
     mixing = Mixing(alone=alone, most=most, hard=hard)
-    seen = visible_set(mixing, own, resident, {own: tuple(NAMES)}, Random(seed))
+    seen = visible_set(mixing, own, resident, [n for n in NAMES if n != own], Random(seed))
     assert own in seen
     assert set(seen) <= set(resident)
     assert list(seen) == sorted(set(seen))
@@ -33,7 +33,7 @@ def test_a_visible_set_holds_its_own_and_residents_in_order(
 
 def test_alone_and_in_company_by_their_shares() -> None:
     rng = Random(0)
-    seen = [visible_set(Mixing(alone=0.25, most=4), "d00", NAMES, {}, rng) for _ in range(2_000)]
+    seen = [visible_set(Mixing(alone=0.25, most=4), "d00", NAMES, (), rng) for _ in range(2_000)]
     alone = sum(len(each) == 1 for each in seen) / len(seen)
     assert 0.2 < alone < 0.3
     sizes = {len(each) - 1 for each in seen if len(each) > 1}
@@ -41,7 +41,7 @@ def test_alone_and_in_company_by_their_shares() -> None:
 
 
 def test_hard_distractors_are_the_nearest_that_are_resident() -> None:
-    near = {"d00": ("d09", "d03", "d07", "d05")}
+    near = ("d09", "d03", "d07", "d05")
     resident = ["d00", "d01", "d03", "d05", "d07"]  # d09 is not on the device
     rng = Random(1)
     for _ in range(200):

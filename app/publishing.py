@@ -1,0 +1,111 @@
+"""Publishing: a distilled document becomes its collection's cartridge, unless it is no longer wanted.
+
+Knows the library and the store; knows no job, no queue and no training.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from app.jobs import Subject
+from app.reconcile import manifest_of
+from cartridge_store.cartridge import Cartridge
+from cartridge_store.errors import LostRace
+from cartridge_store.manifest import Manifest
+from cartridge_store.store import CartridgeStore
+from inference.reader import Reader
+from retrieval.documents import Document, DocumentLibrary
+from retrieval.errors import DocumentCorrupt
+from training.pipeline import Distilled
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+
+
+class Publisher:
+    """Puts cartridges of one reader into the store."""
+
+    def __init__(self, library: DocumentLibrary, store: CartridgeStore, reader: Reader) -> None:
+        self._library = library
+        self._store = store
+        self._reader = reader
+
+    def wanted(self, subject: Subject) -> Document | None:
+        """The document, unless it is gone, damaged or not the version that was to be trained."""
+        try:
+            document = self._library.find(subject.collection, subject.document_id)
+        except DocumentCorrupt as error:
+            logger.warning("%s", error)
+            return None
+        if document is None or (document.version, document.sha256) != (
+            subject.version,
+            subject.sha256,
+        ):
+            return None
+        return document
+
+    def publish(self, subject: Subject, distilled: Distilled) -> dict[str, Any]:
+        """Publish what passed its check; what a job says of it, with the reason where it is not.
+
+        Raises LostRace, RegistryUnavailable, StorageFull and CartridgeRefused.
+        """
+        if not distilled.passed:
+            return unpublished(distilled.reason, distilled.figures)
+        if self.wanted(subject) is None:
+            return unpublished("The document was deleted or has a newer version.")
+        published = self._put(subject, distilled)
+        if not self._library.exists(subject.collection, subject.document_id):
+            # Deleted while it was being published: the deletion may not have seen it.
+            self._store.remove_document(subject.collection, subject.document_id)
+            return unpublished("The document was deleted.")
+        return {
+            "published": True,
+            "cartridge_id": published.cartridge_id,
+            "slots": published.slots,
+            "figures": distilled.figures,
+        }
+
+    def _put(self, subject: Subject, distilled: Distilled) -> Manifest:
+        nbytes = distilled.keys.nbytes + distilled.values.nbytes
+        for attempt in range(_ATTEMPTS):
+            current = self._store.current(subject.collection, [subject.document_id])
+            parent = current.get(subject.document_id)
+            cartridge = Cartridge.create(
+                distilled.keys,
+                distilled.values,
+                collection=subject.collection,
+                document_id=subject.document_id,
+                document_sha256=subject.sha256,
+                document_tokens=distilled.document_tokens,
+                reader_fingerprint=self._reader.fingerprint,
+                tokenizer_fingerprint=self._reader.tokenizer_fingerprint,
+                position_rule=distilled.position_rule,
+                initialiser=distilled.initialiser,
+                recipe=distilled.recipe,
+                figures=distilled.figures | {"bytes": nbytes},
+                parent=parent,
+            )
+            serving = manifest_of(self._store, parent)
+            if serving is not None and _same(serving, cartridge.manifest):
+                return serving  # a run that was stopped while it published does so again
+            try:
+                self._store.publish(cartridge)
+                return cartridge.manifest
+            except LostRace:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+
+def unpublished(reason: str, figures: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a job says of a document that it did not publish."""
+    return {"published": False, "reason": reason} | ({"figures": dict(figures)} if figures else {})
+
+
+def _same(one: Manifest, other: Manifest) -> bool:
+    """Whether both are the same tensors of the same text by the same recipe."""
+    return all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("document_sha256", "tensors_sha256", "recipe", "reader_fingerprint")
+    )
