@@ -22,9 +22,7 @@ from evaluation.results import Claim, write_result
 from evaluation.statistics import estimate
 from inference.composer import Composition
 from inference.reader import Reader, load_reader
-from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder, MiniLmEncoder
-from retrieval.retriever import Retriever
 
 Report = Callable[[str, float], None]
 
@@ -97,7 +95,7 @@ def _seed(
             if loaded <= len(collection.names)
         }
         if name == "mixed":
-            row["retrieved"] = _retrieved(reader, encoder, collection, trained, plan)
+            row["retrieved"] = _retrieved(reader, collection, trained, plan)
     return row
 
 
@@ -135,22 +133,15 @@ def _whole(
 
 def _retrieved(
     reader: Reader,
-    encoder: Encoder,
     collection: Collection,
     trained: Mapping[str, tuple[Tensor, Tensor]],
     plan: CasPlan,
 ) -> dict[str, float]:
     """Answers from what retrieval brings, as cartridges and as text, with what each puts in context."""
-    library = DocumentLibrary(collection.folder / "library")
-    retriever = Retriever(library, encoder, collection.folder / "index")
-    for name in collection.names:
-        library.put("cas", name, name, collection.text(name))
-    retriever.reconcile("cas")
     figures = {"cartridges_em": 0.0, "text_em": 0.0, "found": 0.0, "slots": 0.0, "tokens": 0.0}
     items = collection.drawn.items
     for item in items:
-        hits = retriever.search("cas", item.question, plan.retrieved)
-        names = sorted(hit.document_id for hit in hits)
+        names = sorted(collection.found(item.question, plan.retrieved))
         pairs = [trained[name] for name in names]
         mounted = slots(reader, pairs, plan.training.question_offset)
         text = in_context(reader, [collection.text(name) for name in names])

@@ -16,14 +16,18 @@ from torch import Tensor
 
 from evaluation.held_out import HeldOut, held_out
 from inference.reader import Reader
+from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder
+from retrieval.retriever import Retriever
+from training.collection import with_rivals
 from training.distillation import Distillation, distilling
-from training.examples import StudyExample, read_examples, write_examples
+from training.examples import StudyExample, read_examples
 from training.joint import JointSettings, JointTraining, Member, OffsetRule
 from training.mixing import Mixing
-from training.pipeline import first_slots
-from training.selfstudy import study
+from training.pipeline import first_slots, kept_study
 from training.settings import TrainingSettings
+
+_NAME = "cas"  # of the collection, in its library and index
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,17 @@ SMALL = CasPlan(seeds=(301,), documents=4, loaded=(1, 2, 4), rows=1_200, pool=4)
 
 @dataclass(frozen=True)
 class Collection:
-    """One seed's documents with what is known of them; `neighbours` are other documents, nearest first."""
+    """One seed's documents, searchable; `neighbours` are other documents, nearest first."""
 
     drawn: HeldOut
     names: tuple[str, ...]
     neighbours: Mapping[str, tuple[str, ...]]
+    retriever: Retriever
     folder: Path
+
+    def found(self, question: str, count: int) -> list[str]:
+        """The documents that retrieval brings for a question, best first."""
+        return [hit.document_id for hit in self.retriever.search(_NAME, question, count)]
 
     def text(self, name: str) -> str:
         """A document's text."""
@@ -125,15 +134,23 @@ def drawn_collection(
         reader.fingerprint, plan.training.to_dict(), [sheet.text for sheet in drawn.sheets], seed
     )
     folder.mkdir(parents=True, exist_ok=True)
-    collection = Collection(drawn, names, nearest(encoder, names, drawn), folder)
+    library = DocumentLibrary(folder / "library")
+    retriever = Retriever(library, encoder, folder / "index")
+    for name, sheet in zip(names, drawn.sheets, strict=True):
+        library.put(_NAME, name, sheet.title, sheet.text)
+    retriever.reconcile(_NAME)
+    collection = Collection(drawn, names, nearest(encoder, names, drawn), retriever, folder)
+    settings = replace(plan.training, seed=seed)
     for index, name in enumerate(names):
+
+        def told(done: float, index: int = index) -> None:
+            report((index + done) / len(names))
+
+        def find(question: str) -> list[str]:
+            return collection.found(question, settings.distractors + 1)
+
         path = folder / f"{name}.parquet"
-        if not path.exists():
-            made = study(
-                reader, collection.text(name), replace(plan.training, seed=seed), lambda _: None
-            )
-            write_examples(path, made)
-        report((index + 1) / len(names))
+        kept_study(reader, collection.text(name), settings, path, told, with_rivals(name, find))
     return collection
 
 

@@ -233,17 +233,10 @@ class _Run:
         def reported(done: float) -> None:
             self._say("self-study", _STUDY * (before + share * done))
 
-        def annotate(examples: list[StudyExample]) -> list[StudyExample]:
-            return [
-                replace(e, rivals=tuple(n for n in self._find(e.question) if n != text.name))
-                for e in examples
-            ]
-
         if self._reader.count(text.text) < 4:
             raise TrainingRefused("it is too short to train on; answer it from its text.")
-        return kept_study(
-            self._reader, text.text, self._settings, self._path(text.digest), reported, annotate
-        )
+        path, annotate = self._path(text.digest), with_rivals(text.name, self._find)
+        return kept_study(self._reader, text.text, self._settings, path, reported, annotate)
 
     def _study(self, member: Member) -> list[StudyExample]:
         return split_study(self._examples(member), self._settings)[1]
@@ -258,6 +251,17 @@ class _Run:
         if self._cancelled():
             raise Cancelled
         self._progress(Progress(stage, done))
+
+
+def with_rivals(name: str, find: Find) -> Callable[[list[StudyExample]], list[StudyExample]]:
+    """Writes to each example of a document's study which other documents retrieval brings for it."""
+
+    def annotate(examples: list[StudyExample]) -> list[StudyExample]:
+        return [
+            replace(e, rivals=tuple(n for n in find(e.question) if n != name)) for e in examples
+        ]
+
+    return annotate
 
 
 def _digest(what: object) -> str:

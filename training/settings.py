@@ -32,7 +32,7 @@ class TrainingSettings:
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
     window_max: int = 120
     conversations_per_token: float = 0.57
-    min_conversations: int = 200
+    min_conversations: int = 160
     max_conversations: int = 1_200
     rounds: int = 3  # of self-study: until enough conversations are kept, but no more than these
     asking_temperature: float = 0.6
