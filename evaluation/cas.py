@@ -18,6 +18,7 @@ from torch import Tensor
 from evaluation.arms import in_context, slots
 from evaluation.collection import Arm, CasPlan, Collection, drawn_collection, train_arm
 from evaluation.gates import score
+from evaluation.large import LargePlan, run_large
 from evaluation.results import Claim, write_result
 from evaluation.statistics import estimate
 from inference.composer import Composition
@@ -34,12 +35,14 @@ def run_cas(
     work: Path,
     report: Report = lambda *_: None,
     *,
+    large: LargePlan | None = None,
     name: str = "cas",
     command: str = "cartridges reproduce cas --json",
 ) -> dict[str, Any]:
     """Train and measure every arm for every seed and write the result file `name`.json.
 
-    `command` is what the file says it was made by.
+    With `large`, a collection of a million tokens is trained too. `command` is what the file says it
+    was made by.
     """
     started = time.monotonic()
     reader = load_reader(reader_path)
@@ -51,6 +54,11 @@ def run_cas(
             report(f"seed {seed}: {words}", (index + done) / len(plan.seeds))
 
         rows.append(_seed(reader, encoder, seed, plan, work / f"seed-{seed}", told))
+    found = claims(rows)
+    if large is not None:
+        measured = run_large(reader_path, large, work / "large", report)
+        rows.append({"large": measured})
+        found |= large_claims(measured)
     report("done", 1.0)
     return write_result(
         out,
@@ -58,7 +66,7 @@ def run_cas(
         command=command,
         seeds=plan.seeds,
         rows=rows,
-        claims=claims(rows),
+        claims=found,
         seconds=time.monotonic() - started,
     )
 
@@ -199,6 +207,18 @@ def claims(rows: Sequence[Mapping[str, Any]]) -> dict[str, Claim]:
         except KeyError:
             continue
     return found
+
+
+def large_claims(measured: Mapping[str, Any]) -> dict[str, Claim]:
+    """What the large collection allows to be said."""
+    peaks = [measured["peak_bytes"][size] for size in sorted(measured["peak_bytes"], key=int)]
+    figures: dict[str, tuple[float, str]] = {
+        "collection_tokens": (measured["tokens"], ">= 1000000"),
+        "collection_documents": (measured["documents"], ">= 400"),
+        "collection_memory_ratio": (peaks[-1] / peaks[0], "<= 1.1"),
+        "resume_identical": (measured["resume_identical"], ">= 1"),
+    }
+    return {name: Claim(estimate([value]), target) for name, (value, target) in figures.items()}
 
 
 def _loss(row: Mapping[str, Any], arm: str, loaded: int) -> float:

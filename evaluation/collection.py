@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder
 from retrieval.retriever import Retriever
 from training.collection import with_rivals
-from training.distillation import Distillation, distilling
+from training.distillation import Distillation, distilling, next_token
 from training.examples import StudyExample, read_examples
 from training.joint import JointSettings, JointTraining, Member, OffsetRule
 from training.mixing import Mixing
@@ -34,13 +35,15 @@ _NAME = "cas"  # of the collection, in its library and index
 class Arm:
     """One way of training the collection: how examples are mixed, at what compression, from what start.
 
-    `whole` is one cartridge for the collection, with as many slots as the others have together.
+    `learns` is what slots are trained on: answers (context distillation), the text's own tokens, or
+    nothing. `whole` is one cartridge for the collection, with as many slots as the others have together.
     """
 
     mixing: Mixing
     compression: float = 10.0
     initialiser: str = "spread"
     offset_rule: OffsetRule = "fixed"
+    learns: Literal["answers", "text", "nothing"] = "answers"
     whole: bool = False
 
 
@@ -50,9 +53,15 @@ ARMS: dict[str, Arm] = {
     "isolated": ISOLATED,
     "mixed": MIXED,
     "monolithic": replace(ISOLATED, whole=True),
+    "mixed_20x": replace(MIXED, compression=20.0),
+    "next_token": replace(ISOLATED, learns="text"),
+    "first_tokens_untrained": replace(ISOLATED, initialiser="first", learns="nothing"),
+    "compaction_untrained": replace(ISOLATED, initialiser="compaction", learns="nothing"),
 }
 ABLATIONS: dict[str, Arm] = {
-    "mixed_20x": replace(MIXED, compression=20.0),
+    "mixed_2x": replace(MIXED, compression=2.0),
+    "mixed_5x": replace(MIXED, compression=5.0),
+    "mixed_50x": replace(MIXED, compression=50.0),
     "always_mixed": Arm(Mixing(alone=0.0)),
     "few_distractors": Arm(Mixing(most=3)),
     "random_distractors": Arm(Mixing(hard=0.0)),
@@ -195,6 +204,17 @@ def train_arm(
     batch = JointSettings(steps=1).batch
     steps = max(1, plan.rows * len(members) // batch)
     folder = collection.folder / _digest(asdict(arm), steps, plan.pool)
+    if arm.learns == "nothing":
+        return {name: _in(reader.dtype, first(name)) for name in collection.names}
+    if arm.learns == "text":
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = {}
+        for index, name in enumerate(collection.names):
+            run_ = Distillation(*first(name), max(1, plan.rows // batch), settings, folder, name)
+            run_.run(next_token(reader, collection.text(name), settings), lambda _: None)
+            trained[name] = _in(reader.dtype, (run_.keys, run_.values))
+            report((index + 1) / len(members))
+        return trained
     if arm.whole:
         return {"all": _train_whole(reader, collection, settings, steps, batch, folder, report)}
     joint = JointSettings(
@@ -207,11 +227,7 @@ def train_arm(
     )
     run = JointTraining(reader, members, collection.study, first, joint, folder)
     run.run(report)
-    return {
-        name: (keys.to(reader.dtype), values.to(reader.dtype))
-        for name in collection.names
-        for keys, values in [run.pool.slots(name)]
-    }
+    return {name: _in(reader.dtype, run.pool.slots(name)) for name in collection.names}
 
 
 def _train_whole(
@@ -235,4 +251,9 @@ def _train_whole(
     keys, values = (torch.cat([pair[side] for pair in pairs], dim=2) for side in (0, 1))
     run = Distillation(keys, values, steps, replace(settings, batch=batch), folder)
     run.run(distilling(reader, studied, replace(settings, batch=batch)), report)
-    return run.keys.detach().to(reader.dtype), run.values.detach().to(reader.dtype)
+    return _in(reader.dtype, (run.keys, run.values))
+
+
+def _in(dtype: torch.dtype, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    keys, values = pair
+    return keys.detach().to(dtype), values.detach().to(dtype)

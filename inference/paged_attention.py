@@ -69,8 +69,9 @@ def attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention function; raises NotImplementedError for scores that are not plain."""
     if page_plan is None:
-        if query.shape[2] == 1 and query.shape[1] > key.shape[1]:
-            return _one_token(query, key, value, attention_mask, scaling), None
+        few = query.shape[2] == 1 or (query.requires_grad and attention_mask is not None)
+        if few and query.shape[1] > key.shape[1]:
+            return _grouped(query, key, value, attention_mask, scaling), None
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
@@ -83,18 +84,21 @@ def attention(
     return page_plan.attend(module.layer_idx, query, scale), None
 
 
-def _one_token(
+def _grouped(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
 ) -> Tensor:
-    """Attention `[B, 1, heads, head_dim]` of one token a row, whose query heads share kv heads.
+    """Attention `[B, T, heads, head_dim]` of query heads that share kv heads.
 
     The heads of a group are laid out as tokens of one head, so that its columns are read once for all of
-    them and copied for none.
+    them and copied for none. For one token a row, and where a gradient would have to be summed over copies.
     """
-    rows, heads, _, width = query.shape
-    grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], width)
+    rows, heads, tokens, width = query.shape
+    groups = heads // key.shape[1]
+    grouped = query.reshape(rows, key.shape[1], groups * tokens, width)
+    if mask is not None and tokens > 1:
+        mask = mask.repeat(1, 1, groups, 1)
     found = scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scale)
-    return found.reshape(rows, 1, heads, width)
+    return found.reshape(rows, heads, tokens, width).transpose(1, 2)
 
 
 class Prefill:

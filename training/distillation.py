@@ -32,15 +32,22 @@ class Distillation:
     """Slots being trained: keys and values float32 `[layers, kv_heads, slots, head_dim]`."""
 
     def __init__(
-        self, keys: Tensor, values: Tensor, steps: int, settings: TrainingSettings, folder: Path
+        self,
+        keys: Tensor,
+        values: Tensor,
+        steps: int,
+        settings: TrainingSettings,
+        folder: Path,
+        name: str = "distillation",
     ) -> None:
+        """A run that keeps its state in `folder` under `name`."""
         self.keys = keys.detach().clone().float().requires_grad_(True)
         self.values = values.detach().clone().float().requires_grad_(True)
         self.steps = steps
         self.step = 0
         self.losses: list[float] = []
         self._settings = settings
-        self._path = folder / "distillation.safetensors"
+        self._path = folder / f"{name}.safetensors"
         self._optimiser = torch.optim.Adam([self.keys, self.values], lr=settings.learning_rate)
         if self._path.exists():
             self._restore()
@@ -64,7 +71,7 @@ class Distillation:
             self._optimiser.step()
             self.losses.append(float(loss.detach()))
             self.step += 1
-            if self.step % self._settings.checkpoint_every == 0:
+            if self.step % self._settings.checkpoint_every == 0 or self.step == self.steps:
                 self.save()
             report(self.step / self.steps)
 

@@ -12,12 +12,14 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from cartridge_store.errors import InvalidId
 from inference.reader import Reader
@@ -185,37 +187,60 @@ class JointTraining:
         return self._examples[name]
 
     def _learn(self, rows: Sequence[Row]) -> None:
-        settings = self._settings
+        """One step: rows that see one cartridge and rows that see more apart, so that none pads much."""
+        answers = sum(len(row.example.answer) for row in rows)
+        loss = 0.0
+        for alone in (True, False):
+            part = [row for row in rows if (len(row.visible) == 1) == alone]
+            if part:
+                loss += self._backward(part, answers)
+        self.pool.losses.append(loss)
+        own = {row.own for row in rows}
         shown = sorted({name for row in rows for name in row.visible})
-        keys, values, visible = self._side_by_side(shown, rows)
+        learners = [n for n in shown if self._settings.mixing.learners == "all" or n in own]
+        self.pool.learn(learners, {name: self._rate(name) for name in learners})
+
+    def _backward(self, rows: Sequence[Row], answers: int) -> float:
+        """Add the gradients of rows of a batch with `answers` answer tokens; their part of its loss."""
+        settings = self._settings
+        keys, values, visible = self._side_by_side(rows)
         lesson = Lesson.of([row.example for row in rows], self._reader.device)
         # Position 0 is the sink's.
         behind = settings.offset_rule == "visible"
         offset = 1 + visible.sum(1) if behind else settings.question_offset
         hidden = answer_states(self._reader, keys, values, lesson, offset, visible)
-        loss = distillation_loss(self._reader, hidden, lesson)
+        loss = distillation_loss(self._reader, hidden, lesson) * (len(hidden) / answers)
         torch.autograd.backward(loss)
-        self.pool.losses.append(float(loss.detach()))
-        own = {row.own for row in rows}
-        learners = [n for n in shown if settings.mixing.learners == "all" or n in own]
-        self.pool.learn(learners, {name: self._rate(name) for name in learners})
+        return float(loss.detach())
 
-    def _side_by_side(
-        self, shown: Sequence[str], rows: Sequence[Row]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Slots of all shown cartridges in one prefix, and which of them each row sees."""
+    def _side_by_side(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor]:
+        """Each row's slots `[layers, rows, kv_heads, most, head_dim]`, padded, and which are none.
+
+        Every row gets a copy of what it sees: most rows see few of the shown cartridges, and the
+        scores of hidden ones would cost more than the copies.
+        """
+        shown = sorted({name for row in rows for name in row.visible})
         members = [self.pool.resident[name] for name in shown]
-        sizes = torch.tensor([member.keys.shape[2] for member in members])
-        sees = torch.tensor([[name in row.visible for name in shown] for row in rows])
-        visible = sees.repeat_interleave(sizes, dim=1).to(self._reader.device)
-        keys = torch.cat([member.keys for member in members], dim=2)
-        values = torch.cat([member.values for member in members], dim=2)
+        ends = list(accumulate(member.keys.shape[2] for member in members))
+        place = dict(zip(shown, map(range, [0, *ends], ends), strict=False))
+        seen = [[slot for name in row.visible for slot in place[name]] for row in rows]
+        index = torch.zeros((len(rows), max(map(len, seen))), dtype=torch.long)
+        visible = torch.zeros(index.shape, dtype=torch.bool)
+        own = torch.zeros(index.shape, dtype=torch.bool)
+        for number, (row, slots) in enumerate(zip(rows, seen, strict=True)):
+            index[number, : len(slots)] = torch.tensor(slots)
+            visible[number, : len(slots)] = True
+            if row.own is not None:
+                mine = place[row.own]
+                own[number] = (index[number] >= mine.start) & (index[number] < mine.stop)
+        index, visible, own = (t.to(self._reader.device) for t in (index, visible, own))
+        keys, values = (
+            _rows_of(torch.cat(parts, dim=2), index)
+            for parts in ([m.keys for m in members], [m.values for m in members])
+        )
         if self._settings.mixing.learners == "own":
-            owns = torch.tensor([[name == row.own for name in shown] for row in rows])
-            own = owns.repeat_interleave(sizes, dim=1).to(keys.device)[None, :, None, :, None]
-            keys, values = (
-                torch.where(own, t[:, None], t[:, None].detach()) for t in (keys, values)
-            )
+            mine_ = own[None, :, None, :, None]
+            keys, values = (torch.where(mine_, t, t.detach()) for t in (keys, values))
         return keys, values, visible
 
     def _rate(self, name: str) -> float:
@@ -223,3 +248,14 @@ class JointTraining:
         warm = min(1.0, (self.pool.steps[name] + 1) / settings.warm_up)
         left = max(settings.final_rate, 1 - self.step / settings.steps)
         return settings.learning_rate * warm * left
+
+
+def _rows_of(slots: Tensor, index: Tensor) -> Tensor:
+    """Slots `[layers, kv_heads, slots, head_dim]` by `index` `[rows, most]`, rows behind layers.
+
+    As an embedding, whose backward pass adds in float32 and without atomics.
+    """
+    layers, heads, count, width = slots.shape
+    table = slots.permute(2, 0, 1, 3).reshape(count, -1)
+    found = embedding(index, table).view(*index.shape, layers, heads, width)
+    return found.permute(2, 0, 3, 1, 4)

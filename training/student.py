@@ -66,11 +66,12 @@ def behind(reader: Reader, keys: Tensor, values: Tensor, batch: int) -> KeyValue
 
     Slots are `[layers, kv_heads, slots, head_dim]`, the same for every row, or `[layers, batch, ...]`.
     """
-    layers = []
-    for index, (sink_keys, sink_values) in enumerate(reader.sink):
-        k, v = _after(sink_keys, keys[index], batch), _after(sink_values, values[index], batch)
-        layers.append((k, v))
-    return tuple(layers)
+    # Unbound at once: the gradient of each layer's index would be as large as all layers together.
+    layers = zip(reader.sink, keys.unbind(), values.unbind(), strict=True)
+    return tuple(
+        (_after(sink_keys, k, batch), _after(sink_values, v, batch))
+        for (sink_keys, sink_values), k, v in layers
+    )
 
 
 def _after(sink: Tensor, slots: Tensor, batch: int) -> Tensor:

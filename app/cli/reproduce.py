@@ -23,6 +23,9 @@ def reproduce(
         bool, typer.Option(help="cas: four documents; writes cas-small.json.")
     ] = False,
     ablations: Annotated[bool, typer.Option(help="cas: every ablation too, many hours.")] = False,
+    large: Annotated[
+        bool, typer.Option(help="cas: a collection of a million tokens too, about an hour.")
+    ] = False,
     work: Annotated[
         Path | None, typer.Option(help="cas: where its training lies and goes on from.")
     ] = None,
@@ -33,11 +36,15 @@ def reproduce(
         raise CommandFailed(
             f"There is no experiment {experiment!r}; choose one of {', '.join(_EXPERIMENTS)}."
         )
-    if experiment != "cas" and (small or ablations or work):
-        raise CommandFailed("--small, --ablations and --work are options of cas; leave them out.")
+    if experiment != "cas" and (small or ablations or large or work):
+        raise CommandFailed(
+            "--small, --ablations, --large and --work are options of cas; leave them out."
+        )
     with progress_bar(experiment) as progress:
         if experiment == "cas":
-            result = _run_cas(out, seeds, work, progress, small=small, ablations=ablations)
+            result = _run_cas(
+                out, seeds, work, progress, small=small, ablations=ablations, large=large
+            )
         else:
             result = _run(experiment, out, seeds, progress)
     if as_json:
@@ -71,24 +78,27 @@ def _run_cas(
     *,
     small: bool,
     ablations: bool,
+    large: bool,
 ) -> dict[str, Any]:
     from dataclasses import replace
 
     from evaluation.cas import run_cas
     from evaluation.collection import ABLATIONS, ARMS, SMALL, CasPlan
+    from evaluation.large import LargePlan
 
     settings = Settings()
     name = "cas-small" if small else "cas"
     plan = replace(SMALL if small else CasPlan(), seeds=tuple(range(301, 301 + seeds)))
     if ablations:
         plan = replace(plan, arms=ARMS | ABLATIONS)
-    flags = " --small" * small + " --ablations" * ablations
+    flags = " --small" * small + " --ablations" * ablations + " --large" * large
     return run_cas(
         settings.reader,
         out,
         plan,
         work or settings.data / "reproduce" / "cas",
         report,
+        large=LargePlan() if large else None,
         name=name,
         command=f"cartridges reproduce cas{flags} --seeds {seeds} --json",
     )

@@ -1,14 +1,27 @@
-"""The plots of the documentation are those of the committed result file."""
+"""The plots of the documentation are those of the committed result files."""
 
-import json
-from pathlib import Path
+from typing import Any
 
-from benchmarks.plots import plots
-
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+from benchmarks.plots import RESULTS, cas, plots
 
 
 def test_the_plots_show_what_was_measured() -> None:
-    result = json.loads((RESULTS / "serving.json").read_text(encoding="utf-8"))
-    for name, drawn in plots(result).items():
-        assert (RESULTS / name).read_bytes() == drawn, f"{name}: python -m benchmarks.plots"
+    made = plots()
+    assert "serving-context.svg" in made
+    for name, svg in made.items():
+        assert (RESULTS / name).read_bytes() == svg, f"{name}: python -m benchmarks.plots"
+
+
+def test_every_plot_of_the_folder_is_made_by_the_program() -> None:
+    assert {path.name for path in RESULTS.glob("*.svg")} == set(plots())
+
+
+def test_an_arm_that_was_not_measured_has_no_line() -> None:
+    rows: list[dict[str, Any]] = [
+        {"em": {"mixed": {"1": 0.9, "8": 0.85}, "monolithic": {"all": 0.4}}},
+        {"em": {"mixed": {"1": 0.8, "8": 0.85}, "monolithic": {"all": 0.5}}},
+    ]
+    (svg,) = cas({"rows": rows}).values()
+    text = svg.decode()
+    assert "exact match" in text
+    assert "isolated" not in text

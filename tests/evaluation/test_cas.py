@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.cas import claims, run_cas
-from evaluation.collection import CasPlan, nearest
+from evaluation import large
+from evaluation.cas import claims, large_claims, run_cas
+from evaluation.collection import ARMS, CasPlan, nearest
 from evaluation.held_out import held_out
+from evaluation.large import LargePlan, run_large
 from retrieval.encoder import LexicalEncoder
 from tests.models import write_tiny_model
 from training import pipeline
@@ -92,9 +94,7 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     first = run_cas(model, tmp_path / "out", PLAN, tmp_path / "work")
     (row,) = first["rows"]
     assert {name: set(em) for name, em in row["em"].items()} == {
-        "isolated": {"1", "2"},
-        "mixed": {"1", "2"},
-        "monolithic": {"all"},
+        name: {"all"} if arm.whole else {"1", "2"} for name, arm in ARMS.items()
     }
     assert row["slots"]["isolated"] == row["slots"]["mixed"] == row["slots"]["monolithic"] > 0
     assert row["retrieved"]["found"] == 1.0  # both documents, of two
@@ -108,3 +108,28 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     monkeypatch.setattr(Distillation, "_rate", refuse)
     again = run_cas(model, tmp_path / "out", PLAN, tmp_path / "work")
     assert again["rows"] == first["rows"]
+
+
+def test_a_large_collections_run_killed_twice_ends_the_same_and_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = LargePlan(
+        sizes=(3, 4), facts=4, conversations=12, compression=8.0, pool=2, steps=10, threads=1
+    )
+    monkeypatch.setattr(LargePlan, "training", STUDY)
+    model = write_tiny_model(tmp_path / "model")
+    measured = run_large(model, plan, tmp_path / "work")
+    assert measured["documents"] == 4
+    assert measured["tokens"] > 4 * 4 * 5
+    assert measured["resume_identical"] == 1
+    assert set(measured["peak_bytes"]) == {"3", "4"}
+    assert min(measured["peak_bytes"].values()) > 1 << 20
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("done again")
+
+    monkeypatch.setattr(large, "_process", refuse)
+    assert run_large(model, plan, tmp_path / "work") == measured
+    found = large_claims(measured)
+    assert not found["collection_tokens"].to_dict()["met"]
+    assert found["resume_identical"].to_dict()["met"]

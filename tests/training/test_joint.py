@@ -223,8 +223,7 @@ def test_a_row_sees_its_set_as_if_nothing_else_were_loaded(
 ) -> None:
     run = training(reader, study, tmp_path, replace(SETTINGS, pool=6, batch=8))
     rows = run._rows()
-    shown = sorted({name for row in rows for name in row.visible})
-    keys, values, visible = run._side_by_side(shown, rows)
+    keys, values, visible = run._side_by_side(rows)
     lesson = Lesson.of([row.example for row in rows], reader.device)
     together = answer_logits(reader, keys, values, lesson, 64, visible)
     at = 0
@@ -432,8 +431,7 @@ def test_a_question_may_stand_right_behind_what_it_sees(
     settings = replace(SETTINGS, batch=4, pool=6, offset_rule="visible")
     run = training(reader, study, tmp_path, settings)
     rows = run._rows()
-    shown = sorted({name for row in rows for name in row.visible})
-    keys, values, visible = run._side_by_side(shown, rows)
+    keys, values, visible = run._side_by_side(rows)
     lesson = Lesson.of([row.example for row in rows], reader.device)
     together = answer_logits(reader, keys, values, lesson, 1 + visible.sum(1), visible)
     run._learn(rows)
