@@ -164,7 +164,7 @@ class Writer:
         found: list[float] = []
         hooks = [
             layer.register_forward_pre_hook(
-                lambda _, given: found.append(float(given[0].pow(2).mean().sqrt()))
+                lambda _, given: found.append(float(given[0].detach().pow(2).mean().sqrt()))
             )
             for layer in self.model.model.layers
         ]
