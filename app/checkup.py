@@ -1,15 +1,20 @@
 """The check-up behind `doctor`: what is examined and, when asked for, made again from the disk."""
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import redis
 
 from app.settings import Settings
-from app.wiring import Parts, open_library, open_retriever, redis_folder, registry_prefix
+from app.wiring import (
+    Parts,
+    open_library,
+    open_retriever,
+    redis_at_hand,
+    redis_url,
+    registry_prefix,
+)
 from cartridge_store.blobs import LocalBlobs
-from cartridge_store.embedded import EmbeddedRedis, running_url
 from cartridge_store.errors import StoreError
 from cartridge_store.registry import Registry, connect
 from cartridge_store.store import CartridgeStore
@@ -49,7 +54,7 @@ def _reader(settings: Settings, parts: Parts) -> Finding:
 def _redis_and_cartridges(settings: Settings, rebuild: bool) -> Iterator[Finding]:
     try:
         blobs = LocalBlobs(settings.data / "cartridges")
-        with _some_redis(settings) as client:
+        with redis_at_hand(settings) as named, connect(redis_url(named)) as client:
             store = CartridgeStore(blobs, Registry(client, registry_prefix(settings)))
             client.ping()
             yield Finding("redis", True, "It answers.")
@@ -84,16 +89,3 @@ def _indexes(settings: Settings, parts: Parts, rebuild: bool) -> Iterator[Findin
             yield Finding(name, not missing, detail)
         except RetrievalError as error:
             yield Finding(name, False, str(error))
-
-
-@contextlib.contextmanager
-def _some_redis(settings: Settings) -> Iterator[redis.Redis]:
-    """The named Redis, the running one, or the embedded one started for the check."""
-    folder = redis_folder(settings)
-    with contextlib.ExitStack() as open_:
-        url = settings.redis_url or running_url(folder)
-        if url is None:
-            url = open_.enter_context(EmbeddedRedis(folder)).url
-        client = connect(url)
-        open_.callback(client.close)
-        yield client

@@ -4,7 +4,7 @@ Knows the library and the store; knows no job, no queue and no training.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.jobs import Subject
@@ -68,10 +68,9 @@ class Publisher:
 
     def _put(self, subject: Subject, distilled: Distilled) -> Manifest:
         nbytes = distilled.keys.nbytes + distilled.values.nbytes
-        for attempt in range(_ATTEMPTS):
-            current = self._store.current(subject.collection, [subject.document_id])
-            parent = current.get(subject.document_id)
-            cartridge = Cartridge.create(
+        return put_version(
+            self._store,
+            lambda parent: Cartridge.create(
                 distilled.keys,
                 distilled.values,
                 collection=subject.collection,
@@ -85,17 +84,36 @@ class Publisher:
                 recipe=distilled.recipe,
                 figures=distilled.figures | {"bytes": nbytes},
                 parent=parent,
-            )
-            serving = manifest_of(self._store, parent)
-            if serving is not None and _same(serving, cartridge.manifest):
-                return serving  # a run that was stopped while it published does so again
-            try:
-                self._store.publish(cartridge)
-                return cartridge.manifest
-            except LostRace:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
+            ),
+            subject.collection,
+            subject.document_id,
+        )
+
+
+def put_version(
+    store: CartridgeStore,
+    make: Callable[[str | None], Cartridge],
+    collection: str,
+    document_id: str,
+) -> Manifest:
+    """Make a cartridge its document's version: `make` gets the id of the version it replaces.
+
+    The very tensors that serve already are left as they are: a run that was stopped while it published
+    does so again. Raises LostRace, RegistryUnavailable, StorageFull and CartridgeRefused.
+    """
+    for attempt in range(_ATTEMPTS):
+        parent = store.current(collection, [document_id]).get(document_id)
+        cartridge = make(parent)
+        serving = manifest_of(store, parent)
+        if serving is not None and _same(serving, cartridge.manifest):
+            return serving
+        try:
+            store.publish(cartridge)
+            return cartridge.manifest
+        except LostRace:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
 
 
 def unpublished(reason: str, figures: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 Tests replace the heavy parts through `Parts`. Knows no route and no process.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from app.reconcile import Reconciler
 from app.settings import Settings
 from app.tasks import TRANSIENT, Distil, DistilCollection, Trainer
 from cartridge_store.blobs import LocalBlobs
-from cartridge_store.embedded import running_url
+from cartridge_store.embedded import EmbeddedRedis, running_url
 from cartridge_store.errors import RegistryUnavailable
 from cartridge_store.registry import Registry, connect
 from cartridge_store.store import CartridgeStore
@@ -120,6 +121,16 @@ def redis_url(settings: Settings) -> str:
             "a Redis with CARTRIDGES_REDIS_URL."
         )
     return url
+
+
+@contextlib.contextmanager
+def redis_at_hand(settings: Settings) -> Iterator[Settings]:
+    """Settings that name a Redis: the named one, the running one, or one started for this block."""
+    with contextlib.ExitStack() as open_:
+        url = settings.redis_url or running_url(redis_folder(settings))
+        if url is None:
+            url = open_.enter_context(EmbeddedRedis(redis_folder(settings))).url
+        yield settings.model_copy(update={"redis_url": url})
 
 
 def require_redis(url: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from app.cli.ask import ask
 from app.cli.bench import bench
 from app.cli.doctor import doctor
+from app.cli.exchange import export, import_
 from app.cli.ingest import ingest
 from app.cli.output import explain
 from app.cli.reproduce import reproduce
@@ -27,8 +28,9 @@ cli = typer.Typer(
 )
 
 # The one place where commands are added.
-for _command in (serve, worker, ingest, ask, train, doctor, demo, reproduce, world):
+for _command in (serve, worker, ingest, ask, train, export, doctor, demo, reproduce, world):
     cli.command()(_command)
+cli.command("import")(import_)
 cli.add_typer(bench, name="bench")
 
 

@@ -1,0 +1,256 @@
+"""A collection as one file: it arrives whole on another machine, or nothing does."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from app.archive import Imported, export_collection, import_collection
+from app.archive_file import ArchiveRefused
+from app.cli import cli
+from app.publishing import put_version
+from app.settings import Settings
+from app.wiring import Foundation, open_foundation, open_retriever, redis_at_hand
+from cartridge_store.cartridge import Cartridge
+from cartridge_store.errors import StoreError
+from cartridge_store.manifest import PositionRule
+from inference.reader import Reader, load_reader
+from retrieval.errors import DocumentNotFound
+from tests.app.app_fakes import FakeReader, make_parts, make_settings
+from tests.models import write_tiny_model
+
+TEXTS = {"boiler": "The boiler was serviced by Franz Huber.", "gate": "The gate is größer: ✓."}
+
+
+@pytest.fixture
+def base(settings: Settings) -> Iterator[Foundation]:
+    base = open_foundation(settings, make_parts())
+    yield base
+    base.close()
+
+
+@pytest.fixture
+def other(settings: Settings, tmp_path: Path, prefixes: Iterator[str]) -> Iterator[Foundation]:
+    """Another machine: other folders, other keys."""
+    changed = {"data": tmp_path / "other", "redis_prefix": next(prefixes)}
+    base = open_foundation(settings.model_copy(update=changed), make_parts())
+    yield base
+    base.close()
+
+
+@pytest.fixture
+def archive(client: TestClient, trained: None, base: Foundation, tmp_path: Path) -> Path:
+    target = tmp_path / "house.tar"
+    told: list[float] = []
+    assert export_collection("house", target, base.library, base.store, told.append) == (2, 1)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert [path.name for path in tmp_path.iterdir() if ".tmp" in path.name] == []
+    return target
+
+
+@pytest.fixture
+def trained(client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]) -> None:
+    """A document with a cartridge and one without."""
+    with worker():
+        for id, text in TEXTS.items():
+            body = {"collection": "house", "id": id, "text": text + " VAGUE" * (id == "gate")}
+            wait_for(client, client.post("/v1/documents", json=body).json()["job"]["id"])
+
+
+def take(archive: Path, other: Foundation, settings: Settings, name: str | None = None) -> Imported:
+    retriever = open_retriever(settings, make_parts(), other.library)
+    return import_collection(archive, name, other.library, other.store, retriever, other.reader)
+
+
+@pytest.mark.parametrize("name", [None, "elsewhere"])
+def test_a_collection_arrives_whole(
+    archive: Path, base: Foundation, other: Foundation, tmp_path: Path, name: str | None
+) -> None:
+    there = make_settings(tmp_path / "other")
+    imported = take(archive, other, there, name)
+    assert imported == Imported(name or "house", 2, 1, {})
+    collection = imported.collection
+    for id in TEXTS:
+        here = base.library.get("house", id)
+        found = other.library.get(collection, id)
+        assert (found.text, found.title, found.sha256) == (here.text, here.title, here.sha256)
+    before = base.store.load(base.store.current("house", ["boiler"])["boiler"])
+    after = other.store.load(other.store.current(collection, ["boiler"])["boiler"])
+    assert torch.equal(before.keys, after.keys)
+    assert torch.equal(before.values, after.values)
+    assert (before.id == after.id) == (name is None)
+    assert other.store.current(collection, ["gate"]) == {}
+    retriever = open_retriever(there, make_parts(), other.library)
+    assert retriever.search(collection, "Who serviced the boiler?", 1)[0].document_id == "boiler"
+    # Again is no change.
+    assert take(archive, other, there, name) == imported
+    assert other.store.current(collection, ["boiler"])["boiler"] == after.id
+
+
+def test_a_cartridge_of_another_reader_is_left_out(
+    archive: Path, other: Foundation, settings: Settings, tmp_path: Path
+) -> None:
+    retriever = open_retriever(make_settings(tmp_path / "other"), make_parts(), other.library)
+    reader: Any = FakeReader("another")
+    imported = import_collection(archive, None, other.library, other.store, retriever, reader)
+    assert (imported.documents, imported.cartridges) == (2, 0)
+    assert "another reader" in imported.left["boiler"]
+    assert other.store.current("house", ["boiler"]) == {}
+
+
+def rewritten(archive: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]]) -> None:
+    with tarfile.open(archive) as tar:
+        members = [(info.name, tar.extractfile(info).read()) for info in tar]  # type: ignore[union-attr]
+    with tarfile.open(archive, "w") as tar:
+        for name, data in members:
+            for new, content in change(name, data):
+                info = tarfile.TarInfo(new)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+def flip(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def head_with(**changes: Any) -> Callable[[str, bytes], list[tuple[str, bytes]]]:
+    def change(name: str, data: bytes) -> list[tuple[str, bytes]]:
+        if name == "archive.json":
+            data = json.dumps(json.loads(data) | changes).encode()
+        return [(name, data)]
+
+    return change
+
+
+DAMAGES: dict[str, Callable[[str, bytes], list[tuple[str, bytes]]]] = {
+    "a flipped bit in a text": lambda n, d: [(n, flip(d) if n.startswith("texts/") else d)],
+    "a flipped bit in a cartridge": lambda n, d: [(n, flip(d) if "cartridges/" in n else d)],
+    "a missing member": lambda n, d: [] if n == "texts/gate.txt" else [(n, d)],
+    "a member twice": lambda n, d: [(n, d)] * (2 if n == "texts/gate.txt" else 1),
+    "a stranger": lambda n, d: [(n, d), *([("../x.txt", b"x")] if n == "archive.json" else [])],
+    "no list": lambda n, d: [] if n == "archive.json" else [(n, d)],
+    "a list that is none": lambda n, d: [(n, b"[]" if n == "archive.json" else d)],
+    "another format": head_with(format=2),
+    "a bad collection": head_with(collection="../up"),
+    "no documents": head_with(documents=[], members={}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_archive_changes_nothing(
+    archive: Path, other: Foundation, tmp_path: Path, damage: str
+) -> None:
+    rewritten(archive, DAMAGES[damage])
+    with pytest.raises(ArchiveRefused):
+        take(archive, other, make_settings(tmp_path / "other"))
+    assert other.library.count() == 0
+
+
+def test_links_and_truncation_are_refused(archive: Path, other: Foundation, tmp_path: Path) -> None:
+    there = make_settings(tmp_path / "other")
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:2_000])
+    with pytest.raises(ArchiveRefused):
+        take(archive, other, there)
+    archive.write_bytes(b"no tar at all")
+    with pytest.raises(ArchiveRefused, match="cannot be read as an archive"):
+        take(archive, other, there)
+    with tarfile.open(archive, "w") as tar:
+        link = tarfile.TarInfo("archive.json")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(ArchiveRefused, match="plain bytes"):
+        take(archive, other, there)
+    assert other.library.count() == 0
+
+
+def test_an_empty_collection_and_a_document_that_changes_are_not_exported(
+    client: TestClient, trained: None, base: Foundation, tmp_path: Path
+) -> None:
+    with pytest.raises(DocumentNotFound):
+        export_collection("nothing", tmp_path / "x.tar", base.library, base.store)
+
+    def change(done: float) -> None:
+        base.library.put("house", "gate", None, f"The gate is new {done}.")
+
+    with pytest.raises(StoreError, match="changed meanwhile"):
+        export_collection("house", tmp_path / "x.tar", base.library, base.store, change)
+    assert not (tmp_path / "x.tar").exists()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Reader:
+    return load_reader(write_tiny_model(tmp_path / "reader"))
+
+
+def command(*arguments: str) -> tuple[int, dict[str, Any]]:
+    result = CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False)
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_the_commands_exchange_archives_and_adapters(
+    tiny: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the embedded Redis of a data folder on which no service runs."""
+    monkeypatch.setenv("CARTRIDGES_READER", str(tmp_path / "reader"))
+    monkeypatch.setenv("CARTRIDGES_DATA", str(tmp_path / "here"))
+    (tmp_path / "here").mkdir()
+    with redis_at_hand(Settings()) as named:
+        base = open_foundation(named, make_parts(reader="unused"))
+        document, _ = base.library.put("house", "boiler", "Boiler", TEXTS["boiler"])
+        prefix = tiny.prefill_documents([document.text])
+        keys, values = (torch.stack([layer[side][0] for layer in prefix]) for side in (0, 1))
+        put_version(
+            base.store,
+            lambda parent: Cartridge.create(
+                keys,
+                values,
+                collection="house",
+                document_id="boiler",
+                document_sha256=document.sha256,
+                document_tokens=30,
+                reader_fingerprint=tiny.fingerprint,
+                tokenizer_fingerprint=tiny.tokenizer_fingerprint,
+                position_rule=PositionRule("fixed", 1024),
+                initialiser="spread",
+                recipe={},
+                figures={},
+                parent=parent,
+            ),
+            "house",
+            "boiler",
+        )
+        base.close()
+    target, adapter = str(tmp_path / "house.tar"), str(tmp_path / "adapter")
+    assert command("export", "house", target)[1]["cartridges"] == 1
+    assert command("export", "house", adapter, "--peft", "boiler")[1]["cartridges"] == 1
+    again = CliRunner().invoke(cli, ["export", "house", target])
+    assert again.exit_code == 1
+    assert "is there already" in str(again.exception)
+    missing = CliRunner().invoke(cli, ["export", "house", adapter + "2", "--peft", "none"])
+    assert "has no cartridge" in str(missing.exception)
+
+    monkeypatch.setenv("CARTRIDGES_DATA", str(tmp_path / "there"))
+    (tmp_path / "there").mkdir()
+    _, imported = command("import", target)
+    assert (imported["documents"], imported["cartridges"]) == (1, 1)
+    nameless = CliRunner().invoke(cli, ["import", adapter])
+    assert "--document" in str(nameless.exception)
+    _, taken = command("import", adapter, "--collection", "house", "--document", "boiler")
+    with redis_at_hand(Settings()) as named:
+        base = open_foundation(named, make_parts(reader="unused"))
+        current = base.store.current("house", ["boiler"])["boiler"]
+        assert current == taken["cartridge_id"]
+        served = base.store.load(current)
+        assert served.manifest.initialiser == "imported"
+        assert served.manifest.position_rule == PositionRule("fixed", 1024)
+        torch.testing.assert_close(served.keys, keys.to(served.keys), atol=0.05, rtol=0.02)
+        base.close()
