@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         ge=1 << 16,
         description="Bytes for the keys and values of all questions and resident cartridges.",
     )
+    grace_seconds: float = Field(
+        default=3600.0, ge=0, description="How long a replaced cartridge's file is kept."
+    )
     not_stated: str = Field(
         default="That is not stated.", description="The reader's words for what it does not find."
     )

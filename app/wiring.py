@@ -160,9 +160,7 @@ def open_foundation(settings: Settings, parts: Parts) -> Foundation:
     client = connect(url)
     broker = make_broker(url, namespace=f"{prefix}dramatiq", retry_when=_worth_retrying)
     library = open_library(settings)
-    store = CartridgeStore(
-        LocalBlobs(settings.data / "cartridges"), Registry(client, registry_prefix(settings))
-    )
+    store = _store(settings, client)
     jobs, queue = Jobs(client, prefix), JobQueue(broker)
     reader = parts.reader(settings)
     reconciler = Reconciler(
@@ -175,6 +173,18 @@ def open_foundation(settings: Settings, parts: Parts) -> Foundation:
         prefix=prefix,
     )
     return Foundation(client, broker, library, store, jobs, queue, reader, reconciler)
+
+
+@contextlib.contextmanager
+def open_store(settings: Settings) -> Iterator[CartridgeStore]:
+    """The cartridges alone, for what needs no reader. Raises RegistryUnavailable."""
+    with connect(redis_url(settings)) as client:
+        yield _store(settings, client)
+
+
+def _store(settings: Settings, client: redis.Redis) -> CartridgeStore:
+    blobs = LocalBlobs(settings.data / "cartridges")
+    return CartridgeStore(blobs, Registry(client, registry_prefix(settings)))
 
 
 def open_library(settings: Settings) -> DocumentLibrary:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import dramatiq
@@ -22,6 +23,7 @@ from retrieval.errors import RetrievalError
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_COLLECTIONS = 3600.0
 _IDLE_MS = 200
 _STOP_MS = 30_000
 
@@ -40,7 +42,7 @@ def run_worker(settings: Settings, parts: Parts | None = None) -> None:
         torch.set_num_threads(settings.threads)
     require_redis(redis_url(settings))
     worker = open_worker(settings, parts or Parts())
-    watch = _Watch(worker)
+    watch = _Watch(worker, settings.grace_seconds)
     with working(worker):
         while not ending.wait(_SECONDS_BETWEEN_LOOKS) and os.getppid() == parent:
             watch.look()
@@ -62,17 +64,21 @@ def working(worker: WorkerParts) -> Iterator[None]:
 
 
 class _Watch:
-    """Reconciles at the start, after Redis was away, and when it was emptied."""
+    """Reconciles at the start, after Redis was away, and when it was emptied; collects every hour."""
 
-    def __init__(self, worker: WorkerParts) -> None:
+    def __init__(self, worker: WorkerParts, grace_seconds: float) -> None:
         self._reconciler = worker.base.reconciler
+        self._store = worker.base.store
+        self._grace_seconds = grace_seconds
         self._due = True
+        self._collect_at = time.monotonic()
 
     def look(self) -> None:
         try:
             if self._due or self._reconciler.is_due():
                 self._reconciler.run()
             self._due = False
+            self._collect()
         except redis.RedisError as error:
             if not self._due:
                 logger.warning("Redis does not answer; waiting for it. (%s)", error)
@@ -80,3 +86,10 @@ class _Watch:
         except (StoreError, RetrievalError, OSError):
             logger.exception("Documents and jobs could not be compared; trying again.")
             self._due = True
+
+    def _collect(self) -> None:
+        if time.monotonic() < self._collect_at:
+            return
+        self._collect_at = time.monotonic() + _SECONDS_BETWEEN_COLLECTIONS
+        if collected := self._store.collect(self._grace_seconds):
+            logger.info("Deleted %d cartridges that were replaced or removed.", len(collected))

@@ -24,6 +24,10 @@ class CartridgeRefused(StoreError):
         self.reason = reason
 
 
+class DocumentDeleted(CartridgeRefused):
+    """The version was made before its document was deleted: it is not wanted any more."""
+
+
 class CartridgeNotFound(StoreError):
     """No blob has this name."""
 

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 from cartridge_store.errors import CartridgeRefused, InvalidId
@@ -162,7 +162,12 @@ def content_id(values: Mapping[str, Any], shape: tuple[int, ...]) -> str:
 
 def utc_now() -> str:
     """The time now, ISO 8601 in UTC, always of one length so that it sorts as text."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return utc_before(0.0)
+
+
+def utc_before(seconds: float) -> str:
+    """The time so many seconds ago, as `utc_now` writes it."""
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _require_fields(values: object, names: set[str], what: str) -> None:

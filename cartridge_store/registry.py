@@ -65,6 +65,12 @@ _TOUCH = """
 for _, version in ipairs(ARGV) do redis.call('ZINCRBY', KEYS[1], 1, version) end
 """
 
+# KEYS: leases. ARGV: now, until, members.
+_LEASE = """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
+for place = 3, #ARGV do redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[place]) end
+"""
+
 # ARGV: pattern.
 _FORGET_ALL = """
 local cursor = '0'
@@ -124,6 +130,7 @@ class Registry:
         self._restore = client.register_script(_RESTORE)
         self._retire = client.register_script(_RETIRE)
         self._touch = client.register_script(_TOUCH)
+        self._lease = client.register_script(_LEASE)
         self._forget_all = client.register_script(_FORGET_ALL)
 
     def current(self, collection: str, document_ids: Sequence[str]) -> dict[str, str]:
@@ -234,6 +241,20 @@ class Registry:
         with _explained():
             counts = self._client.zmscore(self._prefix + "heat", list(ids))
         return {name: count or 0.0 for name, count in zip(ids, counts, strict=True)}
+
+    def lease(self, node: str, cartridge_ids: Sequence[str], seconds: float) -> None:
+        """Keep these from being collected until `seconds` from now, for one node."""
+        ids = [validate_cartridge_id(cartridge_id) for cartridge_id in cartridge_ids]
+        members = [f"{name}/{validate_id(node, 'node name')}" for name in ids]
+        now = time.time()
+        with _explained():
+            self._lease(keys=[self._prefix + "leases"], args=[now, now + seconds, *members])
+
+    def leased(self) -> set[str]:
+        """The cartridges that some node's lease keeps now, in one round trip."""
+        with _explained():
+            held = self._client.zrangebyscore(self._prefix + "leases", time.time(), "+inf")
+        return {str(member).split("/")[0] for member in cast(list[str], held)}
 
     def forget_all(self) -> None:
         """Remove every key of this registry and no other."""

@@ -14,6 +14,7 @@ from cartridge_store.catalogue import Catalogue, Document, by_document, newest
 from cartridge_store.errors import (
     CartridgeNotFound,
     CartridgeRefused,
+    DocumentDeleted,
     LostRace,
     RegistryUnavailable,
     StoreError,
@@ -21,9 +22,12 @@ from cartridge_store.errors import (
 from cartridge_store.format import from_bytes, to_bytes
 from cartridge_store.host_cache import HostCache
 from cartridge_store.ids import blob_name, cartridge_id_of, validate_id
-from cartridge_store.manifest import Manifest
+from cartridge_store.manifest import Manifest, utc_before, utc_now
 from cartridge_store.registry import Location, Registry
 from cartridge_store.single_flight import SingleFlight
+from cartridge_store.tombstones import Tombstone, Tombstones, is_tombstone
+
+_LEASE_SECONDS = 600.0  # a cartridge that was just loaded is not collected
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class CartridgeStore:
         self._registry = registry
         self._node = validate_id(node, "node name")
         self._catalogue = Catalogue(blobs)
+        self._tombstones = Tombstones(blobs)
         self._cache = HostCache(host_bytes)
         self._loads: SingleFlight[Cartridge] = SingleFlight()
         self._lock = threading.Lock()
@@ -76,10 +81,17 @@ class CartridgeStore:
 
         It replaces `manifest.parent` (None: no version) and nothing else; publishing the current
         version again is no change. Old versions stay as blobs. Raises LostRace when another
-        version came first, StorageFull, and RegistryUnavailable, after which the blob is stored
-        and publishing again completes.
+        version came first, DocumentDeleted when it was made before its document was deleted,
+        StorageFull, and RegistryUnavailable, after which the blob is stored and publishing again
+        completes.
         """
         manifest = cartridge.manifest
+        tombstone = self._tombstones.find(manifest.collection, manifest.document_id)
+        if tombstone is not None and tombstone.buries(manifest):
+            raise DocumentDeleted(
+                f"Document {manifest.document_id} was deleted after this cartridge was made; send the "
+                "document again to train it anew."
+            )
         name = blob_name(manifest.cartridge_id)
         self._blobs.put(name, to_bytes(cartridge))
         try:
@@ -125,19 +137,46 @@ class CartridgeStore:
     def remove_document(self, collection: str, document_id: str) -> list[str]:
         """Forget a document and delete the blobs of all its versions; returns their ids.
 
-        Raises RegistryUnavailable before anything is removed. When it is interrupted, removing
-        again completes.
+        A tombstone stays where there was a version, so that the deletion is final. Raises
+        RegistryUnavailable before anything is removed. When it is interrupted, removing again
+        completes, and so do `rebuild` and `collect`.
         """
-        # The registry first: from here on nobody is sent to a blob that is about to go.
-        versions = self._registry.retire(collection, document_id)
+        stored = by_document(self._catalogue.manifests()).get((collection, document_id), [])
+        versions = {manifest.cartridge_id for manifest in stored}
+        if versions | self._registry.versions(collection, document_id):
+            self._tombstones.put(Tombstone(collection, document_id, utc_now()))
+        # The registry before the blobs: from here on nobody is sent to one that is about to go.
+        versions |= self._registry.retire(collection, document_id)
         with self._lock:
             self._seen[collection, document_id] = None
-        stored = by_document(self._catalogue.manifests()).get((collection, document_id), [])
-        versions |= {manifest.cartridge_id for manifest in stored}
         for version in versions:
-            self._blobs.delete(blob_name(version))
-            self._cache.drop(version)
+            self._drop(version)
         return sorted(versions)
+
+    def collect(self, grace_seconds: float) -> list[str]:
+        """Delete the blobs that nobody needs any more; returns their cartridges' ids.
+
+        That is what was made before its document was deleted, and what was replaced by the current
+        version at least `grace_seconds` ago; never what a lease keeps, and nothing of a document
+        of which the registry knows no version. Raises RegistryUnavailable.
+        """
+        documents = by_document(self._catalogue.manifests())
+        leased = self._registry.leased()
+        old = utc_before(grace_seconds)
+        collected = []
+        for (collection, document_id), versions in documents.items():
+            current_id = self._registry.current(collection, [document_id]).get(document_id)
+            current = next((v for v in versions if v.cartridge_id == current_id), None)
+            tombstone = self._tombstones.find(collection, document_id)
+            for version in versions:
+                buried = tombstone is not None and tombstone.buries(version)
+                replaced = current is not None and version.created_at < current.created_at < old
+                if version is current or version.cartridge_id in leased:
+                    continue
+                if buried or replaced:
+                    self._drop(version.cartridge_id)
+                    collected.append(version.cartridge_id)
+        return sorted(collected)
 
     def describe(self, cartridge_id: str) -> Description:
         """The manifest and the known locations, the tensors unread; raises as `load` does."""
@@ -157,15 +196,24 @@ class CartridgeStore:
             if isinstance(problem := self._verified(name), Problem)
         ]
 
+    def count(self) -> int:
+        """How many cartridges have a valid header; their tensors are not read."""
+        return len(self._catalogue.manifests())
+
     def rebuild(self) -> int:
         """Restore the registry from the valid blobs; returns the number of documents.
 
         A version replaced by another is never current; among the rest of a document's versions
-        the latest created is. Blobs that `verify` reports are left out. Run it while nothing
+        the latest created is. Blobs that `verify` reports are left out, and so is what was made
+        before its document was deleted. Run it while nothing
         publishes. Raises RegistryUnavailable.
         """
         verified = [self._verified(name) for name in self._blobs.names()]
-        documents = by_document(found for found in verified if isinstance(found, Manifest))
+        documents = by_document(
+            found
+            for found in verified
+            if isinstance(found, Manifest) and not self._is_buried(found)
+        )
         self._registry.forget_all()
         for versions in documents.values():
             self._registry.restore(newest(versions), [version.cartridge_id for version in versions])
@@ -173,6 +221,14 @@ class CartridgeStore:
             self._seen.clear()
         self._degraded = False
         return len(documents)
+
+    def _is_buried(self, manifest: Manifest) -> bool:
+        tombstone = self._tombstones.find(manifest.collection, manifest.document_id)
+        return tombstone is not None and tombstone.buries(manifest)
+
+    def _drop(self, cartridge_id: str) -> None:
+        self._blobs.delete(blob_name(cartridge_id))
+        self._cache.drop(cartridge_id)
 
     def _fetch(self, cartridge_id: str) -> Cartridge:
         # Whoever came between the first look and this flight may find it already landed.
@@ -199,6 +255,7 @@ class CartridgeStore:
     def _record(self, cartridge_id: str, left: list[str]) -> None:
         # Locations are hints: a cartridge that is here is served, whoever knows of it.
         try:
+            self._registry.lease(self._node, [cartridge_id], _LEASE_SECONDS)
             if cartridge_id not in left:
                 self._registry.record_location(self._node, "host", cartridge_id)
             for evicted in left:
@@ -224,6 +281,9 @@ class CartridgeStore:
 
     def _verified(self, name: str) -> Manifest | Problem | None:
         try:
+            if is_tombstone(name):
+                self._tombstones.read(name)
+                return None
             return self._read(cartridge_id_of(name)).manifest
         except CartridgeNotFound:
             # Removed since the names were listed, which is no problem of the blob's.

@@ -16,6 +16,7 @@ from app.cli.output import explain
 from app.cli.reproduce import reproduce
 from app.cli.serve import serve
 from app.cli.train import train
+from app.cli.verify import verify
 from app.cli.worker import worker
 from app.cli.world import world
 from app.demo.run import demo
@@ -28,7 +29,9 @@ cli = typer.Typer(
 )
 
 # The one place where commands are added.
-for _command in (serve, worker, ingest, ask, train, export, doctor, demo, reproduce, world):
+for _command in (
+    *(serve, worker, ingest, ask, train, export, verify, doctor, demo, reproduce, world),
+):
     cli.command()(_command)
 cli.command("import")(import_)
 cli.add_typer(bench, name="bench")

@@ -93,6 +93,28 @@ def test_ingest_ask_and_train(run: Any, tmp_path: Path) -> None:
     assert (code, out) == (0, f"{tmp_path / 'garden.md'}: ready\n")
 
 
+def test_verify_reads_every_cartridge_and_deletes_what_was_replaced(
+    run: Any, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shed.md").write_text("# The shed\n\nThe shed was built by Mira Tolen.\n")
+    assert run("ingest", str(tmp_path), "--collection", "sheds")[0] == 0
+    assert run("train", "sheds")[0] == 0  # the fake's second version is of other tensors
+    monkeypatch.setenv("CARTRIDGES_GRACE_SECONDS", "0")
+    code, out, _ = run("verify", "--collect", "--json")
+    assert code == 0
+    said = json.loads(out)
+    assert said["problems"] == []
+    assert said["whole"] >= 1
+    code, out, _ = run("verify")
+    assert (code, out) == (0, f"{said['whole']} cartridges are whole.\n")
+    folder = service.settings.data / "cartridges"
+    (folder / f"c{'0' * 40}.safetensors").write_bytes(b"not one")
+    code, out, _ = run("verify")
+    (folder / f"c{'0' * 40}.safetensors").unlink()
+    assert code == 1
+    assert out.startswith(f"FAIL c{'0' * 40}.safetensors: ")
+
+
 def test_a_dead_worker_is_started_again(service: Service) -> None:
     client = httpx.Client(base_url=service.url, timeout=30)
     posted = client.post("/v1/documents", json={"id": "slow", "text": "A SLOW text."})

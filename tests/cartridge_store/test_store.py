@@ -20,6 +20,7 @@ from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.errors import (
     CartridgeNotFound,
     CartridgeRefused,
+    DocumentDeleted,
     InvalidId,
     LostRace,
     RegistryUnavailable,
@@ -29,6 +30,7 @@ from cartridge_store.format import to_bytes
 from cartridge_store.ids import blob_name
 from cartridge_store.registry import Registry, connect
 from cartridge_store.store import CartridgeStore
+from cartridge_store.tombstones import tombstone_name
 
 
 def child(parent: Cartridge, seed: int) -> Cartridge:
@@ -151,13 +153,109 @@ def test_removing_a_document_removes_every_version(
     damage(blobs, second.id)
     removed = store.remove_document("house", "boiler.md")
     assert removed == sorted([first.id, second.id, unknown.id])
-    assert blobs.names() == [blob_name(other.id)]
+    stone = tombstone_name("house", "boiler.md")
+    assert blobs.names() == [blob_name(other.id), stone]
+    assert store.verify() == []
     assert store.current("house", ["boiler.md", "other.md"]) == {"other.md": other.id}
     with pytest.raises(CartridgeNotFound):
         store.load(first.id)
     assert store.remove_document("house", "boiler.md") == []
     assert store.rebuild() == 1
     assert store.current("house", ["boiler.md"]) == {}
+
+
+def test_what_was_made_before_a_deletion_stays_deleted(
+    store: CartridgeStore, blobs: LocalBlobs
+) -> None:
+    late = make_cartridge(seed=1)
+    store.publish(make_cartridge(seed=2))
+    store.remove_document("house", "boiler.md")
+    with pytest.raises(DocumentDeleted, match="was deleted after"):
+        store.publish(late)
+    assert store.current("house", ["boiler.md"]) == {}
+    again = make_cartridge(seed=3)  # the document came back
+    store.publish(again)
+    assert store.rebuild() == 1
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": again.id}
+
+
+def test_a_deletion_that_was_interrupted_is_completed(
+    store: CartridgeStore, blobs: LocalBlobs, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_cartridge()
+    store.publish(first)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "retire", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.remove_document("house", "boiler.md")
+    assert blob_name(first.id) in blobs.names()
+    assert store.rebuild() == 0  # the tombstone stands first
+    assert store.current("house", ["boiler.md"]) == {}
+    assert store.collect(grace_seconds=1e6) == [first.id]
+    assert blobs.names() == [tombstone_name("house", "boiler.md")]
+    assert store.verify() == []
+
+
+def test_replaced_versions_are_collected_when_nobody_needs_them(
+    store: CartridgeStore, blobs: LocalBlobs, registry: Registry
+) -> None:
+    first = make_cartridge(seed=1)
+    second = child(first, seed=2)
+    third = child(second, seed=3)
+    for cartridge in (first, second, third, make_cartridge("other.md")):
+        store.publish(cartridge)
+    assert store.collect(grace_seconds=60) == []
+    registry.lease("node-2", [second.id], 60)
+    registry.lease("node-3", [second.id, first.id], -1)  # one that has run out
+    assert store.collect(grace_seconds=0) == [first.id]
+    registry.lease("node-2", [second.id], -1)  # a shorter one takes nothing back
+    assert store.collect(grace_seconds=0) == []
+    store.load(third.id)
+    assert registry.leased() == {second.id, third.id}
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": third.id}
+    assert store.rebuild() == 2
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": third.id}
+    assert store.collect(grace_seconds=0) == [second.id]  # leases may be lost
+
+
+def test_an_empty_redis_lets_nothing_be_collected(
+    store: CartridgeStore, blobs: LocalBlobs, registry: Registry
+) -> None:
+    first = make_cartridge(seed=1)
+    second = child(first, seed=2)
+    store.publish(first)
+    store.publish(second)
+    registry.forget_all()
+    assert store.collect(grace_seconds=0) == []
+    # A registry of yesterday, which knows the first version only.
+    registry.promote(first.manifest, expected=None)
+    assert store.collect(grace_seconds=0) == []
+    assert len(blobs.names()) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"collection": 3}', b"\xff"])
+def test_a_damaged_tombstone_is_reported_and_publishes_nothing(
+    store: CartridgeStore, blobs: LocalBlobs, content: bytes
+) -> None:
+    stone = tombstone_name("house", "boiler.md")
+    blobs.put(stone, content)
+    assert [problem.name for problem in store.verify()] == [stone]
+    with pytest.raises(CartridgeRefused, match="no tombstone"):
+        store.publish(make_cartridge())
+
+
+def test_a_tombstone_of_another_document_is_damaged(
+    store: CartridgeStore, blobs: LocalBlobs
+) -> None:
+    store.publish(make_cartridge("a"))
+    store.remove_document("house", "a")
+    stone = blobs.get(tombstone_name("house", "a"))
+    blobs.put(tombstone_name("house", "b"), stone)
+    assert [problem.name for problem in store.verify()] == [tombstone_name("house", "b")]
 
 
 def test_a_document_removed_while_it_loads_does_not_stay(registry: Registry) -> None:
