@@ -20,6 +20,10 @@ _TEMP_SUFFIX = ".tmp"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+Data = bytes | bytearray
+"""What a blob holds; a bytearray can become tensors without a copy."""
+
+
 class BlobStore(Protocol):
     """Where bytes are kept. Every method raises InvalidId for a name that is not an id."""
 
@@ -30,7 +34,7 @@ class BlobStore(Protocol):
         the name holds what it held before.
         """
 
-    def get(self, name: str, length: int | None = None) -> bytes:
+    def get(self, name: str, length: int | None = None) -> Data:
         """The bytes of `name`, or the first `length` of them; raises CartridgeNotFound.
 
         Raises CartridgeRefused when the name holds something that is not plain bytes.
@@ -71,7 +75,7 @@ class LocalBlobs:
                 raise
             _sync_folder(self._root)
 
-    def get(self, name: str, length: int | None = None) -> bytes:
+    def get(self, name: str, length: int | None = None) -> Data:
         path = self._path(name)
         with _explained(f"read {path}"):
             try:
@@ -84,10 +88,19 @@ class LocalBlobs:
                     raise _not_a_file(name) from error
                 raise
             try:
-                if not stat.S_ISREG(os.fstat(file).st_mode):
+                found = os.fstat(file)
+                if not stat.S_ISREG(found.st_mode):
                     raise _not_a_file(name)
-                with open(file, "rb", closefd=False) as opened:
-                    return opened.read() if length is None else opened.read(length)
+                data = bytearray(found.st_size if length is None else min(length, found.st_size))
+                with open(file, "rb", closefd=False, buffering=0) as opened:
+                    rest = memoryview(data)
+                    while rest and (count := opened.readinto(rest)):
+                        rest = rest[count:]
+                    short = len(rest)
+                    rest.release()
+                if short:  # cut off while it was read
+                    del data[-short:]
+                return data
             finally:
                 os.close(file)
 

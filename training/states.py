@@ -59,7 +59,7 @@ class States:
 
     def get(self, file: str) -> bytes | None:
         """Plain bytes, or None where there are none."""
-        return self._blobs.get(file) if self._blobs.exists(file) else None
+        return bytes(self._blobs.get(file)) if self._blobs.exists(file) else None
 
     def keep_only(self, files: Iterable[str]) -> None:
         """Delete every other file of the folder."""
@@ -69,5 +69,5 @@ class States:
                 self._blobs.delete(name)
 
     def _load(self, file: str) -> Tensors:
-        tensors: Tensors = load(self._blobs.get(file))
+        tensors: Tensors = load(bytes(self._blobs.get(file)))
         return tensors

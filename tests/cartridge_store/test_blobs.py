@@ -106,9 +106,9 @@ class TestContract:
 
         writer = threading.Thread(target=write)
         writer.start()
-        seen = {any_blobs.get("a")}
+        seen = {bytes(any_blobs.get("a"))}
         while not done.is_set():
-            seen.add(any_blobs.get("a"))
+            seen.add(bytes(any_blobs.get("a")))
         writer.join()
         assert seen <= set(versions)
 
