@@ -4,6 +4,7 @@ It knows no device, no reader and no HTTP. The blobs are the truth and the regis
 when the registry does not answer, the store answers from what it knows and says so.
 """
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from cartridge_store.blobs import BlobStore
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.catalogue import Catalogue, Document, by_document, newest
+from cartridge_store.collecting import decide
 from cartridge_store.errors import (
     CartridgeNotFound,
     CartridgeRefused,
@@ -156,26 +158,25 @@ class CartridgeStore:
     def collect(self, grace_seconds: float) -> list[str]:
         """Delete the blobs that nobody needs any more; returns their cartridges' ids.
 
-        That is what was made before its document was deleted, and what was replaced by the current
-        version at least `grace_seconds` ago; never what a lease keeps, and nothing of a document
-        of which the registry knows no version. Raises RegistryUnavailable.
+        That is what was made before its document was deleted, what was replaced at least
+        `grace_seconds` ago, and what lost a race; never what a lease keeps, and nothing of a document
+        of which the registry knows no version. A version that was stored to replace the current one
+        that long ago, and never promoted because its publisher died, is promoted now. Raises
+        RegistryUnavailable.
         """
-        documents = by_document(self._catalogue.manifests())
         leased = self._registry.leased()
         old = utc_before(grace_seconds)
         collected = []
-        for (collection, document_id), versions in documents.items():
-            current_id = self._registry.current(collection, [document_id]).get(document_id)
-            current = next((v for v in versions if v.cartridge_id == current_id), None)
+        for (collection, document_id), versions in by_document(self._catalogue.manifests()).items():
+            current = self._registry.current(collection, [document_id]).get(document_id)
             tombstone = self._tombstones.find(collection, document_id)
-            for version in versions:
-                buried = tombstone is not None and tombstone.buries(version)
-                replaced = current is not None and version.created_at < current.created_at < old
-                if version is current or version.cartridge_id in leased:
-                    continue
-                if buried or replaced:
-                    self._drop(version.cartridge_id)
-                    collected.append(version.cartridge_id)
+            decision = decide(versions, current, tombstone, leased, old)
+            if decision.finish is not None:
+                with contextlib.suppress(LostRace):
+                    self._registry.promote(decision.finish, expected=current)
+            for version in decision.drop:
+                self._drop(version.cartridge_id)
+                collected.append(version.cartridge_id)
         return sorted(collected)
 
     def describe(self, cartridge_id: str) -> Description:
