@@ -20,7 +20,7 @@ import redis
 from app.jobs import Job, Jobs, Subject
 from app.publishing import Publisher, unpublished
 from app.reconcile import subject_of
-from cartridge_store.errors import CartridgeRefused, RegistryUnavailable
+from cartridge_store.errors import BeingPublished, CartridgeRefused, RegistryUnavailable
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
@@ -34,7 +34,7 @@ from training.settings import Cancelled, Progress, TrainingRefused, TrainingSett
 logger = logging.getLogger(__name__)
 
 # What may be otherwise in a minute; everything else would fail again in the same way.
-TRANSIENT = (StorageFull, BlobsFull, RegistryUnavailable, redis.RedisError)
+TRANSIENT = (StorageFull, BlobsFull, BeingPublished, RegistryUnavailable, redis.RedisError)
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 _SECONDS_BETWEEN_LOOKS = 0.5

@@ -6,16 +6,21 @@ It knows manifests alone. `collect` of the store does what is decided here.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from cartridge_store.catalogue import newest
 from cartridge_store.manifest import Manifest
 from cartridge_store.tombstones import Tombstone
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`drop` nobody needs; `finish` was stored as the current version's successor and never promoted."""
+    """`drop` nobody needs; `finish` was stored to become current and never promoted.
+
+    With `retire`, the current version is of a document whose deletion was interrupted.
+    """
 
     drop: tuple[Manifest, ...]
     finish: Manifest | None = None
+    retire: bool = False
 
 
 def decide(
@@ -28,14 +33,20 @@ def decide(
     """What becomes of the stored versions of one document.
 
     `old` is a time: whatever was made, or replaced, later than that stays. Of a document without a
-    current version only what lies under its tombstone goes: its registry may have been emptied.
+    current version only what lies under its tombstone goes: its registry may have been emptied, or the
+    publisher of its first version died before it was promoted.
     """
     buried = [v for v in versions if tombstone is not None and tombstone.buries(v)]
     living = [v for v in versions if v not in buried]
     drop = [v for v in buried if v.cartridge_id not in leased]
     current = next((v for v in living if v.cartridge_id == current_id), None)
     if current is None:
-        return Decision(tuple(drop))
+        last = newest(living) if living and current_id is None else None
+        return Decision(
+            tuple(drop),
+            finish=last if last is not None and last.created_at < old else None,
+            retire=any(v.cartridge_id == current_id for v in buried),
+        )
     ancestors = _ancestors(current, living)
     finish: Manifest | None = None
     for version in living:

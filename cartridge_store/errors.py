@@ -45,6 +45,10 @@ class LostRace(StoreError):
         self.registered = registered
 
 
+class BeingPublished(StoreError):
+    """Another version of the document is on its way into the store; trying again soon helps."""
+
+
 class RegistryUnavailable(StoreError):
     """Redis did not answer, or answered that it cannot."""
 

@@ -16,70 +16,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cartridge_store.errors import InvalidId, LostRace, RegistryUnavailable
+from cartridge_store import registry_scripts as scripts
+from cartridge_store.errors import BeingPublished, InvalidId, LostRace, RegistryUnavailable
 from cartridge_store.ids import validate_cartridge_id, validate_id
 from cartridge_store.manifest import Manifest
 
 Tier = Literal["device", "host", "disk", "object"]
 
 _PREFIX = re.compile(r"[a-z0-9:_-]{1,64}")
-
-# KEYS: current, versions, document. ARGV: document id, new version, expected version or "",
-# then the fields and values of the document. Promoting the current version again changes nothing,
-# so that a caller who lost the answer may ask again.
-_PROMOTE = """
-local current = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if current ~= ARGV[2] and current ~= ARGV[3] then
-  return {0, current, redis.call('SISMEMBER', KEYS[2], ARGV[2])}
-end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('SADD', KEYS[2], ARGV[2])
-redis.call('HSET', KEYS[3], unpack(ARGV, 4))
-return {1, ARGV[2], 1}
-"""
-
-# KEYS: current, versions, document. ARGV: document id, current version, number of versions, the
-# versions, then the fields and values of the document.
-_RESTORE = """
-local last = 3 + tonumber(ARGV[3])
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('DEL', KEYS[2], KEYS[3])
-for place = 4, last do redis.call('SADD', KEYS[2], ARGV[place]) end
-redis.call('HSET', KEYS[3], unpack(ARGV, last + 1))
-"""
-
-# KEYS: current, versions, document, heat. ARGV: document id, prefix of locations.
-_RETIRE = """
-local versions = redis.call('SMEMBERS', KEYS[2])
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('DEL', KEYS[2], KEYS[3])
-for _, version in ipairs(versions) do
-  redis.call('DEL', ARGV[2] .. version)
-  redis.call('ZREM', KEYS[4], version)
-end
-return versions
-"""
-
-# KEYS: heat. ARGV: cartridge ids.
-_TOUCH = """
-for _, version in ipairs(ARGV) do redis.call('ZINCRBY', KEYS[1], 1, version) end
-"""
-
-# KEYS: leases. ARGV: now, until, members.
-_LEASE = """
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
-for place = 3, #ARGV do redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[place]) end
-"""
-
-# ARGV: pattern.
-_FORGET_ALL = """
-local cursor = '0'
-repeat
-  local page = redis.call('SCAN', cursor, 'MATCH', ARGV[1], 'COUNT', 1000)
-  cursor = page[1]
-  for _, key in ipairs(page[2]) do redis.call('DEL', key) end
-until cursor == '0'
-"""
 
 
 @dataclass(frozen=True)
@@ -126,12 +70,13 @@ class Registry:
             )
         self._client = client
         self._prefix = prefix
-        self._promote = client.register_script(_PROMOTE)
-        self._restore = client.register_script(_RESTORE)
-        self._retire = client.register_script(_RETIRE)
-        self._touch = client.register_script(_TOUCH)
-        self._lease = client.register_script(_LEASE)
-        self._forget_all = client.register_script(_FORGET_ALL)
+        self._claim = client.register_script(scripts.CLAIM)
+        self._promote = client.register_script(scripts.PROMOTE)
+        self._restore = client.register_script(scripts.RESTORE)
+        self._retire = client.register_script(scripts.RETIRE)
+        self._touch = client.register_script(scripts.TOUCH)
+        self._lease = client.register_script(scripts.LEASE)
+        self._forget_all = client.register_script(scripts.FORGET_ALL)
 
     def current(self, collection: str, document_ids: Sequence[str]) -> dict[str, str]:
         """The current version of each document that has one, in one round trip."""
@@ -156,6 +101,31 @@ class Registry:
                 self._client.smembers(self._document_keys(collection, document_id)[1]),
             )
 
+    def claim(self, manifest: Manifest, expected: str | None, seconds: float) -> None:
+        """Be the one who may store this version to replace `expected`, until it is promoted or `seconds`
+        are over. Claiming again is no change.
+
+        Raises LostRace when another version is current, BeingPublished while another has the claim.
+        """
+        if expected is not None:
+            validate_cartridge_id(expected)
+        with _explained():
+            outcome, other, registered = self._claim(
+                keys=self._document_keys(manifest.collection, manifest.document_id),
+                args=[
+                    manifest.document_id,
+                    manifest.cartridge_id,
+                    expected or "",
+                    max(1, round(seconds * 1000)),
+                ],
+            )
+        if outcome == 2:
+            raise BeingPublished(
+                f"Version {other} of document {manifest.document_id} is being published; try again."
+            )
+        if not outcome:
+            raise _lost(manifest, other, expected, registered=bool(registered))
+
     def promote(self, manifest: Manifest, expected: str | None) -> None:
         """Make this version current if `expected` is, where None means that none is.
 
@@ -174,12 +144,7 @@ class Registry:
                 ],
             )
         if not won:
-            raise LostRace(
-                f"Document {manifest.document_id} is at version {current or 'none'}, not "
-                f"{expected or 'none'}; train again from the current version.",
-                current=current or None,
-                registered=bool(registered),
-            )
+            raise _lost(manifest, current, expected, registered=bool(registered))
 
     def restore(self, current: Manifest, versions: Iterable[str]) -> None:
         """Set what is known of one document, whatever was known before."""
@@ -196,12 +161,15 @@ class Registry:
                 ],
             )
 
-    def retire(self, collection: str, document_id: str) -> set[str]:
-        """Forget a document, its versions, their locations and heat; returns the versions."""
+    def retire(self, collection: str, document_id: str, *, expected: str | None = None) -> set[str]:
+        """Forget a document, its versions, their locations and heat; returns the versions.
+
+        With `expected`, nothing happens unless that version is current.
+        """
         with _explained():
             versions = self._retire(
                 keys=[*self._document_keys(collection, document_id), self._prefix + "heat"],
-                args=[document_id, self._prefix + "locations:"],
+                args=[document_id, self._prefix + "locations:", expected or ""],
             )
         return set(versions)
 
@@ -270,10 +238,20 @@ class Registry:
             self._current_key(collection),
             f"{self._prefix}versions:{document}",
             f"{self._prefix}document:{document}",
+            f"{self._prefix}claim:{document}",
         ]
 
     def _locations_key(self, cartridge_id: str) -> str:
         return f"{self._prefix}locations:{validate_cartridge_id(cartridge_id)}"
+
+
+def _lost(manifest: Manifest, current: str, expected: str | None, *, registered: bool) -> LostRace:
+    return LostRace(
+        f"Document {manifest.document_id} is at version {current or 'none'}, not "
+        f"{expected or 'none'}; train again from the current version.",
+        current=current or None,
+        registered=registered,
+    )
 
 
 def _document_fields(manifest: Manifest) -> list[Any]:

@@ -51,7 +51,8 @@ class Problem:
 class CartridgeStore:
     """Cartridges by id, and the current one of each document; safe to share between threads.
 
-    `host_bytes` bounds the verified cartridges kept in memory.
+    `host_bytes` bounds the verified cartridges kept in memory; a publisher that died blocks others of
+    its document for `claim_seconds`.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class CartridgeStore:
         registry: Registry,
         node: str = "local",
         host_bytes: int = 2**30,
+        claim_seconds: float = 60.0,
     ) -> None:
         self._blobs = blobs
         self._registry = registry
+        self._claim_seconds = claim_seconds
         self._node = validate_id(node, "node name")
         self._catalogue = Catalogue(blobs)
         self._tombstones = Tombstones(blobs)
@@ -83,20 +86,22 @@ class CartridgeStore:
 
         It replaces `manifest.parent` (None: no version) and nothing else; publishing the current
         version again is no change. Old versions stay as blobs. Raises LostRace when another
-        version came first, DocumentDeleted when it was made before its document was deleted,
-        StorageFull, and RegistryUnavailable, after which the blob is stored and publishing again
-        completes.
+        version came first, BeingPublished while another is on its way, DocumentDeleted when it was
+        made before its document was deleted, StorageFull, and RegistryUnavailable; publishing again
+        completes what was interrupted.
         """
         manifest = cartridge.manifest
-        tombstone = self._tombstones.find(manifest.collection, manifest.document_id)
-        if tombstone is not None and tombstone.buries(manifest):
+        if self._is_buried(manifest):
             raise DocumentDeleted(
                 f"Document {manifest.document_id} was deleted after this cartridge was made; send the "
                 "document again to train it anew."
             )
-        name = blob_name(manifest.cartridge_id)
-        self._blobs.put(name, to_bytes(cartridge))
+        name, data = blob_name(manifest.cartridge_id), to_bytes(cartridge)
         try:
+            # First the claim: of two blobs that would replace the same version, nobody could tell
+            # which one had won if Redis were lost.
+            self._registry.claim(manifest, manifest.parent, self._claim_seconds)
+            self._blobs.put(name, data)
             self._registry.promote(manifest, expected=manifest.parent)
         except LostRace as lost:
             # A version that never was current must not come back with a rebuild.
@@ -160,8 +165,8 @@ class CartridgeStore:
 
         That is what was made before its document was deleted, what was replaced at least
         `grace_seconds` ago, and what lost a race; never what a lease keeps, and nothing of a document
-        of which the registry knows no version. A version that was stored to replace the current one
-        that long ago, and never promoted because its publisher died, is promoted now. Raises
+        of which the registry knows no version. A version that was stored that long ago to become
+        current, and never promoted because its publisher died, is promoted now. Raises
         RegistryUnavailable.
         """
         leased = self._registry.leased()
@@ -174,6 +179,8 @@ class CartridgeStore:
             if decision.finish is not None:
                 with contextlib.suppress(LostRace):
                     self._registry.promote(decision.finish, expected=current)
+            if decision.retire:
+                self._registry.retire(collection, document_id, expected=current)
             for version in decision.drop:
                 self._drop(version.cartridge_id)
                 collected.append(version.cartridge_id)

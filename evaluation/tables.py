@@ -56,6 +56,13 @@ _WORDS = {
     "collection_documents": "Documents of that collection",
     "collection_memory_ratio": "Peak memory of its training, over that of an eighth of it",
     "resume_identical": "Whether killed twice it ends with the very cartridges (1: yes)",
+    "kill_rounds": "Rounds of kill -9 of publishers, deleter, collector and Redis",
+    "kill_losses": "Documents lost or gone back, blobs not whole, orphans",
+    "bitflips_tried": "Bits flipped in a cartridge's file",
+    "bitflips_accepted": "Of these accepted",
+    "load_ratio_vs_read_hash": "Loading and verifying 90 MB, over reading and hashing them",
+    "cold_reads_for_100_requests": "Reads of one cold cartridge for 100 requests at once",
+    "registry_lookup_ms_median": "Looking up 10 locations among 10,000 cartridges, ms",
     "speedup_vs_peft": "Training steps a second, over PEFT's CARTRIDGE example",
     "peak_memory_ratio_vs_peft": "Peak memory of training, over PEFT's",
 }

@@ -74,3 +74,20 @@ def train(
         typer.echo(json.dumps(result, indent=2))
         return
     print_claims(result)
+
+
+@bench.command()
+def store(
+    out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of killing.")] = 500,
+    as_json: AsJson = False,
+) -> None:
+    """The store under kill -9, flipped bits and load."""
+    from benchmarks.store import StorePlan, run_store
+
+    with progress_bar("store") as progress:
+        result = run_store(out, StorePlan(rounds=rounds), progress)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    print_claims(result)

@@ -61,7 +61,10 @@ def test_a_registry_of_yesterday_loses_nothing() -> None:
 
 
 def test_without_a_current_version_only_the_buried_go() -> None:
-    assert decide(ALL, None, None, (), at(59)).drop == ()
+    found = decide(ALL, None, None, (), at(59))
+    assert (found.drop, found.finish) == ((), THIRD)
+    assert decide(ALL, None, None, (), at(30)).finish is None
+    assert decide(ALL, "c" + "0" * 40, None, (), at(59)).finish is None  # its blob is missing
     stone = Tombstone("house", "boiler.md", at(20))
     found = decide(ALL, None, stone, (FIRST.cartridge_id,), at(59))
     assert ids(found.drop) == ids((SECOND,))

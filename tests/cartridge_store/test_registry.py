@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,7 +8,13 @@ from store_samples import make_cartridge
 
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.embedded import EmbeddedRedis
-from cartridge_store.errors import InvalidId, LostRace, RegistryUnavailable, StoreError
+from cartridge_store.errors import (
+    BeingPublished,
+    InvalidId,
+    LostRace,
+    RegistryUnavailable,
+    StoreError,
+)
 from cartridge_store.registry import Registry, connect
 
 NOWHERE = "c" + "0" * 40
@@ -160,6 +167,36 @@ def test_retiring_forgets_one_document_whole(
     assert registry.versions("house", "boiler.md") == set()
     assert registry.locations([first.id]) == {first.id: ()}
     assert registry.heat([first.id, other.id]) == {first.id: 0.0, other.id: 1.0}
+
+
+def test_one_publisher_at_a_time_has_the_claim(registry: Registry) -> None:
+    first, second = make_cartridge(seed=1).manifest, make_cartridge(seed=2).manifest
+    registry.claim(first, None, 60)
+    registry.claim(first, None, 60)  # a publisher that was started again
+    with pytest.raises(BeingPublished, match=first.cartridge_id):
+        registry.claim(second, None, 60)
+    registry.promote(first, expected=None)
+    with pytest.raises(LostRace):
+        registry.claim(second, None, 60)
+    registry.claim(second, first.cartridge_id, 0.05)
+    third = make_cartridge(seed=3).manifest
+    with pytest.raises(BeingPublished):
+        registry.claim(third, first.cartridge_id, 60)
+    time.sleep(0.1)  # who had it died
+    registry.claim(third, first.cartridge_id, 60)
+    registry.retire("house", "boiler.md")
+    registry.claim(second, None, 60)
+
+
+def test_retiring_what_is_not_current_any_more_does_nothing(registry: Registry) -> None:
+    first = make_cartridge(seed=1)
+    second = make_cartridge(seed=2, parent=first.id)
+    registry.promote(first.manifest, expected=None)
+    registry.promote(second.manifest, expected=first.id)
+    assert registry.retire("house", "boiler.md", expected=first.id) == set()
+    assert registry.current("house", ["boiler.md"]) == {"boiler.md": second.id}
+    assert registry.retire("house", "boiler.md", expected=second.id) == {first.id, second.id}
+    assert registry.current("house", ["boiler.md"]) == {}
 
 
 def test_forgetting_all_leaves_other_prefixes(

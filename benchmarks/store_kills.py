@@ -1,0 +1,268 @@
+"""SIGKILL at random moments: publishers, deleters, a collector and Redis itself, under each other's load.
+
+After every round of kills the store must hold what it said that it holds: each document at the version
+that was last acknowledged or at a later one, deleted ones gone, every blob whole, and, once its grace is
+over, no orphan. This file knows the store; children are forked from a server that has imported it.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from functools import wraps
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cartridge_store.blobs import LocalBlobs
+from cartridge_store.cartridge import Cartridge
+from cartridge_store.embedded import EmbeddedRedis
+from cartridge_store.errors import (
+    BeingPublished,
+    CartridgeNotFound,
+    CartridgeRefused,
+    LostRace,
+    RegistryUnavailable,
+)
+from cartridge_store.manifest import PositionRule
+from cartridge_store.registry import Registry, connect
+from cartridge_store.store import CartridgeStore
+
+PREFIX = "bench-kills:"
+DOCUMENTS = 8
+_READY = "ready"
+
+
+def sample(
+    document_id: str,
+    *,
+    seed: int = 0,
+    parent: str | None = None,
+    tensors: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> Cartridge:
+    """A small random cartridge, or one of the tensors given."""
+    keys, values = tensors or tuple(
+        torch.tensor(random.Random(f"{seed}/{part}").choices((-0.5, 0.25, 1.0), k=96))
+        .view(2, 2, 6, 4)
+        .to(torch.bfloat16)
+        for part in ("keys", "values")
+    )
+    return Cartridge.create(
+        keys,
+        values,
+        collection="bench",
+        document_id=document_id,
+        document_sha256="0" * 64,
+        document_tokens=100,
+        reader_fingerprint="1" * 64,
+        tokenizer_fingerprint="2" * 64,
+        position_rule=PositionRule("fixed", 1024),
+        initialiser="spread",
+        recipe={"seed": seed},
+        figures={},
+        parent=parent,
+    )
+
+
+Role = Callable[[str, str, int, Connection], None]
+
+
+def until_redis_dies(role: Role) -> Role:
+    """A role that ends without a word when its Redis was killed."""
+
+    @wraps(role)
+    def run(folder: str, url: str, seed: int, said: Connection) -> None:
+        with contextlib.suppress(RegistryUnavailable):
+            role(folder, url, seed, said)
+
+    return run
+
+
+@until_redis_dies
+def publish_forever(folder: str, url: str, seed: int, said: Connection) -> None:
+    """Publish successors of random documents; say each one's document, id and parent when it is done."""
+    rng = random.Random(seed)
+    store = _store(folder, url)
+    said.send(_READY)
+    while True:
+        document = f"d{rng.randrange(DOCUMENTS)}"
+        parent = store.current("bench", [document]).get(document)
+        cartridge = sample(document, seed=rng.getrandbits(40), parent=parent)
+        try:
+            store.publish(cartridge)
+        except (LostRace, BeingPublished, CartridgeRefused):
+            continue  # another was faster, or it was deleted meanwhile
+        said.send(("published", document, cartridge.id, parent))
+
+
+@until_redis_dies
+def delete_forever(folder: str, url: str, seed: int, said: Connection) -> None:
+    """Delete random documents; say which, before and after."""
+    rng = random.Random(seed)
+    store = _store(folder, url)
+    said.send(_READY)
+    while True:
+        time.sleep(rng.random() * 0.05)
+        document = f"d{rng.randrange(DOCUMENTS)}"
+        said.send(("deleting", document))
+        store.remove_document("bench", document)
+        said.send(("deleted", document))
+
+
+@until_redis_dies
+def collect_forever(folder: str, url: str, seed: int, said: Connection) -> None:
+    """Collect what is a quarter of a second old, again and again."""
+    store = _store(folder, url)
+    said.send(_READY)
+    while True:
+        store.collect(0.25)
+        time.sleep(0.01)
+
+
+def survived(
+    folder: Path, rounds: int, rng: random.Random, report: Callable[[float], None]
+) -> dict[str, Any]:
+    """Rounds of kills; losses are documents and blobs that were not as they must be."""
+    losses: list[str] = []
+    kills = redis_kills = published = deleted = 0
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.store_kills"])
+    server = EmbeddedRedis(folder / "redis")
+    server.__enter__()
+    try:
+        known: dict[str, list[tuple[str, str | None]]] = {}
+        for number in range(rounds):
+            children: list[tuple[Any, Connection]] = []
+            roles = (publish_forever, publish_forever, delete_forever, collect_forever)
+            for role in roles:
+                ours, theirs = context.Pipe(duplex=False)
+                arguments = (str(folder / "blobs"), server.url, rng.getrandbits(40), theirs)
+                process = context.Process(target=role, args=arguments, daemon=True)
+                process.start()
+                theirs.close()
+                children.append((process, ours))
+            for _, pipe in children:
+                pipe.recv()
+            time.sleep(rng.uniform(0.005, 0.12))
+            with_redis = number % 10 == 9
+            if with_redis:
+                os.kill(server.pid or 0, signal.SIGKILL)
+                redis_kills += 1
+            rng.shuffle(children)
+            for process, _ in children:
+                process.kill()
+                kills += 1
+                time.sleep(rng.random() * 0.004)
+            events = [event for process, pipe in children for event in _said(process, pipe)]
+            if with_redis:
+                server.__exit__(None, None, None)
+                server = EmbeddedRedis(folder / "redis")
+                server.__enter__()
+            published += sum(event[0] == "published" for event in events)
+            deleted += sum(event[0] == "deleted" for event in events)
+            losses += _losses(folder, server.url, events, known, rebuild=with_redis)
+            report((number + 1) / rounds)
+    finally:
+        server.__exit__(None, None, None)
+    return {
+        "kill_rounds": rounds,
+        "kill_losses": len(losses),
+        "kills": kills,
+        "redis_kills": redis_kills,
+        "published": published,
+        "deleted": deleted,
+        "losses": losses[:20],
+    }
+
+
+def _losses(
+    folder: Path,
+    url: str,
+    events: list[tuple[Any, ...]],
+    known: dict[str, list[tuple[str, str | None]]],
+    *,
+    rebuild: bool,
+) -> list[str]:
+    """What is not as it must be; `known` are the acknowledged versions of every document so far."""
+    store = _store(str(folder / "blobs"), url)
+    if rebuild:
+        store.rebuild()  # what a service does when it finds Redis emptied
+    touched = {event[1] for event in events if event[0] in ("deleting", "deleted")}
+    for event in events:
+        if event[0] == "published":
+            known.setdefault(event[1], []).append((event[2], event[3]))
+    found = [f"{problem.name}: {problem.reason}" for problem in store.verify()]
+    current = store.current("bench", [f"d{number}" for number in range(DOCUMENTS)])
+    for document, versions in known.items():
+        if document in touched:
+            # Deleted, perhaps halfway, perhaps published again: whatever is current must be whole.
+            continue
+        if document not in current:
+            found.append(f"{document} was published and is gone")
+            continue
+        if not _leads_to(store, current[document], versions):
+            found.append(f"{document} went back behind what was acknowledged")
+    for document in touched:
+        known.pop(document, None)
+        if document in current:
+            known[document] = [(current[document], None)]
+    for document, cartridge_id in current.items():
+        try:
+            store.describe(cartridge_id)  # its tensors were verified above
+        except (CartridgeNotFound, CartridgeRefused) as error:
+            found.append(f"{document} serves what cannot be served: {error}")
+    return found + _orphans(folder, store)
+
+
+def _leads_to(store: CartridgeStore, current: str, versions: list[tuple[str, str | None]]) -> bool:
+    """Whether the current version is the last that was acknowledged, or descends from it."""
+    parents = dict(versions)
+    last = _last(versions)
+    here: str | None = current
+    for _ in range(10_000):
+        if here in last:
+            return True
+        if here is None:
+            return False
+        here = parents[here] if here in parents else store.describe(here).manifest.parent
+    return False
+
+
+def _last(versions: list[tuple[str, str | None]]) -> set[str]:
+    """Acknowledged versions that no other acknowledged one replaced."""
+    replaced = {parent for _, parent in versions}
+    return {version for version, _ in versions if version not in replaced}
+
+
+def _orphans(folder: Path, store: CartridgeStore) -> list[str]:
+    """What is left when every grace is over and nobody is at work: nothing but current versions."""
+    LocalBlobs(folder / "blobs", grace_seconds=0.0)
+    store.collect(-1.0)
+    store.collect(-1.0)  # what the first one finished has replaced another
+    current = set(store.current("bench", [f"d{n}" for n in range(DOCUMENTS)]).values())
+    names = LocalBlobs(folder / "blobs").names()
+    stored = {name.split(".")[0] for name in names if name.startswith("c")}
+    hidden = [path.name for path in (folder / "blobs").iterdir() if path.name.startswith(".")]
+    return [f"orphan {name}" for name in sorted(stored - current) + hidden]
+
+
+def _said(process: Any, pipe: Connection) -> list[tuple[Any, ...]]:
+    """What a child said until it died; its last message may be cut off."""
+    process.join()
+    events: list[tuple[Any, ...]] = []
+    try:
+        while pipe.poll():
+            events.append(pipe.recv())
+    except (EOFError, OSError):
+        pass
+    pipe.close()
+    return events
+
+
+def _store(folder: str, url: str) -> CartridgeStore:
+    return CartridgeStore(LocalBlobs(folder), Registry(connect(url), PREFIX), claim_seconds=0.5)
