@@ -63,7 +63,9 @@ def run_store(out: Path, plan: StorePlan, report: Report = lambda *_: None) -> d
             report("lookups", 0.06)
             rows.append(_lookups(plan, server.url, rng))
         rows.append(
-            survived(folder / "kills", plan.rounds, rng, lambda d: report("kills", 0.1 + 0.9 * d))
+            survived(
+                folder / "kills", plan.rounds, plan.seed, lambda d: report("kills", 0.1 + 0.9 * d)
+            )
         )
     report("done", 1.0)
     found = {name: value for row in rows for name, value in row.items()}

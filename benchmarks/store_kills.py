@@ -6,10 +6,13 @@ over, no orphan. This file knows the store; children are forked from a server th
 """
 
 import contextlib
+import json
 import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -125,9 +128,35 @@ def collect_forever(folder: str, url: str, seed: int, said: Connection) -> None:
 
 
 def survived(
+    folder: Path, rounds: int, seed: int, report: Callable[[float], None]
+) -> dict[str, Any]:
+    """Rounds of kills; losses are documents and blobs that were not as they must be.
+
+    In a process of its own: children that are forked import its main module, which is this small one.
+    """
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", __spec__.name, str(folder), str(rounds), str(seed)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    ) as process:
+        assert process.stdout is not None
+        found: dict[str, Any] = {}
+        for line in process.stdout:
+            said = json.loads(line)
+            if isinstance(said, dict):
+                found = said
+            else:
+                report(said)
+    if process.returncode or not found:
+        raise RuntimeError(f"The rounds of kills ended with {process.returncode}.")
+    return found
+
+
+def attack(
     folder: Path, rounds: int, rng: random.Random, report: Callable[[float], None]
 ) -> dict[str, Any]:
-    """Rounds of kills; losses are documents and blobs that were not as they must be."""
+    """What `survived` runs."""
     losses: list[str] = []
     kills = redis_kills = published = deleted = 0
     context = multiprocessing.get_context("forkserver")
@@ -266,3 +295,13 @@ def _said(process: Any, pipe: Connection) -> list[tuple[Any, ...]]:
 
 def _store(folder: str, url: str) -> CartridgeStore:
     return CartridgeStore(LocalBlobs(folder), Registry(connect(url), PREFIX), claim_seconds=0.5)
+
+
+if __name__ == "__main__":
+    told = attack(
+        Path(sys.argv[1]),
+        int(sys.argv[2]),
+        random.Random(int(sys.argv[3])),
+        lambda done: print(json.dumps(done), flush=True),
+    )
+    print(json.dumps(told), flush=True)
