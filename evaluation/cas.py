@@ -8,6 +8,7 @@ a working folder: the same command goes on where it was stopped. This file knows
 knows no service.
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,14 @@ from typing import Any
 from torch import Tensor
 
 from evaluation.arms import in_context, slots
-from evaluation.collection import Arm, CasPlan, Collection, drawn_collection, train_arm
+from evaluation.collection import (
+    Arm,
+    CasPlan,
+    Collection,
+    arm_digest,
+    drawn_collection,
+    train_arm,
+)
 from evaluation.gates import score
 from evaluation.large import LargePlan, run_large
 from evaluation.results import Claim, write_result
@@ -92,19 +100,40 @@ def _seed(
         def told(done: float, name: str = name, place: int = place) -> None:
             report(name, 0.25 + 0.75 * (place + done) / len(plan.arms))
 
-        trained = train_arm(reader, collection, seed, arm, plan, told)
-        row["slots"][name] = sum(keys.shape[2] for keys, _ in trained.values())
-        if arm.whole:
-            row["em"][name] = {"all": _whole(reader, collection, trained, plan)}
-            continue
-        row["em"][name] = {
-            str(loaded): _composed(reader, collection, trained, loaded, arm, plan)
-            for loaded in plan.loaded
-            if loaded <= len(collection.names)
-        }
-        if name == "mixed":
-            row["retrieved"] = _retrieved(reader, collection, trained, plan)
+        kept = collection.folder / f"{arm_digest(arm, plan)}.scores.json"
+        if not kept.exists():
+            trained = train_arm(reader, collection, seed, arm, plan, told)
+            scores = _scores(reader, collection, name, arm, trained, plan)
+            aside = kept.with_suffix(".tmp")
+            aside.write_text(json.dumps(scores), encoding="utf-8")
+            aside.replace(kept)
+        scores = json.loads(kept.read_text(encoding="utf-8"))
+        row["slots"][name], row["em"][name] = scores["slots"], scores["em"]
+        if "retrieved" in scores:
+            row["retrieved"] = scores["retrieved"]
     return row
+
+
+def _scores(
+    reader: Reader,
+    collection: Collection,
+    name: str,
+    arm: Arm,
+    trained: Mapping[str, tuple[Tensor, Tensor]],
+    plan: CasPlan,
+) -> dict[str, Any]:
+    """What an arm's cartridges answer; kept with its training, so that it is not asked again."""
+    scores: dict[str, Any] = {"slots": sum(keys.shape[2] for keys, _ in trained.values())}
+    if arm.whole:
+        return scores | {"em": {"all": _whole(reader, collection, trained, plan)}}
+    scores["em"] = {
+        str(loaded): _composed(reader, collection, trained, loaded, arm, plan)
+        for loaded in plan.loaded
+        if loaded <= len(collection.names)
+    }
+    if name == "mixed":
+        scores["retrieved"] = _retrieved(reader, collection, trained, plan)
+    return scores
 
 
 def _composed(

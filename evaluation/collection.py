@@ -172,6 +172,12 @@ def nearest(encoder: Encoder, names: Sequence[str], drawn: HeldOut) -> dict[str,
     return {name: tuple(names[i] for i in row) for name, row in zip(names, order, strict=True)}
 
 
+def arm_digest(arm: Arm, plan: CasPlan) -> str:
+    """Names what an arm scored: everything but its collection that its answers depend on."""
+    asked = (plan.rows, plan.pool, plan.loaded, plan.questions, plan.retrieved)
+    return _digest(asdict(arm), *asked)
+
+
 def train_arm(
     reader: Reader,
     collection: Collection,
