@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,12 +21,17 @@ import redis
 from app.jobs import Job, Jobs, Subject
 from app.publishing import Publisher, unpublished
 from app.reconcile import subject_of
-from cartridge_store.errors import BeingPublished, CartridgeRefused, RegistryUnavailable
+from cartridge_store.errors import (
+    BeingPublished,
+    CartridgeRefused,
+    LostRace,
+    RegistryUnavailable,
+)
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
-from retrieval.documents import Document, DocumentLibrary
-from retrieval.errors import DocumentCorrupt, QuestionRefused, StorageFull
+from retrieval.documents import DocumentLibrary
+from retrieval.errors import QuestionRefused, StorageFull
 from retrieval.retriever import Retriever
 from training.collection import Outcome, Text
 from training.pipeline import Distilled
@@ -155,15 +161,9 @@ class Trainer:
     def _train_collection(self, job: Job, workdir: Path) -> dict[str, Any]:
         """All documents of the collection as they stand when the job begins, beside each other."""
         collection = job.collection
-        documents: dict[str, Document] = {}
-        for id in self._library.ids(collection):
-            try:
-                document = self._library.find(collection, id)
-            except DocumentCorrupt as error:
-                logger.warning("%s", error)
-                continue
-            if document is not None:
-                documents[id] = document
+        documents = {
+            document.id: document for document in self._library.list(collection, limit=sys.maxsize)
+        }
         retriever = self._retriever()
         outcomes = self._distil_collection(
             self._reader,
@@ -185,7 +185,10 @@ class Trainer:
                 results[outcome.name] = unpublished(outcome.reason)
             else:
                 subject = subject_of(document, self._reader)
-                results[outcome.name] = self._publisher.publish(subject, outcome.distilled)
+                try:
+                    results[outcome.name] = self._publisher.publish(subject, outcome.distilled)
+                except (LostRace, CartridgeRefused) as error:
+                    results[outcome.name] = unpublished(str(error))  # the others are none the worse
         published = sum(result["published"] for result in results.values())
         return {
             "published": published,
