@@ -4,6 +4,7 @@ All of it is verified before anything is imported. The vectors are not in it: th
 encoder makes them from the texts. Knows library, store and retriever; knows no HTTP and no queue.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,18 @@ from app.archive_file import (
 from app.publishing import put_version
 from app.reconcile import manifest_of, serves
 from cartridge_store.cartridge import Cartridge
-from cartridge_store.errors import StoreError
+from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, StoreError
 from cartridge_store.format import from_bytes, to_bytes
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
 from inference.adapters import read_adapter
+from inference.composer import fits
 from inference.reader import Reader
-from retrieval.documents import Document, DocumentLibrary
+from retrieval.documents import Document, DocumentLibrary, check_id
 from retrieval.errors import DocumentCorrupt, DocumentNotFound
 from retrieval.retriever import Retriever
+
+logger = logging.getLogger(__name__)
 
 Report = Callable[[float], None]
 
@@ -103,11 +107,16 @@ def import_collection(
 ) -> Imported:
     """Take in an archive, as `collection` or under its own name; importing again changes nothing.
 
-    Raises ArchiveRefused before anything is changed. A cartridge of another reader is left out: its
+    A document of the same id gets the archive's text as its next version. Raises ArchiveRefused and
+    DocumentRefused before anything is changed. A cartridge of another reader is left out: its
     document is answered from text until it is trained here.
     """
     head = verified(source, lambda done: report(done / 2))
-    name = collection or head["collection"]
+    name = check_id(collection or head["collection"], "collection name")
+    titles = {text_name(each["id"]): each["title"] for each in head["documents"]}
+    for member, data in members(source):
+        if member in titles:
+            library.require_acceptable(titles[member], data.decode("utf-8"))
     texts = {text_name(each["id"]): each for each in head["documents"]}
     cartridges = {
         cartridge_name(each["cartridge"]): each for each in head["documents"] if each["cartridge"]
@@ -166,7 +175,7 @@ def import_adapter(
 def _take(cartridge: Cartridge, document: Document, store: CartridgeStore, reader: Reader) -> str:
     """Publish a cartridge for its document; why not, where it is not."""
     manifest = cartridge.manifest
-    if not serves(manifest, document, reader):
+    if not serves(manifest, document, reader) or not fits(reader, cartridge):
         return "It was trained for another reader or another text."
     put_version(
         store,
@@ -210,4 +219,8 @@ def _current(
     manifest = manifest_of(store, cartridge_id)
     if manifest is None or manifest.document_sha256 != document.sha256:
         return None
-    return store.load(manifest.cartridge_id)
+    try:
+        return store.load(manifest.cartridge_id)
+    except (CartridgeRefused, CartridgeNotFound) as error:
+        logger.warning("%s Its document is exported without it.", error)
+        return None

@@ -156,6 +156,10 @@ class Documents:
             return self._retrained(self._library.get(collection, ids[0]))
         last = self._jobs.last_of_collections().get(collection)
         if last is not None and not last.finished:
+            if last.status == "queued":
+                self._queue.send(
+                    last.id
+                )  # two messages do no harm, a job without one would wait for ever
             return last
         job = self._jobs.open_collection(collection, uuid.uuid4().hex)
         self._queue.send(job.id)

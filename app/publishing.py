@@ -4,13 +4,14 @@ Knows the library and the store; knows no job, no queue and no training.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.jobs import Subject
 from app.reconcile import manifest_of
 from cartridge_store.cartridge import Cartridge
-from cartridge_store.errors import LostRace
+from cartridge_store.errors import BeingPublished, LostRace
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
@@ -21,6 +22,7 @@ from training.pipeline import Distilled
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
+_PATIENCE_SECONDS = 75.0  # longer than a dead publisher's claim
 
 
 class Publisher:
@@ -101,7 +103,9 @@ def put_version(
     The very tensors that serve already are left as they are: a run that was stopped while it published
     does so again. Raises LostRace, RegistryUnavailable, StorageFull and CartridgeRefused.
     """
-    for attempt in range(_ATTEMPTS):
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    attempt = 0
+    while True:
         parent = store.current(collection, [document_id]).get(document_id)
         cartridge = make(parent)
         serving = manifest_of(store, parent)
@@ -111,9 +115,14 @@ def put_version(
             store.publish(cartridge)
             return cartridge.manifest
         except LostRace:
-            if attempt == _ATTEMPTS - 1:
+            attempt += 1
+            if attempt == _ATTEMPTS:
                 raise
-    raise AssertionError("unreachable")
+        except BeingPublished:
+            # Whoever is at it is done soon, or died, and its claim runs out.
+            if time.monotonic() > patience:
+                raise
+            time.sleep(1.0)
 
 
 def unpublished(reason: str, figures: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Reconciler:
     def run(self) -> Reconciled:
         """Queue what is on disk and neither trained nor under way. Raises `RedisError`."""
         with self._client.lock(f"{self._mark}:lock", timeout=300, blocking_timeout=60):
+            self._complete_deletions()
             registered = self._store.rebuild() if self.is_due() else 0
             requeued = self._requeue_collections()
             requeued += sum(self._requeue(page) for page in self._pages())
@@ -67,6 +68,12 @@ class Reconciler:
         if registered or requeued:
             logger.info("Registered %d cartridges, queued %d jobs.", registered, requeued)
         return Reconciled(registered, requeued)
+
+    def _complete_deletions(self) -> None:
+        """Remove cartridges of documents that were deleted while a trainer was publishing and died."""
+        for collection, id in self._store.documents():
+            if self._library.was_deleted(collection, id):
+                self._store.remove_document(collection, id)
 
     def _requeue_collections(self) -> int:
         """Jobs of whole collections whose message was lost. One that Redis forgot is not made again:

@@ -32,7 +32,7 @@ from cartridge_store.errors import (
     LostRace,
     RegistryUnavailable,
 )
-from cartridge_store.manifest import PositionRule
+from cartridge_store.manifest import PositionRule, utc_now
 from cartridge_store.registry import Registry, connect
 from cartridge_store.store import CartridgeStore
 
@@ -112,9 +112,9 @@ def delete_forever(folder: str, url: str, seed: int, said: Connection) -> None:
     while True:
         time.sleep(rng.random() * 0.05)
         document = f"d{rng.randrange(DOCUMENTS)}"
-        said.send(("deleting", document))
+        said.send(("deleting", document, utc_now()))
         store.remove_document("bench", document)
-        said.send(("deleted", document))
+        said.send(("deleted", document, None))
 
 
 @until_redis_dies
@@ -227,10 +227,12 @@ def _losses(
             known.setdefault(event[1], []).append((event[2], event[3]))
     found = [f"{problem.name}: {problem.reason}" for problem in store.verify()]
     current = store.current("bench", [f"d{number}" for number in range(DOCUMENTS)])
+    for document, began in _deleted(events).items():
+        if document in current and store.describe(current[document]).manifest.created_at < began:
+            found.append(f"{document} was deleted and is back")
     for document, versions in known.items():
         if document in touched:
-            # Deleted, perhaps halfway, perhaps published again: whatever is current must be whole.
-            continue
+            continue  # deleted, perhaps halfway, perhaps published again since
         if document not in current:
             found.append(f"{document} was published and is gone")
             continue
@@ -246,6 +248,18 @@ def _losses(
         except (CartridgeNotFound, CartridgeRefused) as error:
             found.append(f"{document} serves what cannot be served: {error}")
     return found + _orphans(folder, store)
+
+
+def _deleted(events: list[tuple[Any, ...]]) -> dict[str, str]:
+    """When the last completed deletion of each document began."""
+    began: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for event in events:
+        if event[0] == "deleting":
+            began[event[1]] = event[2]
+        elif event[0] == "deleted":
+            found[event[1]] = began[event[1]]
+    return found
 
 
 def _leads_to(store: CartridgeStore, current: str, versions: list[tuple[str, str | None]]) -> bool:

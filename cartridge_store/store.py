@@ -5,6 +5,7 @@ when the registry does not answer, the store answers from what it knows and says
 """
 
 import contextlib
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from cartridge_store.manifest import Manifest, utc_before, utc_now
 from cartridge_store.registry import Location, Registry
 from cartridge_store.single_flight import SingleFlight
 from cartridge_store.tombstones import Tombstone, Tombstones, is_tombstone
+
+logger = logging.getLogger(__name__)
 
 _LEASE_SECONDS = 600.0  # a cartridge that was just loaded is not collected
 
@@ -174,7 +177,11 @@ class CartridgeStore:
         collected = []
         for (collection, document_id), versions in by_document(self._catalogue.manifests()).items():
             current = self._registry.current(collection, [document_id]).get(document_id)
-            tombstone = self._tombstones.find(collection, document_id)
+            try:
+                tombstone = self._tombstones.find(collection, document_id)
+            except CartridgeRefused as error:
+                logger.warning("%s", error)
+                continue
             decision = decide(versions, current, tombstone, leased, old)
             if decision.finish is not None:
                 with contextlib.suppress(LostRace):
@@ -204,6 +211,10 @@ class CartridgeStore:
             if isinstance(problem := self._verified(name), Problem)
         ]
 
+    def documents(self) -> set[Document]:
+        """(collection, document id) of everything that has a cartridge stored, current or not."""
+        return set(by_document(self._catalogue.manifests()))
+
     def count(self) -> int:
         """How many cartridges have a valid header; their tensors are not read."""
         return len(self._catalogue.manifests())
@@ -220,7 +231,7 @@ class CartridgeStore:
         documents = by_document(
             found
             for found in verified
-            if isinstance(found, Manifest) and not self._is_buried(found)
+            if isinstance(found, Manifest) and not self._may_be_buried(found)
         )
         self._registry.forget_all()
         for versions in documents.values():
@@ -233,6 +244,14 @@ class CartridgeStore:
     def _is_buried(self, manifest: Manifest) -> bool:
         tombstone = self._tombstones.find(manifest.collection, manifest.document_id)
         return tombstone is not None and tombstone.buries(manifest)
+
+    def _may_be_buried(self, manifest: Manifest) -> bool:
+        """As `_is_buried`; under a damaged tombstone everything is."""
+        try:
+            return self._is_buried(manifest)
+        except CartridgeRefused as error:
+            logger.warning("%s", error)
+            return True
 
     def _drop(self, cartridge_id: str) -> None:
         self._blobs.delete(blob_name(cartridge_id))

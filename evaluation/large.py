@@ -8,7 +8,6 @@ that was not. What is done lies in a working folder and is not done again. This 
 
 import hashlib
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -206,11 +205,19 @@ def _child(folder: Path, run: str, size: int, *, begin: bool) -> None:
     result = {
         "digest": cartridges.hexdigest(),
         "tokens": sum(member.tokens for member in members),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": _peak_bytes(),
     }
     aside = folder / f"{run}.part"
     aside.write_text(json.dumps(result), encoding="utf-8")
     aside.replace(folder / f"{run}.json")
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process held; getrusage would count what its parent held, too."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("This system does not say how much memory a process has held.")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from cartridge_store.cartridge import Cartridge
+from cartridge_store.errors import CartridgeRefused
 from inference.reader import KeyValues, Reader
 
 
@@ -50,6 +51,13 @@ class Arrangement:
         return sum(cartridge.slots for cartridge in self.cartridges)
 
 
+def fits(reader: Reader, cartridge: Cartridge) -> bool:
+    """Whether a cartridge has the reader's layers, kv heads and head size."""
+    _, heads, _, width = reader.sink[0][0].shape
+    layers, own_heads, _, own_width = cartridge.keys.shape
+    return (layers, own_heads, own_width) == (len(reader.sink), heads, width)
+
+
 def arrange(reader: Reader, cartridges: Sequence[Cartridge] = ()) -> Arrangement:
     """The cartridges, each counted once, in canonical order, and the position that they ask for.
 
@@ -59,6 +67,10 @@ def arrange(reader: Reader, cartridges: Sequence[Cartridge] = ()) -> Arrangement
     chosen = sorted({c.id: c for c in cartridges}.values(), key=lambda c: c.id)
     for cartridge in chosen:
         cartridge.require_reader(reader.fingerprint, reader.tokenizer_fingerprint)
+        if not fits(reader, cartridge):
+            raise CartridgeRefused(
+                f"Cartridge {cartridge.id} has not this reader's shape; train its document again."
+            )
     rules = {cartridge.manifest.position_rule for cartridge in chosen}
     if len(rules) > 1:
         raise CompositionRefused(

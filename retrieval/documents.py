@@ -92,6 +92,17 @@ class DocumentLibrary:
             replace_file(self._path(collection, id), _to_json(document))
             return document, True
 
+    def require_acceptable(self, title: str | None, text: str) -> None:
+        """Raise `DocumentRefused` for what `put` would refuse."""
+        self._accept(text)
+        _accept_title(title)
+
+    def was_deleted(self, collection: str, id: str) -> bool:
+        """Whether a document of this id was deleted, and none has come since."""
+        return (self._deleted(collection) / f"{check_id(id)}.json").is_file() and not self.exists(
+            collection, id
+        )
+
     def get(self, collection: str, id: str) -> Document:
         """The document. Raises `DocumentNotFound`, `DocumentCorrupt`, `DocumentRefused`."""
         document = self.find(collection, id)

@@ -5,6 +5,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import sleep as real_sleep
 from typing import Any
 
 import pytest
@@ -12,17 +13,18 @@ import torch
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from app import publishing
 from app.archive import Imported, export_collection, import_collection
 from app.archive_file import ArchiveRefused
 from app.cli import cli
 from app.publishing import put_version
 from app.settings import Settings
-from app.wiring import Foundation, open_foundation, open_retriever, redis_at_hand
+from app.wiring import Foundation, open_foundation, open_library, open_retriever, redis_at_hand
 from cartridge_store.cartridge import Cartridge
-from cartridge_store.errors import StoreError
+from cartridge_store.errors import BeingPublished, StoreError
 from cartridge_store.manifest import PositionRule
 from inference.reader import Reader, load_reader
-from retrieval.errors import DocumentNotFound
+from retrieval.errors import DocumentNotFound, DocumentRefused
 from tests.app.app_fakes import FakeReader, make_parts, make_settings
 from tests.models import write_tiny_model
 
@@ -184,6 +186,82 @@ def test_an_empty_collection_and_a_document_that_changes_are_not_exported(
     with pytest.raises(StoreError, match="changed meanwhile"):
         export_collection("house", tmp_path / "x.tar", base.library, base.store, change)
     assert not (tmp_path / "x.tar").exists()
+
+
+def version(id: str, parent: str | None = None, seed: int = 0) -> Cartridge:
+    """A small cartridge of the collection `house`."""
+    return Cartridge.create(
+        torch.full((2, 1, 4, 8), float(seed)),
+        torch.ones((2, 1, 4, 8)),
+        collection="house",
+        document_id=id,
+        document_sha256="0" * 64,
+        document_tokens=30,
+        reader_fingerprint="1" * 64,
+        tokenizer_fingerprint="2" * 64,
+        position_rule=PositionRule("fixed", 400),
+        initialiser="spread",
+        recipe={},
+        figures={},
+        parent=parent,
+    )
+
+
+def test_what_the_library_would_refuse_is_refused_before_anything_changes(
+    archive: Path, other: Foundation, settings: Settings, tmp_path: Path
+) -> None:
+    there = make_settings(tmp_path / "other", max_upload_bytes=38)
+    library = open_library(there)
+    with pytest.raises(DocumentRefused):
+        import_collection(
+            archive,
+            None,
+            library,
+            other.store,
+            open_retriever(there, make_parts(), library),
+            other.reader,
+        )
+    with pytest.raises(DocumentRefused):
+        take(archive, other, there, "../up")
+    assert library.count() == other.library.count() == 0
+
+
+def test_a_damaged_cartridge_is_left_out_of_an_export(
+    client: TestClient, trained: None, base: Foundation, settings: Settings, tmp_path: Path
+) -> None:
+    current = base.store.current("house", ["boiler"])["boiler"]
+    path = settings.data / "cartridges" / f"{current}.safetensors"
+    path.write_bytes(flip(path.read_bytes()))
+    target = tmp_path / "house.tar"
+    assert export_collection("house", target, base.library, base.store) == (2, 0)
+
+
+def test_a_publisher_waits_for_another_and_gives_up_in_the_end(
+    base: Foundation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(parent: str | None) -> Cartridge:
+        return version("boiler", parent)
+
+    rival = version("boiler", seed=9)
+    base.store._registry.claim(rival.manifest, None, 0.2)
+    waits: list[float] = []
+    monkeypatch.setattr(publishing.time, "sleep", lambda s: (waits.append(s), real_sleep(0.05)))
+    assert put_version(base.store, make, "house", "boiler").cartridge_id == make(None).id
+    assert waits
+    base.store.remove_document("house", "boiler")
+    base.store._registry.claim(rival.manifest, None, 60)
+    monkeypatch.setattr(publishing, "_PATIENCE_SECONDS", 0.1)
+    with pytest.raises(BeingPublished):
+        put_version(base.store, make, "house", "boiler")
+
+
+def test_a_cartridge_left_by_a_dead_trainer_goes_with_its_document(base: Foundation) -> None:
+    base.library.put("house", "boiler", None, TEXTS["boiler"])
+    base.library.delete("house", "boiler")
+    for id in ("boiler", "unknown"):  # of the second one nobody ever said that it was deleted
+        base.store.publish(version(id))
+    base.reconciler.run()
+    assert set(base.store.current("house", ["boiler", "unknown"])) == {"unknown"}
 
 
 @pytest.fixture

@@ -163,12 +163,19 @@ def test_a_document_that_changed_under_way_keeps_what_it_has(
 
 
 def test_training_a_collection_is_not_started_twice_and_can_be_cancelled(
-    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+    client: TestClient,
+    settings: Settings,
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
 ) -> None:
     for id in ("d0", "d1"):
         client.delete(f"/v1/jobs/{add(client, f'{id}. SLOW.', id)}")
-    job = client.post("/v1/collections/default/train").json()["job"]["id"]
+    base = open_foundation(settings, make_parts())
+    job = base.jobs.open_collection("default", "unsent").id  # the API died before it was sent
+    assert job not in base.queue.job_ids()
     assert client.post("/v1/collections/default/train").json()["job"]["id"] == job
+    assert job in base.queue.job_ids()
+    base.close()
     with worker():
         wait_until_running(client, job)
         client.delete(f"/v1/jobs/{job}")

@@ -262,6 +262,13 @@ def test_a_damaged_tombstone_is_reported_and_publishes_nothing(
     assert [problem.name for problem in store.verify()] == [stone]
     with pytest.raises(CartridgeRefused, match="no tombstone"):
         store.publish(make_cartridge())
+    # The others are none the worse; what may have been deleted is not served.
+    other = make_cartridge("other.md")
+    store.publish(other)
+    blobs.put(blob_name(make_cartridge().id), to_bytes(make_cartridge()))
+    assert store.collect(grace_seconds=0) == []
+    assert store.rebuild() == 1
+    assert store.current("house", ["boiler.md", "other.md"]) == {"other.md": other.id}
 
 
 def test_a_tombstone_of_another_document_is_damaged(
