@@ -111,12 +111,8 @@ def import_collection(
     DocumentRefused before anything is changed. A cartridge of another reader is left out: its
     document is answered from text until it is trained here.
     """
-    head = verified(source, lambda done: report(done / 2))
+    head = verified(source, library.require_acceptable, lambda done: report(done / 2))
     name = check_id(collection or head["collection"], "collection name")
-    titles = {text_name(each["id"]): each["title"] for each in head["documents"]}
-    for member, data in members(source):
-        if member in titles:
-            library.require_acceptable(titles[member], data.decode("utf-8"))
     texts = {text_name(each["id"]): each for each in head["documents"]}
     cartridges = {
         cartridge_name(each["cartridge"]): each for each in head["documents"] if each["cartridge"]

@@ -71,13 +71,17 @@ def cartridge_name(cartridge_id: str) -> str:
     return f"cartridges/{cartridge_id}.safetensors"
 
 
-def verified(source: Path, report: Report) -> dict[str, Any]:
-    """The list of an archive whose every member is there, whole, and named as it may be."""
+def verified(source: Path, accept: Callable[[str, str], None], report: Report) -> dict[str, Any]:
+    """The list of an archive whose every member is there, whole, and named as it may be.
+
+    `accept` is given every title and text, and raises for one that may not come in.
+    """
     found = members(source)
     first = next(found, None)
     if first is None or first[0] != _LIST:
         raise ArchiveRefused(f"{source} is not an archive of a collection.")
     head = _list(first[1], source)
+    titles = {text_name(each["id"]): each["title"] for each in head["documents"]}
     missing = dict(head["members"])
     owner = {  # a text stands before its cartridge
         cartridge_name(each["cartridge"]): text_name(each["id"]) for each in head["documents"]
@@ -87,6 +91,8 @@ def verified(source: Path, report: Report) -> dict[str, Any]:
         if expected is None or described(data) != expected or owner.get(name) in missing:
             raise ArchiveRefused(f"{source} is damaged at {name}; export the collection again.")
         _require_content(name, data, source)
+        if name in titles:
+            accept(titles[name], data.decode("utf-8"))
         report(1 - len(missing) / len(head["members"]))
     if missing:
         raise ArchiveRefused(f"{source} ends too early: {sorted(missing)[0]} is not in it.")

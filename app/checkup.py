@@ -58,8 +58,8 @@ def _redis_and_cartridges(settings: Settings, rebuild: bool) -> Iterator[Finding
             store = CartridgeStore(blobs, Registry(client, registry_prefix(settings)))
             client.ping()
             yield Finding("redis", True, "It answers.")
-            problems = store.verify()
-            whole = f"{len(blobs.names()) - len(problems)} are whole."
+            count, problems = store.inspect()
+            whole = f"{count} are whole."
             broken = " ".join(f"{problem.name}: {problem.reason}" for problem in problems)
             yield Finding("cartridges", not problems, broken or whole)
             if rebuild:

@@ -205,19 +205,17 @@ class CartridgeStore:
 
     def verify(self) -> list[Problem]:
         """Read every blob whole and return those that are not valid cartridges."""
-        return [
-            problem
-            for name in self._blobs.names()
-            if isinstance(problem := self._verified(name), Problem)
-        ]
+        return self.inspect()[1]
+
+    def inspect(self) -> tuple[int, list[Problem]]:
+        """Read every blob whole: how many are valid cartridges, and those that are not."""
+        found = [self._verified(name) for name in self._blobs.names()]
+        whole = sum(isinstance(one, Manifest) for one in found)
+        return whole, [one for one in found if isinstance(one, Problem)]
 
     def documents(self) -> set[Document]:
         """(collection, document id) of everything that has a cartridge stored, current or not."""
         return set(by_document(self._catalogue.manifests()))
-
-    def count(self) -> int:
-        """How many cartridges have a valid header; their tensors are not read."""
-        return len(self._catalogue.manifests())
 
     def rebuild(self) -> int:
         """Restore the registry from the valid blobs; returns the number of documents.

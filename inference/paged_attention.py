@@ -1,7 +1,7 @@
 """Attention over pages: a request looks at its own columns and at the cartridges it names, no others.
 
 Registered through transformers' attention interface, so that every decoder model uses it without a
-fork of its code; a forward without a plan goes to sdpa, unchanged. Decoding reads every page once for
+fork of its code; a forward without a plan goes to sdpa. Decoding reads every page once for
 all requests that name it and merges the partial results by their log-sum-exp, as FlashInfer's cascade
 does (arXiv 2501.01005, section 3.1), where they lie; only what many rows name is gathered for those
 beyond the first few. A prompt's prefill gathers a copy of its pages. This file knows pages and tensors; it
@@ -50,7 +50,7 @@ class Seen:
 
 
 def install(model: Any) -> None:
-    """Let the model's attention follow plans. Without one it is sdpa, as before."""
+    """Let the model's attention follow plans. Without one it is sdpa."""
     AttentionInterface.register(NAME, attention)
     AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
     model.set_attn_implementation(NAME)

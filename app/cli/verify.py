@@ -18,9 +18,8 @@ def verify(
     from app.wiring import open_store, redis_at_hand
 
     with redis_at_hand(Settings()) as settings, open_store(settings) as store:
-        problems = store.verify()
         collected = store.collect(settings.grace_seconds) if collect else []
-        whole = store.count()
+        whole, problems = store.inspect()
     if as_json:
         found = [{"name": problem.name, "reason": problem.reason} for problem in problems]
         print_json({"whole": whole, "problems": found, "collected": collected})
