@@ -10,12 +10,15 @@ from app.cli.measuring import print_result, progress_bar
 from app.cli.output import AsJson, CommandFailed
 from app.settings import Settings
 
-_EXPERIMENTS = ("gates", "reader", "cas")
+_EXPERIMENTS = ("gates", "reader", "cas", "comparison")
+_WORKING = ("cas", "comparison")  # keep what they have done in a folder
 _HANDWRITTEN = Path("tests/handwritten")  # of a checkout; left out where there is none
 
 
 def reproduce(
-    experiment: Annotated[str, typer.Argument(help="What to measure: gates, reader or cas.")],
+    experiment: Annotated[
+        str, typer.Argument(help="What to measure: gates, reader, cas or comparison.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
     seeds: Annotated[int, typer.Option(min=1, max=20, help="How many seeds.")] = 3,
     small: Annotated[
@@ -26,7 +29,14 @@ def reproduce(
         bool, typer.Option(help="cas: a collection of a million tokens too, about an hour.")
     ] = False,
     work: Annotated[
-        Path | None, typer.Option(help="cas: where its training lies and goes on from.")
+        Path | None, typer.Option(help="cas, comparison: where its training lies and goes on from.")
+    ] = None,
+    real: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CARTRIDGES_REAL_DATA",
+            help="comparison: a folder with SQuAD's squad_v1.1_dev_even.json; left out without one.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,15 +45,17 @@ def reproduce(
         raise CommandFailed(
             f"There is no experiment {experiment!r}; choose one of {', '.join(_EXPERIMENTS)}."
         )
-    if experiment != "cas" and (small or ablations or large or work):
-        raise CommandFailed(
-            "--small, --ablations, --large and --work are options of cas; leave them out."
-        )
+    if experiment != "cas" and (small or ablations or large):
+        raise CommandFailed("--small, --ablations and --large are options of cas; leave them out.")
+    if experiment not in _WORKING and work:
+        raise CommandFailed("--work is an option of cas and comparison; leave it out.")
     with progress_bar(experiment) as progress:
         if experiment == "cas":
             result = _run_cas(
                 out, seeds, work, progress, small=small, ablations=ablations, large=large
             )
+        elif experiment == "comparison":
+            result = _run_comparison(out, seeds, work, real, progress)
         else:
             result = _run(experiment, out, seeds, progress)
     print_result(result, as_json=as_json)
@@ -98,3 +110,21 @@ def _run_cas(
         name=name,
         command=f"cartridges reproduce cas{flags} --seeds {seeds} --json",
     )
+
+
+def _run_comparison(
+    out: Path,
+    seeds: int,
+    work: Path | None,
+    real: Path | None,
+    report: Callable[[str, float], None],
+) -> dict[str, Any]:
+    from benchmarks.articles import ArticlesPlan
+    from benchmarks.comparison import ComparisonPlan, run_comparison
+
+    articles = None if real is None else real / "squad_v1.1_dev_even.json"
+    plan = ComparisonPlan(
+        seeds=tuple(range(401, 401 + seeds)),
+        articles=ArticlesPlan(articles) if articles is not None and articles.is_file() else None,
+    )
+    return run_comparison(out, plan, work or Settings().data / "reproduce" / "comparison", report)

@@ -1,0 +1,253 @@
+"""Cartridges against RAG over held-out collections of the world: documents in, reports out.
+
+`cartridges reproduce comparison` sends each seed's documents to the real service, trains each collection
+as a whole at every compression, and orders a report over it. Scores are those of the reports' own records,
+compared over all seeds. What is done lies in the working folder: the same command goes on where it was
+stopped. This file knows HTTP and records; it knows nothing of the service's inside.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.articles import ArticlesPlan, articles_claims, run_articles
+from benchmarks.service_process import serving
+from benchmarks.waiting import Ledger, finished, ingested
+from evaluation.datasets.questions import Dataset
+from evaluation.datasets.world import load_world
+from evaluation.report.assembly import assemble
+from evaluation.report.costs import TrainingCost
+from evaluation.report.records import Record, RecordFolder
+from evaluation.report.report import Report as Assembled
+from evaluation.results import Claim, write_result
+from evaluation.statistics import Estimate, estimate
+
+Report = Callable[[str, float], None]
+
+CARTRIDGES, TEXT = "cartridges_3", "rag_3"
+"""What is held against each other: three documents found, mounted, and three passages found, read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonPlan:
+    """How much is compared; documents, questions and steps are those of a seed's collection.
+
+    `joint_share` is the share of the service's usual training steps. `articles` is the file of SQuAD's
+    development set, left out where there is none.
+    """
+
+    seeds: tuple[int, ...] = (401, 402, 403)
+    compressions: tuple[float, ...] = (10.0, 20.0)
+    documents: int = 10
+    joint_share: float = 0.5
+    arms: tuple[str, ...] = (
+        "no_context",
+        "icl",
+        "truncated_icl",
+        "rag_1",
+        "rag_3",
+        "rag_5",
+        "rag_10",
+        "rag_oracle",
+        "oracle_cartridge",
+        "cartridges_1",
+        "cartridges_3",
+        "cartridges_5",
+        "cartridge_and_passage",
+    )
+    articles: ArticlesPlan | None = None
+
+
+def run_comparison(
+    out: Path, plan: ComparisonPlan, work: Path, report: Report = lambda *_: None
+) -> dict[str, Any]:
+    """Ingest, train, report, compare, and write comparison.json with the reports beside it."""
+    started = time.monotonic()
+    work.mkdir(parents=True, exist_ok=True)
+    whole = len(plan.compressions) + (plan.articles is not None)
+    rows: list[dict[str, Any]] = []
+    claims: dict[str, Claim] = {}
+    for place, compression in enumerate(plan.compressions):
+
+        def told(words: str, done: float, place: int = place, at: float = compression) -> None:
+            report(f"{at:g}x, {words}", (place + done) / whole)
+
+        found = _compared(compression, plan, work / f"{compression:g}x", told)
+        rows.append(_row(compression, found))
+        claims |= _claims(found, "" if place == 0 else f"_{compression:g}x")
+    if plan.articles is not None:
+        row = run_articles(
+            plan.articles,
+            work / "articles",
+            lambda words, done: report(words, (whole - 1 + done) / whole),
+        )
+        rows.append(row)
+        claims |= articles_claims(row)
+    report("done", 1.0)
+    return write_result(
+        out,
+        "comparison",
+        command="cartridges reproduce comparison --json",
+        seeds=plan.seeds,
+        rows=rows,
+        claims=claims,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Report) -> Assembled:
+    """One report over all seeds' collections at a compression."""
+    records: list[Record] = []
+    costs: dict[str, list[TrainingCost]] = {}
+    training = {"joint_share": plan.joint_share, "compression": compression}
+    ledger = Ledger(data.with_suffix(".json"))
+    with (
+        serving(data, training, compression=str(compression)) as (url, _),
+        httpx.Client(base_url=url, timeout=600.0) as client,
+    ):
+        for place, seed in enumerate(plan.seeds):
+
+            def told(words: str, done: float, place: int = place, seed: int = seed) -> None:
+                report(f"seed {seed}: {words}", (place + done) / len(plan.seeds))
+
+            made = _reported(client, ledger, seed, plan, told)
+            costs |= {
+                arm["name"]: [*costs.get(arm["name"], []), TrainingCost(**arm["training"])]
+                for arm in made["arms"]
+                if arm["training"] is not None
+            }
+            collection, id = _collection(seed), ledger.job(f"{_collection(seed)}/report")
+            (folder,) = (data / "reports" / collection / str(id) / "records").iterdir()
+            records += RecordFolder(folder).read()
+    return assemble(
+        records,
+        title=f"Cartridges at {compression:g}x, RAG and the text in context",
+        dataset=f"{len(plan.seeds)} held-out collections of {plan.documents} documents each",
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command="cartridges reproduce comparison",
+        cartridge_arm=CARTRIDGES,
+        text_arm=TEXT,
+        settings=training,
+        training={
+            arm: TrainingCost(
+                sum(each.seconds for each in found),
+                sum(each.tokens for each in found),
+                sum(each.documents for each in found),
+            )
+            for arm, found in costs.items()
+            if len(found) == len(plan.seeds)
+        },
+    )
+
+
+def _reported(
+    client: httpx.Client, ledger: Ledger, seed: int, plan: ComparisonPlan, report: Report
+) -> dict[str, Any]:
+    """The report over a seed's collection, trained as a whole."""
+    dataset, collection = load_world(seed, sheets=plan.documents), _collection(seed)
+    ingested(client, collection, dataset.documents)
+
+    def train() -> dict[str, Any]:
+        return dict(client.post(f"/v1/collections/{collection}/train").raise_for_status().json())
+
+    def order() -> dict[str, Any]:
+        body = {"collection": collection, "questions": asked(dataset), "arms": [*plan.arms]}
+        return dict(client.post("/v1/reports", json=body).raise_for_status().json())
+
+    finished(
+        client,
+        ledger,
+        f"{collection}/train",
+        train,
+        lambda stage, done: report(stage, 0.7 * done),
+    )
+    job = finished(
+        client,
+        ledger,
+        f"{collection}/report",
+        order,
+        lambda stage, done: report(stage, 0.7 + 0.3 * done),
+    )
+    return dict(client.get(f"/v1/reports/{job['id']}").raise_for_status().json())
+
+
+def asked(dataset: Dataset) -> list[dict[str, Any]]:
+    """The questions of a data set as `POST /v1/reports` takes them."""
+    return [
+        {
+            "id": each.id.replace("/", "-"),
+            "question": each.text,
+            "answers": list(each.golds),
+            "documents": list(each.documents),
+        }
+        for each in dataset.questions
+    ]
+
+
+def _collection(seed: int) -> str:
+    return f"world-{seed}"
+
+
+def _row(compression: float, found: Assembled) -> dict[str, Any]:
+    """What the result file keeps of a compression's report."""
+    return {
+        "compression": compression,
+        "lead": found.lead,
+        "arms": [
+            {
+                "arm": arm.name,
+                "questions": arm.questions,
+                "score": _numbers(arm.score),
+                "exact": _numbers(arm.exact),
+                "prompt_tokens": arm.costs.prompt_tokens.mean,
+                "cartridge_slots": arm.costs.cartridge_slots.mean,
+                "first_token_ms": arm.costs.first_token_ms.p50,
+                "total_ms": arm.costs.total_ms.p50,
+                "abstention_precision": arm.abstention.precision,
+                "abstention_recall": arm.abstention.recall,
+            }
+            for arm in found.arms
+        ],
+        "differences": {
+            each.against: each.value and _numbers(each.value) for each in found.differences
+        },
+    }
+
+
+def _numbers(found: Estimate) -> list[float | None]:
+    bounds = (found.mean, found.low, found.high)
+    return [None if number is None else round(number, 4) for number in bounds]
+
+
+def _claims(found: Assembled, suffix: str) -> dict[str, Claim]:
+    arms = {arm.name: arm for arm in found.arms}
+    claims: dict[str, Claim] = {}
+    difference = next(each.value for each in found.differences if each.against == TEXT)
+    if difference is not None:
+        claims["rag_difference_points"] = Claim(_points(difference))
+        if difference.low is not None:
+            claims["rag_difference_low_points"] = Claim(estimate([100 * difference.low]), ">= -2")
+    read, mounted = (arms[name].costs.read_tokens.mean for name in (TEXT, CARTRIDGES))
+    claims["rag_prompt_token_ratio"] = Claim(estimate([read / mounted]), ">= 4")
+    for against, name in ((TEXT, "rag"), ("icl", "icl")):
+        pays = [e for e in found.break_evens if (e.arm, e.against) == (CARTRIDGES, against)]
+        for each in pays:
+            if each.questions is not None:
+                bounds = (each.low, each.high) if each.high is not None else (None, None)
+                value = Estimate(float(each.questions), *map(_float, bounds))
+                claims[f"break_even_questions_vs_{name}"] = Claim(value)
+    return {f"{name}{suffix}": claim for name, claim in claims.items()}
+
+
+def _points(found: Estimate) -> Estimate:
+    low, high = (None if bound is None else 100 * bound for bound in (found.low, found.high))
+    return Estimate(100 * found.mean, low, high)
+
+
+def _float(number: int | None) -> float | None:
+    return None if number is None else float(number)

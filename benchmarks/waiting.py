@@ -1,0 +1,92 @@
+"""Jobs of a running service, remembered on disk: sent once, waited for, waited for again after a stop.
+
+Knows HTTP and a file; knows no experiment.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from evaluation.datasets.questions import Document
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+_OVER = {"failed", "cancelled"}
+
+
+class Ledger:
+    """Which job does what, by a name that the experiment gives."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def job(self, name: str) -> str | None:
+        """The job's id, or None before it was sent."""
+        found = self._read().get(name)
+        return None if found is None else str(found)
+
+    def keep(self, name: str, id: str) -> None:
+        """Remember the job that does it."""
+        aside = self._path.with_suffix(".tmp")
+        aside.write_text(json.dumps(self._read() | {name: id}, indent=1), encoding="utf-8")
+        aside.replace(self._path)
+
+    def _read(self) -> dict[str, Any]:
+        if not self._path.exists():
+            return {}
+        found: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        return found
+
+
+def finished(
+    client: httpx.Client,
+    ledger: Ledger,
+    name: str,
+    send: Callable[[], dict[str, Any]],
+    report: Callable[[str, float], None],
+) -> dict[str, Any]:
+    """The job that does `name`, at its end; sent unless it was, or unless what was sent came to nothing.
+
+    Raises RuntimeError when it fails, with the job's own words.
+    """
+    id = ledger.job(name)
+    job = None if id is None else _job(client, id)
+    if job is None or job["status"] in _OVER:
+        job = send()["job"]
+        ledger.keep(name, job["id"])
+    while job["status"] != "succeeded":
+        if job["status"] in _OVER:
+            raise RuntimeError(f"{name}: the job was {job['status']}. {job['error'] or ''}")
+        report(job["stage"], job["progress"])
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        found = _job(client, job["id"])
+        if found is None:
+            raise RuntimeError(f"{name}: the job is gone; run the command again.")
+        job = found
+    return job
+
+
+def ingested(client: httpx.Client, collection: str, documents: Sequence[Document]) -> None:
+    """Send what is not there yet; each document's own training is cancelled, for its collection's."""
+    for document in documents:
+        path = f"/v1/documents/{document.id}"
+        if client.get(path, params={"collection": collection}).status_code == 200:
+            continue
+        body = {
+            "collection": collection,
+            "id": document.id,
+            "title": document.title,
+            "text": document.text,
+        }
+        accepted = client.post("/v1/documents", json=body).raise_for_status().json()
+        client.delete(f"/v1/jobs/{accepted['job']['id']}")
+
+
+def _job(client: httpx.Client, id: str) -> dict[str, Any] | None:
+    response = client.get(f"/v1/jobs/{id}")
+    if response.status_code == 404:
+        return None
+    return dict(response.raise_for_status().json())
