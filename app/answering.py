@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from app.evidence import Evidence, Mode, Mounting, Source, added_texts, best_chunks
+from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
 from cartridge_store.store import CartridgeStore
 from inference.composer import CompositionRefused
@@ -28,7 +29,8 @@ class Question:
     """What is asked, of which documents, and how it is to be answered.
 
     For comparisons: `text_tokens` cuts every text that is read, `beside` adds that many of the best
-    passages as text to what the cartridges hold.
+    passages as text to what the cartridges hold, and `mounted` are cartridges in place of whatever
+    would be found.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Question:
     sampling: Sampling = field(default_factory=Sampling)
     text_tokens: int | None = None
     beside: int = 0
+    mounted: tuple[Cartridge, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class Answering:
         added = added_texts(selected, question.beside)
         load_ms = _since(loading)
         stream = None
-        if evidence or question.mode == "none":
+        if evidence or question.mounted or question.mode == "none":
             try:
                 stream = self._submit(question, evidence, added)
             except (CartridgeRefused, CompositionRefused) as error:
@@ -182,7 +185,7 @@ class Answering:
 
     def _select(self, question: Question) -> list[tuple[Document, Selected]]:
         """The documents to answer from, best first."""
-        if question.mode == "none":
+        if question.mode == "none" or question.mounted:
             return []
         named = list(dict.fromkeys(question.documents or ()))
         # A named document that is not there is an error; one that search does not find is not.
@@ -222,7 +225,8 @@ class Answering:
         return self._engine.submit(
             Request(
                 question=question.text.strip(),
-                cartridges=tuple(e.cartridge for e in evidence if e.cartridge is not None),
+                cartridges=question.mounted
+                or tuple(e.cartridge for e in evidence if e.cartridge is not None),
                 texts=(*(e.text for e in evidence if e.cartridge is None), *added),
                 sampling=question.sampling,
             )

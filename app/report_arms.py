@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.answering import Question
+from app.report_cartridges import MadeCartridges
 from inference.sampling import Sampling
 
 
@@ -15,7 +16,8 @@ from inference.sampling import Sampling
 class Asked:
     """A question as an arm gets it; `gold` are the documents that answer it, where that is known.
 
-    `slots` are those of the first gold document's cartridge, None where it has none.
+    `slots` are those of the first gold document's cartridge, None where it has none; `made` are the
+    cartridges of the report's own.
     """
 
     text: str
@@ -23,6 +25,7 @@ class Asked:
     gold: tuple[str, ...]
     slots: int | None
     sampling: Sampling
+    made: MadeCartridges
 
 
 Form = Callable[[Asked], Question | None]
@@ -64,6 +67,33 @@ def _truncated(asked: Asked) -> Question | None:
     )
 
 
+def _compacted(asked: Asked) -> Question | None:
+    made = [asked.made.compacted(id) for id in asked.gold]
+    mounted = tuple(cartridge for cartridge in made if cartridge is not None)
+    if not mounted or len(mounted) < len(made):
+        return None
+    return Question(
+        text=asked.text,
+        collection=asked.collection,
+        mode="cartridge",
+        sampling=asked.sampling,
+        mounted=mounted,
+    )
+
+
+def _monolithic(asked: Asked) -> Question | None:
+    whole = asked.made.whole()
+    if whole is None:
+        return None
+    return Question(
+        text=asked.text,
+        collection=asked.collection,
+        mode="cartridge",
+        sampling=asked.sampling,
+        mounted=(whole,),
+    )
+
+
 ARMS: Mapping[str, tuple[str, Form]] = {
     "no_context": ("The reader alone", _of("none")),
     "icl": ("The right document whole, in context", _of("icl", oracle=True)),
@@ -81,5 +111,7 @@ ARMS: Mapping[str, tuple[str, Form]] = {
         "The cartridge of the document found first, and the best passage as text",
         _of("cartridge", top_k=1, beside=1),
     ),
+    "compaction": ("The right document's slots by compaction, untrained", _compacted),
+    "monolithic": ("One cartridge for the whole collection, as many slots together", _monolithic),
 }
 """Names of arms, what each reads, and its question; None where an arm cannot ask it."""

@@ -27,9 +27,9 @@ class ReportFolder:
     path: Path
 
     @property
-    def records(self) -> Path:
-        """Where the records lie."""
-        return self.path / "records"
+    def runs(self) -> Path:
+        """Where the records lie, in a folder for each state of the collection that was asked."""
+        return self.path / "runs"
 
     def request(self) -> dict[str, Any]:
         """What was asked for."""

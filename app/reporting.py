@@ -9,33 +9,38 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
 import transformers
 
-from app.answering import Answer, Answering
-from app.report_arms import ARMS, Asked, Form
-from app.report_files import ReportFiles, ReportFolder
+from app.answering import Answering
+from app.report_arms import ARMS
+from app.report_cartridges import MadeCartridges, training_cost
+from app.report_files import ReportFiles
+from app.report_run import Run, Way
+from app.report_scoring import scored, unanswered
+from app.report_throughput import NOT_ASKED, throughput
 from cartridge_store.errors import StoreError
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
+from evaluation.datasets.questions import Question
 from evaluation.report.as_json import to_json
 from evaluation.report.assembly import assemble
-from evaluation.report.costs import TrainingCost
+from evaluation.report.costs import Throughput
 from evaluation.report.html import to_html
 from evaluation.report.markdown import to_markdown
-from evaluation.report.records import Record, RecordFolder
-from evaluation.scoring import squad_v1, states
+from evaluation.report.records import Record
+from evaluation.report.report import Report
 from inference.reader import Reader
-from inference.requests import GenerationFailed, RequestRefused
-from inference.sampling import Sampling
 from retrieval.documents import DocumentLibrary
-from retrieval.errors import DocumentCorrupt, DocumentNotFound, QuestionRefused
-from training.settings import Cancelled, Progress
+from retrieval.durable import replace_file
+from retrieval.errors import DocumentNotFound
+from training.settings import Progress, TrainingSettings
 
 _KEPT_TOGETHER = 20  # answers in a file
+_MEASURED = 128  # questions that throughput is measured with, at most
 _CARTRIDGES = ("cartridges_1", "cartridges_3", "cartridges_5", "cartridge_and_passage")
 _TEXTS = ("rag_3", "rag_5", "rag_1", "rag_10", "icl")
 
@@ -51,13 +56,16 @@ class Reporting:
         store: CartridgeStore,
         reader: Reader,
         files: ReportFiles,
+        settings: TrainingSettings,
     ) -> None:
-        """`answering` is opened by the first report: it holds an engine."""
+        """`answering` is opened by the first report: it holds an engine. `settings` are the recipe of
+        the cartridges that a report makes for itself."""
         self._answering = answering
         self._library = library
         self._store = store
         self._reader = reader
         self._files = files
+        self._settings = settings
 
     def run(
         self,
@@ -75,10 +83,16 @@ class Reporting:
             raise DocumentNotFound(f"There is no report {report_id}.")
         request = folder.request()
         # Another reader, or other documents or cartridges, give other answers: their records lie apart.
-        records = RecordFolder(folder.records / self._asked_of(request["collection"]))
-        self._ask(request, records, progress, cancelled)
+        run = Run(
+            folder.runs / self._asked_of(request["collection"]),
+            request,
+            self._manifests(request["collection"]),
+            Way(progress, cancelled),
+        )
+        self._ask(run)
+        measured = self._throughput(run)
         progress(Progress("report", 0.98))
-        found = self._assembled(folder, request, records.read())
+        found = self._assembled(run, measured)
         folder.finish(
             {
                 "application/json": to_json(found),
@@ -88,72 +102,76 @@ class Reporting:
         )
         return {"report": report_id, "lead": found.lead, "questions": len(request["questions"])}
 
-    def _ask(
-        self,
-        request: Mapping[str, Any],
-        records: RecordFolder,
-        progress: Callable[[Progress], None],
-        cancelled: Callable[[], bool],
-    ) -> None:
-        manifests = self._manifests(request["collection"])
-        done, kept = records.done(), []
-        forms = {name: ARMS[name][1] for name in request["arms"]}
-        questions, seed = request["questions"], request["seed"]
+    def _made(self, run: Run) -> MadeCartridges:
+        return MadeCartridges(
+            library=self._library,
+            reader=self._reader,
+            settings=self._settings,
+            folder=run.folder / "cartridges",
+            collection=run.collection,
+            manifests=run.manifests,
+            report=lambda stage, _: run.way.say(stage),
+        )
+
+    def _ask(self, run: Run) -> None:
+        made = self._made(run)
+        done, kept = run.records.done(), []
+        turns = [(number, seed) for number in range(len(run.questions)) for seed in run.seeds]
         try:
-            for number, question in enumerate(questions):
+            for place, (number, seed) in enumerate(turns):
+                question = run.questions[number]
+                run.way.say("asking", 0.9 * place / len(turns))
                 # Each arm is first as often as any other.
-                turn = number % len(forms)
-                names = [*forms][turn:] + [*forms][:turn]
-                for name in names:
-                    if cancelled():
-                        raise Cancelled
-                    if (name, seed, _id(question, number)) in done:
+                turn = number % len(run.arms)
+                for name in run.arms[turn:] + run.arms[:turn]:
+                    run.way.look()
+                    if (name, seed, question.id) in done:
                         continue
-                    record = self._record(name, forms[name], question, number, request, manifests)
+                    record = self._record(name, question, run, seed, made)
                     if record is not None:
                         kept.append(record)
                     if len(kept) >= _KEPT_TOGETHER:
-                        records.add(kept)
+                        run.records.add(kept)
                         kept = []
-                progress(Progress("asking", 0.97 * (number + 1) / len(questions)))
         finally:
             if kept:
-                records.add(kept)
+                run.records.add(kept)
 
     def _record(
-        self,
-        arm: str,
-        form: Form,
-        question: Mapping[str, Any],
-        number: int,
-        request: Mapping[str, Any],
-        manifests: Mapping[str, Manifest],
+        self, arm: str, question: Question, run: Run, seed: int, made: MadeCartridges
     ) -> Record | None:
         """The question answered by the arm; None where the arm cannot ask it."""
-        gold = tuple(question["documents"])
-        manifest = manifests.get(gold[0]) if gold else None
-        asked = form(
-            Asked(
-                question["question"],
-                request["collection"],
-                gold,
-                manifest.slots if manifest is not None else None,
-                Sampling(request["max_tokens"], seed=request["seed"]),
-            )
-        )
+        asked = run.asked(arm, question, seed, made)
         if asked is None:
             return None
         try:
             answer = self._answering().ask(asked).answer()
-        except (
-            RequestRefused,
-            QuestionRefused,
-            GenerationFailed,
-            DocumentNotFound,
-            DocumentCorrupt,
-        ) as error:
-            return _unanswered(arm, question, number, request, str(error))
-        return _scored(arm, question, number, request, answer)
+        except NOT_ASKED as error:
+            return unanswered(arm, question, seed, str(error))
+        return scored(arm, question, seed, answer)
+
+    def _throughput(self, run: Run) -> list[Throughput]:
+        """Measured once; what was measured before a stop is read."""
+        path = run.folder / "throughput.json"
+        if not run.request["concurrency"]:
+            return []
+        if not path.is_file():
+            made = self._made(run)
+            found = throughput(
+                self._answering(),
+                {
+                    arm: [
+                        asked
+                        for question in run.questions[:_MEASURED]
+                        if (asked := run.asked(arm, question, run.seeds[0], made)) is not None
+                    ]
+                    for arm in run.arms
+                },
+                run.request["concurrency"],
+                lambda done: run.way.say("throughput", 0.9 + 0.08 * done),
+            )
+            replace_file(path, json.dumps([asdict(each) for each in found]).encode())
+        return [Throughput(**each) for each in json.loads(path.read_text("utf-8"))]
 
     def _asked_of(self, collection: str) -> str:
         """Names what answers depend on."""
@@ -176,36 +194,26 @@ class Reporting:
                 continue  # the arms will say so
         return found
 
-    def _assembled(
-        self, folder: ReportFolder, request: Mapping[str, Any], records: Sequence[Record]
-    ) -> Any:
-        arms = request["arms"]
-        manifests = self._manifests(request["collection"])
-        seconds = [manifest.figures.get("train_seconds") for manifest in manifests.values()]
-        known = [float(each) for each in seconds if isinstance(each, int | float)]
-        cost = TrainingCost(
-            seconds=sum(known),
-            tokens=sum(manifest.document_tokens for manifest in manifests.values()),
-            documents=len(manifests),
-        )
-        # Where one's training was not timed, such as of an imported one, the sum would be too small.
-        timed = bool(known) and len(known) == len(manifests)
-        trained = {name: cost for name in arms if "cartridge" in name} if timed else {}
+    def _assembled(self, run: Run, measured: Sequence[Throughput]) -> Report:
+        request, arms, manifests = run.request, run.arms, run.manifests
+        cost = training_cost(manifests.values())
+        served = [name for name in arms if "cartridge" in name and cost is not None]
+        trained = dict.fromkeys(served, cost) | self._made(run).costs(arms)
         return assemble(
-            records,
+            run.records.read(),
             title=request["title"],
-            dataset=f"{len(request['questions'])} questions over {request['collection']}",
+            dataset=f"{len(run.questions)} questions over {run.collection}",
             created_at=request["created_at"],
-            command=f"cartridges report {request['collection']} --questions questions.jsonl",
+            command=_command(request),
             cartridge_arm=_first(_CARTRIDGES, arms) or _first(("oracle_cartridge",), arms),
             text_arm=_first(_TEXTS, arms),
             settings={
-                "collection": request["collection"],
-                "documents": self._library.count(request["collection"]),
+                "collection": run.collection,
+                "documents": self._library.count(run.collection),
                 "documents with a cartridge": len(manifests),
                 "max_tokens": request["max_tokens"],
-                "seed": request["seed"],
-                "temperature": 0,
+                "seeds": run.seeds,
+                "temperature": request["temperature"],
                 **{name: ARMS[name][0] for name in arms},
             },
             versions={
@@ -214,86 +222,20 @@ class Reporting:
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,
             },
-            training=trained,
+            training={name: each for name, each in trained.items() if each is not None},
+            throughput=measured,
         )
 
 
-def _id(question: Mapping[str, Any], number: int) -> str:
-    # A colon is in no id that somebody chose.
-    return question["id"] or f"question:{number}"
+def _command(request: Mapping[str, Any]) -> str:
+    """How to order it again; what is as usual is left out."""
+    arms = "".join(f" --arm {name}" for name in request["arms"])
+    seeds = "".join(f" --seed {seed}" for seed in request["seeds"] if request["seeds"] != [0])
+    warm = f" --temperature {request['temperature']:g}" if request["temperature"] else ""
+    return (
+        f"cartridges report {request['collection']} --questions questions.jsonl{arms}{seeds}{warm}"
+    )
 
 
 def _first(wanted: Sequence[str], arms: Sequence[str]) -> str | None:
     return next((name for name in wanted if name in arms), None)
-
-
-def _scored(
-    arm: str,
-    question: Mapping[str, Any],
-    number: int,
-    request: Mapping[str, Any],
-    answer: Answer,
-) -> Record:
-    golds = tuple(question["answers"])
-    asked = _unanswered(arm, question, number, request)
-    exact, f1 = False, float(answer.abstained)
-    right = answer.abstained
-    if golds:
-        match = squad_v1(answer.text, golds)
-        exact, f1 = match.exact, match.f1
-        right = exact or any(states(answer.text, gold) for gold in golds)
-    spent: dict[str, Any] = {"first_token_ms": answer.total_ms}
-    if (completion := answer.completion) is not None:
-        spent = {
-            "prompt_tokens": completion.prompt_tokens,
-            "cartridge_slots": completion.cartridge_slots,
-            "kv_bytes": completion.kv_bytes,
-            "completion_tokens": completion.completion_tokens,
-            "first_token_ms": answer.retrieve_ms + answer.load_ms + completion.first_token_ms,
-        }
-    return replace(
-        asked,
-        sources=tuple(dict.fromkeys(source.document_id for source in answer.sources)),
-        answer=answer.text,
-        score=float(right),
-        exact=exact,
-        f1=f1,
-        abstained=answer.abstained,
-        invalid=False,
-        total_ms=answer.total_ms,
-        notices=answer.notices,
-        **spent,
-    )
-
-
-def _unanswered(
-    arm: str,
-    question: Mapping[str, Any],
-    number: int,
-    request: Mapping[str, Any],
-    *notices: str,
-) -> Record:
-    """What could not be asked, such as a document that is too long for the reader: it scores nothing."""
-    return Record(
-        arm=arm,
-        seed=request["seed"],
-        question_id=_id(question, number),
-        question=question["question"],
-        golds=tuple(question["answers"]),
-        kind="span" if question["answers"] else "unanswerable",
-        gold_documents=tuple(question["documents"]),
-        sources=(),
-        answer="",
-        score=0.0,
-        exact=False,
-        f1=0.0,
-        abstained=False,
-        invalid=True,
-        prompt_tokens=0,
-        cartridge_slots=0,
-        kv_bytes=0,
-        completion_tokens=0,
-        first_token_ms=0.0,
-        total_ms=0.0,
-        notices=notices,
-    )

@@ -30,6 +30,8 @@ ReportArm = Literal[
     "cartridges_3",
     "cartridges_5",
     "cartridge_and_passage",
+    "compaction",
+    "monolithic",
 ]
 ARM_NAMES: tuple[ReportArm, ...] = get_args(ReportArm)
 DEFAULT_ARMS: tuple[ReportArm, ...] = (
@@ -167,9 +169,28 @@ class ReportQuestion(Strict):
     id: Id | None = None
     question: Words = Field(max_length=2000)
     answers: list[Words] = Field(default_factory=list, max_length=20)
+    kind: Literal["span", "free"] = Field(
+        default="span",
+        description="A short answer, right or wrong; or a free one, which scores its token F1.",
+    )
+    options: list[Words] = Field(
+        default_factory=list, max_length=26, description="The answer has to be one of these."
+    )
     documents: list[Id] = Field(
         default_factory=list, max_length=16, description="Those that hold the answer, if known."
     )
+
+    @model_validator(mode="after")
+    def _require_one_option(self) -> "ReportQuestion":
+        if self.options and (
+            len(set(self.options)) < max(2, len(self.options))
+            or len(self.answers) != 1
+            or self.answers[0] not in self.options
+        ):
+            raise ValueError(
+                "options are 2 to 26 different texts, and answers holds exactly one of them"
+            )
+        return self
 
 
 class ReportIn(Strict):
@@ -190,10 +211,24 @@ class ReportIn(Strict):
         ids = [each.id for each in self.questions if each.id is not None]
         if len(set(ids)) < len(ids) or len(set(self.arms)) < len(self.arms):
             raise ValueError("ids of questions, and arms, may stand once each")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds may stand once each")
         return self
 
     max_tokens: int = Field(default=64, ge=1, le=512)
-    seed: int = Field(default=0, ge=0, le=2**31)
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    seeds: list[Annotated[int, Field(ge=0, le=2**31)]] = Field(
+        default_factory=lambda: [0],
+        min_length=1,
+        max_length=5,
+        description="Every question is asked once with each; of use above temperature 0.",
+    )
+    concurrency: int = Field(
+        default=8,
+        ge=0,
+        le=64,
+        description="Questions on the way together while throughput is measured; 0 leaves it out.",
+    )
 
 
 class ReportOut(Strict):
@@ -206,8 +241,9 @@ class ReportOut(Strict):
     finished: bool
 
 
-class ReportList(Strict):
+class ReportPage(Strict):
     reports: list[ReportOut]
+    next_cursor: str | None = Field(description="Ask for this cursor next; null at the end.")
 
 
 class PassageOut(Strict):

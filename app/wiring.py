@@ -306,6 +306,7 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         store=base.store,
         reader=base.reader,
         files=ReportFiles(settings.data / "reports"),
+        settings=training_settings(settings),
     )
     trainer = Trainer(
         library=base.library,

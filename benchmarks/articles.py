@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 from benchmarks.service_process import serving
 from benchmarks.waiting import Ledger, finished, ingested
 from evaluation.datasets.catalogue import limited, load
+from evaluation.datasets.own import to_lines
 from evaluation.datasets.questions import Dataset
 from evaluation.ranking import score_rankings
 from evaluation.results import Claim
@@ -59,11 +60,7 @@ def run_articles(
         ingested(client, _COLLECTION, dataset.documents)
 
         def order() -> dict[str, Any]:
-            questions = [
-                {"question": q.text, "answers": list(q.golds), "documents": list(q.documents)}
-                for q in sample.questions
-            ]
-            body = {"collection": _COLLECTION, "questions": questions, "arms": [*plan.arms]}
+            body = {"collection": _COLLECTION, "questions": to_lines(sample), "arms": [*plan.arms]}
             return dict(client.post("/v1/reports", json=body).raise_for_status().json())
 
         job = finished(

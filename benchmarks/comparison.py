@@ -18,7 +18,7 @@ import httpx
 from benchmarks.articles import ArticlesPlan, articles_claims, run_articles
 from benchmarks.service_process import serving
 from benchmarks.waiting import Ledger, finished, ingested
-from evaluation.datasets.questions import Dataset
+from evaluation.datasets.own import to_lines
 from evaluation.datasets.world import load_world
 from evaluation.report.assembly import assemble
 from evaluation.report.costs import TrainingCost
@@ -59,6 +59,8 @@ class ComparisonPlan:
         "cartridges_3",
         "cartridges_5",
         "cartridge_and_passage",
+        "compaction",
+        "monolithic",
     )
     articles: ArticlesPlan | None = None
 
@@ -122,8 +124,8 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
                 if arm["training"] is not None
             }
             collection, id = _collection(seed), ledger.job(f"{_collection(seed)}/report")
-            (folder,) = (data / "reports" / collection / str(id) / "records").iterdir()
-            records += RecordFolder(folder).read()
+            (run,) = (data / "reports" / collection / str(id) / "runs").iterdir()
+            records += RecordFolder(run / "records").read()
     return assemble(
         records,
         title=f"Cartridges at {compression:g}x, RAG and the text in context",
@@ -156,7 +158,7 @@ def _reported(
         return dict(client.post(f"/v1/collections/{collection}/train").raise_for_status().json())
 
     def order() -> dict[str, Any]:
-        body = {"collection": collection, "questions": asked(dataset), "arms": [*plan.arms]}
+        body = {"collection": collection, "questions": to_lines(dataset), "arms": [*plan.arms]}
         return dict(client.post("/v1/reports", json=body).raise_for_status().json())
 
     finished(
@@ -174,19 +176,6 @@ def _reported(
         lambda stage, done: report(stage, 0.7 + 0.3 * done),
     )
     return dict(client.get(f"/v1/reports/{job['id']}").raise_for_status().json())
-
-
-def asked(dataset: Dataset) -> list[dict[str, Any]]:
-    """The questions of a data set as `POST /v1/reports` takes them."""
-    return [
-        {
-            "id": each.id.replace("/", "-"),
-            "question": each.text,
-            "answers": list(each.golds),
-            "documents": list(each.documents),
-        }
-        for each in dataset.questions
-    ]
 
 
 def _collection(seed: int) -> str:

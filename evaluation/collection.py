@@ -21,10 +21,11 @@ from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder
 from retrieval.retriever import Retriever
 from training.collection import with_rivals
-from training.distillation import Distillation, distilling, next_token
+from training.distillation import Distillation, next_token
 from training.examples import StudyExample, read_examples
 from training.joint import JointSettings, JointTraining, Member, OffsetRule
 from training.mixing import Mixing
+from training.monolithic import train_whole
 from training.pipeline import first_slots, kept_study
 from training.settings import TrainingSettings
 
@@ -254,10 +255,8 @@ def _train_whole(
             first_slots(reader, text, settings.slots(reader.count(text)), settings, study_)
         )
         studied += study_
-    keys, values = (torch.cat([pair[side] for pair in pairs], dim=2) for side in (0, 1))
-    run = Distillation(keys, values, steps, replace(settings, batch=batch), folder)
-    run.run(distilling(reader, studied, replace(settings, batch=batch)), report)
-    return _in(reader.dtype, (run.keys, run.values))
+    whole = replace(settings, batch=batch)
+    return _in(reader.dtype, train_whole(reader, pairs, studied, steps, whole, folder, report))
 
 
 def _in(dtype: torch.dtype, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -4,14 +4,14 @@ import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from app.keys import Access
 from app.problems import Problem, not_found
 from app.report_files import FORMS, ReportFolder
 from app.routes.outputs import job_out
-from app.routes.parts import CollectionName, Wired
-from app.schemas import JobAccepted, ReportIn, ReportList, ReportOut
+from app.routes.parts import CollectionName, Cursor, Wired, from_cursor, to_cursor
+from app.schemas import JobAccepted, ReportIn, ReportOut, ReportPage
 from app.security import Reading, Writing, require_collection
 from app.wiring import Api
 
@@ -48,10 +48,23 @@ def order_report(api: Wired, access: Writing, response: Response, body: ReportIn
 
 
 @router.get("/reports")
-def list_reports(api: Wired, access: Reading, collection: CollectionName = "default") -> ReportList:
-    """The reports over a collection, newest first."""
+def list_reports(
+    api: Wired,
+    access: Reading,
+    collection: CollectionName = "default",
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> ReportPage:
+    """The reports over a collection, newest first, a page at a time."""
     require_collection(access, collection)
-    return ReportList(reports=[_out(folder) for folder in api.reports.of_collection(collection)])
+    folders, last = list(api.reports.of_collection(collection)), from_cursor(cursor)
+    begin = next((n for n, folder in enumerate(folders, 1) if folder.id == last), 0)
+    shown = folders[begin : begin + limit]
+    more = len(folders) > begin + limit
+    return ReportPage(
+        reports=[_out(folder) for folder in shown],
+        next_cursor=to_cursor(shown[-1].id) if more else None,
+    )
 
 
 @router.get("/reports/{id}", responses=_CONTENT, response_class=Response)

@@ -8,6 +8,7 @@ without it the documents are those that a collection holds already. Knows no sco
 """
 
 from pathlib import Path
+from typing import Any
 
 from evaluation.datasets.files import Entry, read_lines
 from evaluation.datasets.ids import Ids
@@ -35,6 +36,32 @@ def load_own(path: Path) -> Dataset:
     if not questions:
         raise DatasetRefused(f"{file}: there are no questions in it; write one a line, as JSON.")
     return Dataset("own", documents, tuple(questions))
+
+
+def to_lines(dataset: Dataset) -> list[dict[str, Any]]:
+    """The questions of any data set as objects such as the lines of `questions.jsonl`.
+
+    An id that the service would not take is left out.
+    """
+    return [
+        ({"id": each.id} if _is_id(each.id) else {})
+        | {
+            "question": each.text,
+            "answers": list(each.golds),
+            "documents": list(each.documents),
+            "kind": "free" if each.kind == "free" else "span",
+            "options": list(each.options),
+        }
+        for each in dataset.questions
+    ]
+
+
+def _is_id(id: str) -> bool:
+    try:
+        check_id(id)
+    except DocumentRefused:
+        return False
+    return True
 
 
 def _documents(folder: Path) -> tuple[Document, ...]:

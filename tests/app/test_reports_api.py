@@ -16,7 +16,7 @@ from app.wiring import open_api, open_foundation
 from cartridge_store.ids import blob_name
 from evaluation.report.records import RecordFolder
 from tests.app.app_fakes import FakeEngine, make_parts
-from training.settings import Cancelled, Progress
+from training.settings import Cancelled, Progress, TrainingSettings
 
 SHEETS = {
     "boiler": "# The garden flat\n\nThe boiler of the garden flat was serviced by Franz Huber.",
@@ -84,7 +84,7 @@ def test_a_report_is_made_and_read_in_three_forms(
 def test_a_stopped_report_goes_on_where_it_was(
     house: TestClient, settings: Settings, engine: FakeEngine
 ) -> None:
-    job = order(house, arms=["rag_3", "cartridges_1"])
+    job = order(house, arms=["rag_3", "cartridges_1"], concurrency=0)
     files = ReportFiles(settings.data / "reports")
     api = open_api(settings, make_parts(engine=engine))
     base = api.base
@@ -94,20 +94,57 @@ def test_a_stopped_report_goes_on_where_it_was(
         store=base.store,
         reader=base.reader,
         files=files,
+        settings=TrainingSettings(),
     )
     engine.requests.clear()
     with pytest.raises(Cancelled):
         reporting.run(job["id"], cancelled=lambda: len(engine.requests) >= 5)
     folder = files.find(job["id"])
     assert folder is not None
-    (records,) = folder.records.iterdir()
-    assert len(RecordFolder(records).read()) == 5
+    (run,) = folder.runs.iterdir()
+    assert len(RecordFolder(run / "records").read()) == 5
     told: list[Progress] = []
     result = reporting.run(job["id"], told.append)
     assert result["questions"] == 7
     assert len(engine.requests) == 14  # nothing was asked twice
     assert [each.done for each in told] == sorted(each.done for each in told)
     api.close()
+
+
+def test_throughput_is_measured_once(
+    house: TestClient, settings: Settings, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    job = order(house, arms=["rag_3", "cartridges_1"], concurrency=3)
+    with worker():
+        assert wait_for(house, job["id"])["status"] == "succeeded"
+    found = house.get(f"/v1/reports/{job['id']}").json()
+    assert {row["arm"] for row in found["throughput"]} == {"rag_3", "cartridges_1"}
+    assert all(row["concurrency"] == 3 and row["answers_per_s"] > 0 for row in found["throughput"])
+    folder = ReportFiles(settings.data / "reports").find(job["id"])
+    assert folder is not None
+    (run,) = folder.runs.iterdir()
+    kept = json.loads((run / "throughput.json").read_text())
+    assert kept == found["throughput"]
+
+
+def test_every_seed_asks_every_question(
+    house: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    job = order(house, arms=["rag_3"], seeds=[3, 5], temperature=0.7, concurrency=0)
+    with worker():
+        assert wait_for(house, job["id"])["status"] == "succeeded"
+    found = house.get(f"/v1/reports/{job['id']}").json()
+    assert found["summary"]["seeds"] == [3, 5]
+    assert found["summary"]["records"] == 2 * 7
+    assert "--seed 3 --seed 5 --temperature 0.7" in found["command"]
+
+
+def test_reports_are_listed_a_page_at_a_time(house: TestClient) -> None:
+    ids = [order(house)["id"] for _ in range(3)]
+    first = house.get("/v1/reports", params={"limit": 2}).json()
+    rest = house.get("/v1/reports", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert [each["id"] for each in first["reports"] + rest["reports"]] == ids[::-1]
+    assert rest["next_cursor"] is None
 
 
 def test_a_broken_cartridge_is_in_the_first_paragraph(
@@ -136,6 +173,9 @@ def test_what_cannot_be_ordered_is_said(house: TestClient) -> None:
         {"questions": [{"question": "Who?"}], "arms": ["magic"]},
         {"questions": [{"question": "Who?", "answer": "me"}]},
         {"questions": [{"question": "Who?"}] * 2001},
+        {"questions": [{"question": "Who?", "answers": ["me"], "options": ["me", "me"]}]},
+        {"questions": [{"question": "Who?", "answers": ["you"], "options": ["me", "us"]}]},
+        {"questions": [{"question": "Who?"}], "seeds": [1, 1]},
     ):
         assert house.post("/v1/reports", json=body).status_code == 422
     body = {"questions": [{"question": "Who?"}], "collection": "nowhere"}
@@ -166,7 +206,7 @@ def test_reports_go_with_their_collection(
         assert house.get(f"/v1/reports/{job['id']}").status_code == 404
     assert house.get(f"/v1/jobs/{waiting['id']}").json()["status"] == "cancelled"
     house.post("/v1/documents", json={"id": "new", "text": "Another tenant's text."})
-    assert house.get("/v1/reports").json() == {"reports": []}
+    assert house.get("/v1/reports").json() == {"reports": [], "next_cursor": None}
     assert not list((settings.data / "reports").glob("*/*"))
 
 

@@ -1,0 +1,171 @@
+"""Cartridges that a report makes for its own arms: compacted ones, and one for the whole collection.
+
+They are kept in the report's folder and never served. Knows the library, a reader and a recipe; knows no
+question and no store but the manifests that it is given.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from cartridge_store.cartridge import Cartridge
+from cartridge_store.format import from_bytes, to_bytes
+from cartridge_store.manifest import Manifest, PositionRule
+from evaluation.report.costs import TrainingCost
+from inference.reader import Reader
+from retrieval.documents import Document, DocumentLibrary
+from retrieval.durable import make_folder, replace_file
+from training.draft import draft_slots
+from training.monolithic import distil_whole
+from training.settings import TrainingRefused, TrainingSettings
+
+
+class MadeCartridges:
+    """Made when they are first asked for, then read from the folder."""
+
+    def __init__(
+        self,
+        *,
+        library: DocumentLibrary,
+        reader: Reader,
+        settings: TrainingSettings,
+        folder: Path,
+        collection: str,
+        manifests: Mapping[str, Manifest],
+        report: Callable[[str, float], None],
+    ) -> None:
+        """`manifests` are those of the collection's served cartridges, by document; `report` may raise."""
+        self._library = library
+        self._reader = reader
+        self._settings = settings
+        self._folder = folder
+        self._collection = collection
+        self._manifests = manifests
+        self._report = report
+
+    @staticmethod
+    def position_rule(settings: TrainingSettings) -> PositionRule:
+        """Where questions stand behind what is made."""
+        return PositionRule("fixed", settings.question_offset)
+
+    def compacted(self, document_id: str) -> Cartridge | None:
+        """A document's slots by compaction alone, as many as its served cartridge has.
+
+        None where that is not known, or where nothing can be made of the text.
+        """
+        manifest = self._manifests.get(document_id)
+        if manifest is None:
+            return None
+
+        def made(began: float) -> Cartridge:
+            document = self._library.get(self._collection, document_id)
+            slots = min(manifest.slots, self._reader.count(document.text))
+            keys, values = draft_slots(self._reader, document.text, slots, self._settings)
+            tokens = self._reader.count(document.text)
+            return self._cartridge(
+                keys, values, document_id, document.sha256, tokens, "compaction", began
+            )
+
+        return self._kept(f"compaction-{document_id}", made)
+
+    def whole(self) -> Cartridge | None:
+        """One cartridge for all documents that have one, with their slots and steps together.
+
+        None where its slots would not stay below the question's place.
+        """
+        documents = [self._library.get(self._collection, id) for id in sorted(self._manifests)]
+        slots = sum(manifest.slots for manifest in self._manifests.values())
+        if not documents or slots >= self._settings.question_offset:
+            return None
+
+        def made(began: float) -> Cartridge:
+            keys, values = distil_whole(
+                self._reader,
+                {each.id: each.text for each in documents},
+                {id: manifest.slots for id, manifest in self._manifests.items()},
+                self._settings,
+                workdir=self._folder / "monolithic",
+                report=self._report,
+            )
+            tokens = sum(self._reader.count(each.text) for each in documents)
+            return self._cartridge(
+                keys,
+                values,
+                "monolithic",
+                _digest(documents),
+                tokens,
+                self._settings.initialiser,
+                began,
+            )
+
+        return self._kept("monolithic", made)
+
+    def costs(self, arms: Iterable[str]) -> dict[str, TrainingCost]:
+        """What the arms' cartridges took to make, as far as they are made and it was timed."""
+        found = {}
+        for arm in arms:
+            kept = sorted(self._folder.glob(f"{arm}*.safetensors"))
+            cost = training_cost(from_bytes(path.read_bytes()).manifest for path in kept)
+            if cost is not None:
+                found[arm] = cost
+        return found
+
+    def _kept(self, name: str, make: Callable[[float], Cartridge]) -> Cartridge | None:
+        path = self._folder / f"{name}.safetensors"
+        if path.is_file():
+            return from_bytes(bytearray(path.read_bytes()))
+        try:
+            cartridge = make(time.monotonic())
+        except TrainingRefused:
+            return None
+        make_folder(self._folder)
+        replace_file(path, to_bytes(cartridge))
+        return cartridge
+
+    def _cartridge(
+        self,
+        keys: Tensor,
+        values: Tensor,
+        id: str,
+        sha256: str,
+        tokens: int,
+        initialiser: str,
+        began: float,
+    ) -> Cartridge:
+        reader, settings = self._reader, self._settings
+        return Cartridge.create(
+            keys.to(reader.dtype),
+            values.to(reader.dtype),
+            collection=self._collection,
+            document_id=id,
+            document_sha256=sha256,
+            document_tokens=tokens,
+            reader_fingerprint=reader.fingerprint,
+            tokenizer_fingerprint=reader.tokenizer_fingerprint,
+            position_rule=self.position_rule(settings),
+            initialiser=initialiser,
+            recipe=settings.to_dict(),
+            figures={"train_seconds": round(time.monotonic() - began, 1)},
+        )
+
+
+def training_cost(manifests: Iterable[Manifest]) -> TrainingCost | None:
+    """What cartridges took to make together; None where there are none, or one was not timed.
+
+    Where one's training was not timed, such as of an imported one, the sum would be too small.
+    """
+    every = list(manifests)
+    seconds = [each.figures.get("train_seconds") for each in every]
+    known = [float(each) for each in seconds if isinstance(each, int | float)]
+    if not every or len(known) < len(every):
+        return None
+    tokens = sum(each.document_tokens for each in every)
+    return TrainingCost(seconds=sum(known), tokens=tokens, documents=len(every))
+
+
+def _digest(documents: list[Document]) -> str:
+    return hashlib.sha256(json.dumps([each.sha256 for each in documents]).encode()).hexdigest()

@@ -1,0 +1,74 @@
+"""One cartridge for several documents: the baseline that a collection's own cartridges are held against.
+
+As many slots and steps as the documents' cartridges have together, learned from the same study. This file
+knows a reader, texts and a folder; it knows no store.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inference.reader import Reader
+from training.distillation import Distillation, distilling
+from training.examples import StudyExample
+from training.pipeline import first_slots, kept_study, split_study
+from training.settings import TrainingSettings
+
+_STUDY = 0.4  # share of the whole
+
+
+def distil_whole(
+    reader: Reader,
+    texts: Mapping[str, str],
+    slots: Mapping[str, int],
+    settings: TrainingSettings,
+    *,
+    workdir: Path,
+    report: Callable[[str, float], None] = lambda *_: None,
+) -> tuple[Tensor, Tensor]:
+    """Keys and values `[layers, kv_heads, sum of slots, head_dim]`, float32, for all texts together.
+
+    `texts` and `slots` are by document; what `report` raises stops the run, which goes on where it was.
+    Raises TrainingRefused where a text cannot be studied.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    studies: dict[str, list[StudyExample]] = {}
+    for place, (name, text) in enumerate(texts.items()):
+
+        def told(done: float, place: int = place) -> None:
+            report("self-study", _STUDY * (place + done) / len(texts))
+
+        examples = kept_study(reader, text, settings, workdir / f"{name}.parquet", told)
+        studies[name] = split_study(examples, settings)[1]
+    steps = sum(settings.steps(len(studied)) for studied in studies.values())
+    pairs = [
+        first_slots(reader, text, slots[name], settings, studies[name])
+        for name, text in texts.items()
+    ]
+    return train_whole(
+        reader,
+        pairs,
+        [example for studied in studies.values() for example in studied],
+        max(1, round(steps * settings.joint_share)),
+        settings,
+        workdir,
+        lambda done: report("distillation", _STUDY + (1 - _STUDY) * done),
+    )
+
+
+def train_whole(
+    reader: Reader,
+    first: Sequence[tuple[Tensor, Tensor]],
+    studied: Sequence[StudyExample],
+    steps: int,
+    settings: TrainingSettings,
+    folder: Path,
+    report: Callable[[float], None],
+) -> tuple[Tensor, Tensor]:
+    """The documents' first slots, laid behind each other and trained as one; float32."""
+    keys, values = (torch.cat([pair[side] for pair in first], dim=2) for side in (0, 1))
+    run = Distillation(keys, values, steps, settings, folder)
+    run.run(distilling(reader, studied, settings), report)
+    return run.keys.detach(), run.values.detach()
