@@ -31,7 +31,11 @@ class Settings(BaseSettings):
         description="Path or hub name of the causal language model that reads.",
     )
     device: str = Field(default="auto", description="Where the reader runs: auto, cpu or cuda.")
-    dtype: str = Field(default="bfloat16", description="The reader's number format.")
+    dtype: str = Field(
+        default="auto",
+        description="The reader's number format; auto is bfloat16 where the processor multiplies it "
+        "itself, else float32.",
+    )
     redis_url: str | None = Field(
         default=None, description="A Redis to use instead of the embedded one."
     )

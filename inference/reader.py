@@ -111,13 +111,18 @@ class Reader:
         return logits
 
 
-def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "bfloat16") -> Reader:
-    """Load a causal LM with its tokenizer by path or hub name. Raises ReaderError."""
-    if dtype not in _DTYPES:
-        raise ReaderError(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}.")
+def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "auto") -> Reader:
+    """Load a causal LM with its tokenizer by path or hub name. Raises ReaderError.
+
+    `auto` is CUDA where there is one, and bfloat16 where the device multiplies it itself.
+    """
+    if dtype not in ("auto", *_DTYPES):
+        raise ReaderError(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}.")
     place = device
     if device == "auto":
         place = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto":
+        dtype = "bfloat16" if place != "cpu" or _cpu_multiplies_bfloat16() else "float32"
     try:
         config = AutoConfig.from_pretrained(str(name))
         _require_prefix(config)
@@ -133,6 +138,12 @@ def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "bfloat1
             f"language model with safetensors weights ({str(error).splitlines()[0]})"
         ) from error
     return Reader(model.to(place), tokenizer, str(name))
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    # Without such instructions torch converts number by number: fifty times slower than float32.
+    found = torch.cpu.get_capabilities()
+    return any(there for name, there in found.items() if name.endswith("bf16"))
 
 
 def _key_values(cache: Any) -> KeyValues:

@@ -104,3 +104,14 @@ def test_flex_attention_gives_the_same_partial_results() -> None:
     flex = flex_partial_attention(query, keys, values, mask, 0.3)
     for one, other in zip(ours, flex, strict=True):
         assert (one - other).abs().max() < 1e-5
+
+
+def test_the_processor_decides_the_number_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_tiny_model(tmp_path)
+    for capable, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        found = {"avx2": True, "avx512_bf16": capable}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found)
+        assert load_reader(folder, device="cpu").dtype == expected
+    assert load_reader(folder, device="cpu", dtype="bfloat16").dtype == torch.bfloat16
