@@ -60,7 +60,12 @@ def run_articles(
         ingested(client, _COLLECTION, dataset.documents)
 
         def order() -> dict[str, Any]:
-            body = {"collection": _COLLECTION, "questions": to_lines(sample), "arms": [*plan.arms]}
+            body = {
+                "collection": _COLLECTION,
+                "questions": to_lines(sample),
+                "arms": [*plan.arms],
+                "concurrency": 0,
+            }
             return dict(client.post("/v1/reports", json=body).raise_for_status().json())
 
         job = finished(

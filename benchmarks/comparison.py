@@ -7,8 +7,8 @@ stopped. This file knows HTTP and records; it knows nothing of the service's ins
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from benchmarks.articles import ArticlesPlan, articles_claims, run_articles
 from benchmarks.service_process import serving
 from benchmarks.waiting import Ledger, finished, ingested
 from evaluation.datasets.own import to_lines
+from evaluation.datasets.questions import Dataset
 from evaluation.datasets.world import load_world
 from evaluation.report.assembly import assemble
 from evaluation.report.costs import TrainingCost
@@ -44,7 +45,11 @@ class ComparisonPlan:
     seeds: tuple[int, ...] = (401, 402, 403)
     compressions: tuple[float, ...] = (10.0, 20.0)
     documents: int = 10
+    stated: int = 16  # questions to each document that it answers
+    unstated: int = 4  # and that no document does
     joint_share: float = 0.5
+    training: Mapping[str, Any] = field(default_factory=dict)  # beside the service's usual recipe
+    concurrency: int = 8
     arms: tuple[str, ...] = (
         "no_context",
         "icl",
@@ -106,7 +111,7 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
     """One report over all seeds' collections at a compression."""
     records: list[Record] = []
     costs: dict[str, list[TrainingCost]] = {}
-    training = {"joint_share": plan.joint_share, "compression": compression}
+    training = {**plan.training, "joint_share": plan.joint_share}
     ledger = Ledger(data.with_suffix(".json"))
     with (
         serving(data, training, compression=str(compression)) as (url, _),
@@ -134,7 +139,7 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
         command="cartridges reproduce comparison",
         cartridge_arm=CARTRIDGES,
         text_arm=TEXT,
-        settings=training,
+        settings={**training, "compression": compression},
         training={
             arm: TrainingCost(
                 sum(each.seconds for each in found),
@@ -151,14 +156,19 @@ def _reported(
     client: httpx.Client, ledger: Ledger, seed: int, plan: ComparisonPlan, report: Report
 ) -> dict[str, Any]:
     """The report over a seed's collection, trained as a whole."""
-    dataset, collection = load_world(seed, sheets=plan.documents), _collection(seed)
+    dataset, collection = _drawn(seed, plan), _collection(seed)
     ingested(client, collection, dataset.documents)
 
     def train() -> dict[str, Any]:
         return dict(client.post(f"/v1/collections/{collection}/train").raise_for_status().json())
 
     def order() -> dict[str, Any]:
-        body = {"collection": collection, "questions": to_lines(dataset), "arms": [*plan.arms]}
+        body = {
+            "collection": collection,
+            "questions": to_lines(dataset),
+            "arms": [*plan.arms],
+            "concurrency": plan.concurrency,
+        }
         return dict(client.post("/v1/reports", json=body).raise_for_status().json())
 
     finished(
@@ -176,6 +186,10 @@ def _reported(
         lambda stage, done: report(stage, 0.7 + 0.3 * done),
     )
     return dict(client.get(f"/v1/reports/{job['id']}").raise_for_status().json())
+
+
+def _drawn(seed: int, plan: ComparisonPlan) -> Dataset:
+    return load_world(seed, sheets=plan.documents, stated=plan.stated, unstated_too=plan.unstated)
 
 
 def _collection(seed: int) -> str:
@@ -202,6 +216,7 @@ def _row(compression: float, found: Assembled) -> dict[str, Any]:
             }
             for arm in found.arms
         ],
+        "throughput": [asdict(each) for each in found.throughput],
         "differences": {
             each.against: each.value and _numbers(each.value) for each in found.differences
         },

@@ -13,7 +13,6 @@ import httpx
 
 from evaluation.datasets.questions import Document
 
-_SECONDS_BETWEEN_LOOKS = 1.0
 _OVER = {"failed", "cancelled"}
 
 
@@ -47,10 +46,12 @@ def finished(
     name: str,
     send: Callable[[], dict[str, Any]],
     report: Callable[[str, float], None],
+    *,
+    seconds: float = 1.0,
 ) -> dict[str, Any]:
     """The job that does `name`, at its end; sent unless it was, or unless what was sent came to nothing.
 
-    Raises RuntimeError when it fails, with the job's own words.
+    `seconds` are between two looks. Raises RuntimeError when it fails, with the job's own words.
     """
     id = ledger.job(name)
     job = None if id is None else _job(client, id)
@@ -61,7 +62,7 @@ def finished(
         if job["status"] in _OVER:
             raise RuntimeError(f"{name}: the job was {job['status']}. {job['error'] or ''}")
         report(job["stage"], job["progress"])
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(seconds)
         found = _job(client, job["id"])
         if found is None:
             raise RuntimeError(f"{name}: the job is gone; run the command again.")

@@ -1,0 +1,84 @@
+"""The comparison through the whole service, made small: it trains, reports and says its claims."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from benchmarks.articles import ArticlesPlan
+from benchmarks.comparison import ComparisonPlan, run_comparison
+from benchmarks.service_process import QUICK
+from benchmarks.waiting import Ledger, finished
+
+SQUAD = {
+    "data": [
+        {
+            "title": title,
+            "paragraphs": [
+                {
+                    "context": f"{words} It stands by the river and is open on Sundays.",
+                    "qas": [{"id": title, "question": asked, "answers": [{"text": answer}]}],
+                }
+            ],
+        }
+        for title, words, asked, answer in (
+            ("Mill", "The mill was built by Mira Tolen.", "Who built the mill?", "Mira Tolen"),
+            ("Ferry", "The ferry was painted green in May.", "When was it painted?", "May"),
+        )
+    ]
+}
+
+
+def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
+    (tmp_path / "dev.json").write_text(json.dumps(SQUAD))
+    plan = ComparisonPlan(
+        seeds=(7,),
+        compressions=(10.0,),
+        documents=2,
+        stated=2,
+        unstated=1,
+        training=QUICK | {"accept_at": 0.0},
+        concurrency=0,
+        arms=("rag_3", "cartridges_3", "icl"),
+        articles=ArticlesPlan(tmp_path / "dev.json", arms=("rag_1",)),
+    )
+    said: list[str] = []
+    result = run_comparison(tmp_path, plan, tmp_path / "work", lambda words, _: said.append(words))
+    claims = result["claims"]
+    assert claims["rag_prompt_token_ratio"]["value"] > 1
+    assert claims["retrieval_recall_at_1_squad"]["value"] == 1.0
+    assert "rag_difference_points" in claims
+    world, articles = result["rows"]
+    assert {arm["arm"] for arm in world["arms"]} == {"rag_3", "cartridges_3", "icl"}
+    assert articles["arms"][0]["questions"] == 2
+    assert json.loads((tmp_path / "comparison.json").read_text())["claims"] == claims
+
+
+def test_what_was_sent_is_waited_for_and_what_failed_is_sent_again(tmp_path: Path) -> None:
+    jobs: dict[str, list[str]] = {"a": ["running", "failed"], "b": ["queued", "succeeded"]}
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        id = request.url.path.rsplit("/", 1)[1]
+        if id not in jobs:
+            return httpx.Response(404)
+        states = jobs[id]
+        status = states.pop(0) if len(states) > 1 else states[0]
+        body = {"id": id, "status": status, "stage": "x", "progress": 0.5, "error": "It broke."}
+        return httpx.Response(200, json=body)
+
+    def send() -> dict[str, Any]:
+        sent.append("ab"[len(sent)])
+        return {"job": {"id": sent[-1], "status": "queued", "stage": "", "progress": 0.0}}
+
+    ledger = Ledger(tmp_path / "jobs.json")
+    with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://here") as client:
+        with pytest.raises(RuntimeError, match="It broke"):
+            finished(client, ledger, "train", send, lambda *_: None, seconds=0.0)
+        # The one that failed is sent again; the one that ended well never is.
+        for _ in range(2):
+            job = finished(client, ledger, "train", send, lambda *_: None, seconds=0.0)
+            assert (job["id"], job["status"]) == ("b", "succeeded")
+    assert sent == ["a", "b"]
