@@ -232,7 +232,7 @@ def _disk(settings: Settings) -> DiskTier | None:
     """Copies of what is kept far away, for the one process that answers questions."""
     if settings.blobs_url is None or not settings.disk_bytes:
         return None
-    return DiskTier(settings.data / "copies", settings.disk_bytes)
+    return DiskTier(settings.data / "copies" / settings.node, settings.disk_bytes)
 
 
 def open_library(settings: Settings) -> DocumentLibrary:
@@ -295,7 +295,9 @@ def _answering(
 
 def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
     """Everything that trains, registered with the broker. Raises as `open_api` does."""
-    base = open_foundation(settings, parts)
+    # What a worker holds is at hand for no question: its places are not those of its node's API.
+    own = settings.model_copy(update={"node": f"{settings.node}-worker"})
+    base = open_foundation(own, parts)
     worker = WorkerParts(base)
     retriever = cache(lambda: open_retriever(settings, parts, base.library))
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ _SAMPLED_EVERY = 200
 class RoutingPlan:
     """How large the world is and how long it is watched. The first half of the questions warms it up."""
 
-    demand: DemandPlan = DemandPlan()
+    demand: DemandPlan = field(default_factory=DemandPlan)
     large_collections: int = 100_000  # documents each, in the last world
     nodes: int = 1_000
     cartridges_per_node: int = 256
@@ -56,7 +56,8 @@ class RoutingPlan:
     bound: float = BOUND
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     exponents: tuple[float, ...] = (1.0, 0.8, 1.2)
-    further_seeds: int = 3  # of every exponent after the first
+    further_seeds: int = 3  # of every world after the first
+    sampled: int = 10_000  # documents registered in Redis
 
 
 @dataclass(slots=True)
@@ -118,7 +119,10 @@ class Nodes:
 
 
 def simulate(policy: Policy, demand: Demand, plan: RoutingPlan, seed: int) -> dict[str, float]:
-    """One policy over one demand; every question stays at its node for as many arrivals as are under way."""
+    """One policy over one demand.
+
+    A question stays at its node until as many others have come as are under way.
+    """
     rng = np.random.default_rng([seed, 1])
     nodes = Nodes(plan.nodes, plan.cartridges_per_node)
     homes = Homes([f"node-{number}" for number in range(plan.nodes)])
@@ -175,7 +179,7 @@ def run_routing(out: Path, plan: RoutingPlan, report: Report = lambda *_: None) 
             found[exponent, size, policy].append(simulate(policy, demand, plan, seed))
     report("Redis", 0.99)
     with tempfile.TemporaryDirectory(prefix="cartridges-routing-") as folder:
-        redis = redis_bytes(Path(folder))
+        redis = redis_bytes(Path(folder), plan.sampled)
     rows = [_row(*world, each) for world, each in found.items()]
     report("done", 1.0)
     return write_result(

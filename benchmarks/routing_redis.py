@@ -17,7 +17,7 @@ from cartridge_store.registry import Registry, Tier, connect
 _PER_BEAT = 200
 
 
-def redis_bytes(folder: Path, documents: int = 10_000) -> dict[str, Any]:
+def redis_bytes(folder: Path, documents: int) -> dict[str, Any]:
     """Bytes of a document with a current cartridge, and of a place where a cartridge is."""
     with EmbeddedRedis(folder / "redis") as server, connect(server.url) as client:
         registry = Registry(client, "cq:registry:")
