@@ -104,7 +104,8 @@ def create_router(
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=64)
         # What the environment says of proxies is for the way out, not for the way in.
         async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=False) as http:
-            routing = Routing(settings, Seeker(access, retriever), http)
+            seeker = Seeker(access, retriever, settings.max_question_chars)
+            routing = Routing(settings, seeker, http)
             await routing.fleet.look()
             watching = asyncio.create_task(routing.fleet.watch())
             app.state.routing, app.state.proxy = routing, Proxy(http, routing.fleet)

@@ -14,6 +14,7 @@ from retrieval.retriever import Retriever
 
 ANSWERS, CHAT = "/v1/answers", "/v1/chat/completions"
 _MOUNTING = ("auto", "cartridge")
+_MOST = 100  # documents; no route takes as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,18 @@ class Seeker:
     """Says what requests want; without a `retriever` only what they name."""
 
     def __init__(
-        self, access: Callable[[str], Access | None], retriever: Retriever | None = None
+        self,
+        access: Callable[[str], Access | None],
+        retriever: Retriever | None = None,
+        max_question_chars: int = 8000,
     ) -> None:
-        """`access` says what the bearer of an Authorization header may do, None for nothing."""
+        """`access` says what the bearer of an Authorization header may do, None for nothing.
+
+        A longer question than `max_question_chars` wants nothing, because it is going to be refused.
+        """
         self._access = access
         self._retriever = retriever
+        self._max_question_chars = max_question_chars
 
     def wanted(self, path: str, authorization: str, body: bytes) -> Wanted | None:
         """What a POST to `path` wants; None for what needs no cartridge, or is going to be refused.
@@ -52,6 +60,8 @@ class Seeker:
         """
         asked = read_question(path, body)
         if asked is None or asked.mode not in _MOUNTING:
+            return None
+        if len(asked.question) > self._max_question_chars:
             return None
         access = self._access(authorization)
         if access is None or not access.sees(asked.collection):
@@ -106,6 +116,8 @@ def _asked(question: Any, collection: Any, documents: Any, fields: dict[str, Any
     strings = [question, collection, mode, *names]
     if not all(isinstance(value, str) for value in strings) or not question.strip():
         raise TypeError
-    if top_k is not None and (type(top_k) is not int or not 1 <= top_k <= 1000):
+    if len(names) > _MOST or (
+        top_k is not None and (type(top_k) is not int or not 1 <= top_k <= _MOST)
+    ):
         raise ValueError
     return Asked(question, collection, tuple(names), mode, top_k)

@@ -58,6 +58,7 @@ def answers(**fields: Any) -> bytes:
         (ANSWERS, answers(question=7), None),
         (ANSWERS, answers(documents=[1]), None),
         (ANSWERS, answers(top_k=0), None),
+        (ANSWERS, answers(documents=[f"d{number}" for number in range(101)]), None),
         (ANSWERS, answers(question=" "), None),
         (CHAT, b'{"model": "cartridge-qa", "messages": []}', None),
     ],
@@ -74,6 +75,8 @@ def test_nothing_is_sought_for_who_may_not_ask_or_needs_no_cartridge() -> None:
     assert seeker.wanted(ANSWERS, "Bearer key", answers(collection="house")) == Wanted("house", ())
     assert seeker.wanted(ANSWERS, "Bearer key", answers(collection="choir")) is None
     assert seeker.wanted(ANSWERS, "", named) is None
+    long = answers(collection="house", question="Who? " * 2000)
+    assert seeker.wanted(ANSWERS, "Bearer key", long) is None
     for mode in ("rag", "icl", "none", "no such mode"):
         assert seeker.wanted(ANSWERS, "Bearer key", answers(mode=mode)) is None
 
