@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(name: str, port: int, data: Path, redis: str, prefix: str) -> Iterator[None]:
-    """A service's own command and variables, with the names of other services made addresses here."""
+def running(
+    name: str, port: int, data: Path, redis: str, prefix: str
+) -> Iterator[Callable[[], None]]:
+    """A service's own command and variables, with the names of other services made addresses here.
+
+    Gives what waits until it is healthy.
+    """
     service = SERVICES[name]
     filled = {
         variable: re.sub(r"\$\{\w+:-(\w*)\}", r"\1", str(value))
@@ -71,13 +76,16 @@ def running(name: str, port: int, data: Path, redis: str, prefix: str) -> Iterat
     health = service["healthcheck"]["test"][1:]
     check = shlex.join(health).replace("8000", str(port))
     check = check.replace("python", shlex.quote(sys.executable), 1)
-    try:
+
+    def healthy() -> None:
         deadline = time.monotonic() + 180
         while subprocess.run(["sh", "-c", check], capture_output=True, check=False).returncode:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.5)
-        yield
+
+    try:
+        yield healthy
         process.terminate()
         grace = int(service["stop_grace_period"].removesuffix("s"))
         assert process.wait(timeout=grace) == 0
@@ -93,7 +101,12 @@ def test_the_router_finds_the_replica_and_answers_as_it_does(
     data.mkdir()
     ports = free_port(), free_port()
     named = (data, redis_server.url, prefix)
-    with running("api-2", ports[0], *named), running("router", ports[1], *named):
+    with (
+        running("api-2", ports[0], *named) as replica,
+        running("router", ports[1], *named) as router,
+    ):
+        replica()
+        router()
         url = f"http://127.0.0.1:{ports[1]}"
         assert httpx.get(f"{url}/v1/documents").status_code == 401
         headers = {"Authorization": f"Bearer {KEY}"}
