@@ -1,7 +1,8 @@
 """The fleet: the replicas that can be reached now, how busy each is, and in which order to try them.
 
-A replica is in it while it announces itself and answers when it is asked whether it lives. Knows
-addresses and loads; knows no request. For one event loop: nothing here takes a lock.
+A replica is in it while it announces itself and answers when it is asked whether it lives; one that is
+slow to say so a time or two stays. Knows addresses and loads; knows no request. For one event loop:
+nothing here takes a lock.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from cartridge_store.routing import Homes, ranked
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
+_PATIENCE = 3  # looks in turn without an answer, until a replica that was there is left out
 
 
 class Fleet:
@@ -36,6 +38,7 @@ class Fleet:
         self._announced, self._lives, self._bound = announced, lives, bound
         self._known: Sequence[Replica] = ()
         self._replicas: list[Replica] = []
+        self._silent: Counter[str] = Counter()  # looks in turn that were not answered
         self._homes = Homes([])
         self._mine: Counter[str] = Counter()  # requests that this router waits for
 
@@ -65,16 +68,25 @@ class Fleet:
             logger.warning("Redis does not answer; going on with the replicas known: %s", error)
         known = self._known
         alive = await asyncio.gather(*map(self._lives, known))
-        self._take([replica for replica, lives in zip(known, alive, strict=True) if lives])
+        there, silent = [], Counter[str]()
+        for replica, lives in zip(known, alive, strict=True):
+            silent[replica.node] = 0 if lives else self._silent[replica.node] + 1
+            if lives or (self.has(replica.node) and silent[replica.node] < _PATIENCE):
+                there.append(replica)
+        self._silent = silent
+        self._take(there)
 
     def lost(self, node: str) -> None:
         """Leave out a replica that could not be reached, until it answers again."""
         self._take([replica for replica in self._replicas if replica.node != node])
 
     def order(self, aim: Aim | None) -> list[Replica]:
-        """The replicas to try in turn; without an aim the least busy first."""
+        """The replicas to try in turn; without an aim the least busy first.
+
+        When none answers, all that are announced: it may be this machine that is slow.
+        """
         if not self._replicas:
-            return []
+            return list(self._known)
         loads = np.array([self._load(replica) for replica in self._replicas], dtype=np.int64)
         if aim is None:
             places = list(np.argsort(loads, kind="stable"))

@@ -115,6 +115,7 @@ def test_the_router_finds_the_replica_and_answers_as_it_does(
             assert sent.status_code == 202
             body = {"question": "What is green?", "stream": True}
             with client.stream("POST", "/v1/answers", json=body) as answer:
+                assert answer.status_code == 200
                 assert answer.headers["x-replica"] == "api-2"
                 lines = list(answer.iter_lines())
     assert [line for line in lines if line.startswith("event: ")][-1] == "event: done"

@@ -149,6 +149,28 @@ async def test_the_fleet_bounds_loads_and_remembers_while_redis_is_away() -> Non
     assert fleet.has("a")
 
 
+async def test_a_replica_that_is_slow_to_answer_stays_and_a_silent_one_is_left_out() -> None:
+    living = {"a", "b"}
+
+    async def lives(replica: Replica) -> bool:
+        return replica.node in living
+
+    fleet = Fleet(lambda: [A, B], lives, 1.25)
+    await fleet.look()
+    living.remove("a")
+    for _ in range(2):
+        await fleet.look()
+        assert fleet.has("a")
+    await fleet.look()
+    assert fleet.replicas == (B,)
+    living.clear()
+    fleet.lost("b")
+    assert fleet.replicas == ()
+    assert fleet.order(Aim(1)) == [A, B]  # better asked than not
+    await fleet.look()
+    assert fleet.replicas == ()  # one that was lost must answer first
+
+
 @contextlib.contextmanager
 def proxied(handler: Handler, *replicas: Replica) -> Iterator[tuple[TestClient, Fleet]]:
     """A client of a proxy that tries the replicas in order; `handler` plays them all."""
