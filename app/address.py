@@ -1,15 +1,13 @@
-"""Where the service on a data folder can be reached: written by it, read by the commands."""
+"""Where the services on a data folder can be reached: written by them, read by the commands."""
 
 import json
 import os
 from pathlib import Path
 
-_FILE = "service.json"
 
-
-def write_address(data: Path, url: str) -> Path:
+def write_address(data: Path, url: str, node: str = "local") -> Path:
     """Say that this process serves the folder at `url`; returns the file that says so."""
-    path = data / _FILE
+    path = data / ("service.json" if node == "local" else f"service-{node}.json")
     aside = path.with_suffix(".tmp")
     aside.write_text(json.dumps({"url": url, "pid": os.getpid()}), "utf-8")
     aside.replace(path)
@@ -17,9 +15,14 @@ def write_address(data: Path, url: str) -> Path:
 
 
 def running_service(data: Path) -> str | None:
-    """The address of the service on this folder, or None; it may have ended a moment ago."""
+    """The address of a service on this folder, or None; it may have ended a moment ago."""
+    found = (_running(path) for path in sorted(data.glob("service*.json")))
+    return next((url for url in found if url is not None), None)
+
+
+def _running(path: Path) -> str | None:
     try:
-        record = json.loads((data / _FILE).read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8"))
         url, pid = record["url"], record["pid"]
         os.kill(pid, 0)
     except (OSError, ValueError, KeyError, TypeError, OverflowError):

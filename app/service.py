@@ -4,7 +4,7 @@ What `serve` runs until it is stopped, and what `ingest` and `ask` run for as lo
 """
 
 import contextlib
-import errno
+import ipaddress
 import logging
 import os
 import socket
@@ -12,38 +12,37 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import uvicorn
-
 from app.address import write_address
 from app.keys import KeyRing
+from app.listening import ServiceError, listen, served, url_of
 from app.main import create_app
+from app.replicas import Announcing, Replicas
 from app.settings import Settings
-from app.wiring import Parts, open_api, redis_folder, redis_url, require_redis
+from app.wiring import Api, Parts, open_api, redis_folder, redis_url, require_redis
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.folder_lock import FolderLock
 
 logger = logging.getLogger(__name__)
 
+__all__ = ["WORKER_COMMAND", "Service", "ServiceError"]
+
 WORKER_COMMAND = (sys.executable, "-m", "app.cli", "worker")
 _LOCK_FILE = "service.lock"
 _STOP_SECONDS = 40.0
-_DRAIN_SECONDS = 20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-
-
-class ServiceError(RuntimeError):
-    """The service cannot start; the message says what to do."""
 
 
 class Service:
     """Runs between entering and leaving a `with` block, which must be in the main thread.
 
-    Entering raises `ServiceError` (the port, the address), `FolderBusy` (a second service on the
-    data folder), `RegistryUnavailable`, `ReaderError`.
+    With a Redis that is named by its URL, several may share a data folder and are announced to routers,
+    each under a node name of its own. Entering raises `ServiceError` (the port, the address),
+    `FolderBusy` (a second service on the data folder, or of the same node), `RegistryUnavailable`,
+    `ReaderError`.
     """
 
     def __init__(
@@ -84,46 +83,59 @@ class Service:
                 "127.0.0.1."
             )
         _make_folder(settings.data)
-        lock = FolderLock(settings.data.resolve(), _LOCK_FILE)
-        lock.take(end_orphan=lambda: None)
-        self._open.callback(lock.release)
-        listening = self._open.enter_context(_listen(settings.host, settings.port))
-        host, port = listening.getsockname()[:2]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        shared = settings.redis_url is not None
+        self._lock(_LOCK_FILE, shared=shared)
+        if shared:
+            # Replicas share the folder; what is a node's own, it has to itself.
+            self._lock(f"node-{settings.node}.lock")
+        listening = self._open.enter_context(listen(settings.host, settings.port))
+        self.url = url_of(listening)
         if settings.redis_url is None:
             embedded = self._open.enter_context(EmbeddedRedis(redis_folder(settings)))
             settings = settings.model_copy(update={"redis_url": embedded.url})
         require_redis(redis_url(settings))
-        self._open.enter_context(_serving(settings, self._parts, listening))
+        self._open.enter_context(_serving(settings, self._parts, listening, shared=shared))
         self._open.enter_context(_workers(settings, self._command))
-        address = write_address(settings.data, self.url)
+        address = write_address(settings.data, self.url, settings.node)
         self._open.callback(address.unlink, missing_ok=True)
+
+    def _lock(self, name: str, *, shared: bool = False) -> None:
+        lock = FolderLock(self.settings.data.resolve(), name)
+        lock.take(end_orphan=lambda: None, shared=shared)
+        self._open.callback(lock.release)
 
 
 @contextlib.contextmanager
-def _serving(settings: Settings, parts: Parts | None, listening: socket.socket) -> Iterator[None]:
+def _serving(
+    settings: Settings, parts: Parts | None, listening: socket.socket, *, shared: bool
+) -> Iterator[None]:
     """The API in a thread of its own; leaving finishes what it answers."""
     # Opened here and not by the server, which would bury in its log why it cannot be.
-    app = create_app(settings, parts, api=open_api(settings, parts or Parts()))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS
-        )
-    )
-    thread = threading.Thread(
-        target=server.run, kwargs={"sockets": [listening]}, name="api", daemon=True
-    )
-    thread.start()
-    try:
-        while not server.started:
-            if not thread.is_alive():
-                raise ServiceError("The API did not start; the log above says why.")
-            time.sleep(0.02)
+    api = open_api(settings, parts or Parts())
+    app = create_app(settings, parts, api=api)
+    with contextlib.ExitStack() as open_:
+        open_.enter_context(served(app, listening, app.state.closing))
+        if shared:
+            replicas = Replicas(api.base.client, settings.redis_prefix)
+            url = settings.replica_url or _reachable(listening)
+            open_.callback(Announcing(replicas, settings.node, url, _load_of(api)).close)
         yield
-    finally:
-        app.state.closing.set()
-        server.should_exit = True
-        thread.join(_STOP_SECONDS)
+
+
+def _load_of(api: Api) -> Callable[[], int]:
+    def under_way() -> int:
+        load = api.engine.load()
+        return load.waiting + load.loading + load.running
+
+    return under_way
+
+
+def _reachable(listening: socket.socket) -> str:
+    """The address under which others find a socket; one that listens everywhere by this host's name."""
+    host, port = listening.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        return f"http://{socket.gethostname()}:{port}"
+    return url_of(listening)
 
 
 @contextlib.contextmanager
@@ -173,27 +185,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-        except BaseException:
-            listening.close()
-            raise
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ServiceError(
-                f"Port {port} is in use on {host}; stop what uses it or choose another --port."
-            ) from error
-        raise ServiceError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
-    return listening
 
 
 def _make_folder(folder: Path) -> None:

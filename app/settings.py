@@ -103,7 +103,17 @@ class Settings(BaseSettings):
     node: str = Field(
         default="local",
         pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
-        description="This machine's name among those that share a Redis.",
+        description="This API's name among those that share a Redis; each has its own.",
+    )
+    replica_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/]+$",
+        description="Where a router reaches this API; else the address that it listens on.",
+    )
+    route_bound: float = Field(
+        default=1.25,
+        ge=1,
+        description="How many times the mean load a router lets an API have before it asks another.",
     )
     grace_seconds: float = Field(
         default=3600.0, ge=0, description="How long a replaced cartridge's file is kept."

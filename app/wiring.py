@@ -30,6 +30,7 @@ from app.tally import Tally
 from app.tasks import TRANSIENT, Distil, DistilCollection, Trainer
 from app.uploads import Parse, open_parser
 from cartridge_store.blobs import BlobStore, LocalBlobs
+from cartridge_store.changes import Changes
 from cartridge_store.disk_tier import DiskTier
 from cartridge_store.embedded import EmbeddedRedis, running_url
 from cartridge_store.errors import RegistryUnavailable
@@ -39,6 +40,7 @@ from cartridge_store.residency import Budget
 from cartridge_store.store import CartridgeStore
 from inference.engine import Engine, LocalEngine
 from inference.reader import Reader, load_reader
+from inference.requests import Drops
 from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder, MiniLmEncoder
 from retrieval.retriever import Retriever
@@ -107,6 +109,7 @@ class Api:
     parse: Parse
     idempotency: IdempotencyKeys
     heartbeat: Heartbeat
+    changes: Changes
     admission: Admission
     rates: RateLimit
     reports: ReportFiles
@@ -114,6 +117,7 @@ class Api:
     def close(self) -> None:
         """Finish what runs, then let go of everything."""
         self.heartbeat.close()
+        self.changes.close()
         self.engine.close()
         self.base.close()
 
@@ -228,7 +232,7 @@ def _disk(settings: Settings) -> DiskTier | None:
     """Copies of what is kept far away, for the one process that answers questions."""
     if settings.blobs_url is None or not settings.disk_bytes:
         return None
-    return DiskTier(settings.data / "copies", settings.disk_bytes)
+    return DiskTier(settings.data / "copies" / settings.node, settings.disk_bytes)
 
 
 def open_library(settings: Settings) -> DocumentLibrary:
@@ -267,6 +271,7 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         parse,
         IdempotencyKeys(base.client, settings.redis_prefix),
         Heartbeat(base.store.beat),
+        base.store.follow(engine.drop if isinstance(engine, Drops) else None),
         Admission(lambda: engine.load().waiting, settings.max_waiting),
         RateLimit(base.client, settings.redis_prefix, settings.requests_per_minute),
         reports,
@@ -290,7 +295,9 @@ def _answering(
 
 def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
     """Everything that trains, registered with the broker. Raises as `open_api` does."""
-    base = open_foundation(settings, parts)
+    # What a worker holds is at hand for no question: its places are not those of its node's API.
+    own = settings.model_copy(update={"node": f"{settings.node}-worker"})
+    base = open_foundation(own, parts)
     worker = WorkerParts(base)
     retriever = cache(lambda: open_retriever(settings, parts, base.library))
 

@@ -68,10 +68,10 @@ class DiskTier:
             self._heat.use(name)
             return left
 
-    def drop(self, name: str) -> None:
-        """Remove a copy; nothing happens when there is none."""
+    def drop(self, name: str) -> bool:
+        """Remove a copy; returns whether there was one."""
         with self._lock:
-            self._drop(name)
+            return self._drop(name)
 
     def _make_room(self, size: int) -> list[str]:
         left = []
@@ -80,11 +80,12 @@ class DiskTier:
             self._drop(left[-1])
         return left
 
-    def _drop(self, name: str) -> None:
+    def _drop(self, name: str) -> bool:
         if self._sizes.pop(name, None) is None:
-            return
+            return False
         self._heat.forget([name])
         try:
             self._blobs.delete(name)
         except StoreError as error:
             logger.warning("%s", error)
+        return True

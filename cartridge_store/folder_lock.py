@@ -28,8 +28,10 @@ class FolderLock:
         """The descriptor that holds the lock, None when it is not taken."""
         return self._descriptor
 
-    def take(self, end_orphan: Callable[[], None]) -> None:
+    def take(self, end_orphan: Callable[[], None], *, shared: bool = False) -> None:
         """Take the lock; raises FolderBusy, naming the owner, when another process has it.
+
+        A `shared` lock may be held by several at once, and by none beside one that is not.
 
         When the owner is dead but a child of its still holds the lock, waits some seconds for the
         child, and calls `end_orphan` once if it does not end by itself.
@@ -37,7 +39,7 @@ class FolderLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._path, flags, 0o600)
         try:
-            self._wait(descriptor, end_orphan)
+            self._wait(descriptor, end_orphan, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
         except BaseException:
@@ -51,10 +53,10 @@ class FolderLock:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _wait(self, descriptor: int, end_orphan: Callable[[], None]) -> None:
+    def _wait(self, descriptor: int, end_orphan: Callable[[], None], kind: int) -> None:
         started = time.monotonic()
         told = False
-        while not _try_lock(descriptor):
+        while not _try_lock(descriptor, kind):
             # Read anew each time: a new owner writes its number just after it took the lock.
             owner = _owner_of(descriptor)
             waited = time.monotonic() - started
@@ -69,9 +71,9 @@ class FolderLock:
             time.sleep(0.05)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -8,7 +8,7 @@ compute, so the server is a single Redis, not a cluster.
 import contextlib
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from cartridge_store import registry_scripts as scripts
+from cartridge_store.changes import Change, Changes
 from cartridge_store.errors import BeingPublished, InvalidId, LostRace, RegistryUnavailable
 from cartridge_store.ids import validate_cartridge_id, validate_id
 from cartridge_store.manifest import Manifest
@@ -75,6 +76,7 @@ class Registry:
         self._promote = client.register_script(scripts.PROMOTE)
         self._restore = client.register_script(scripts.RESTORE)
         self._retire = client.register_script(scripts.RETIRE)
+        self._forget_version = client.register_script(scripts.FORGET_VERSION)
         self._lease = client.register_script(scripts.LEASE)
         self._forget_all = client.register_script(scripts.FORGET_ALL)
 
@@ -145,6 +147,7 @@ class Registry:
                     manifest.document_id,
                     manifest.cartridge_id,
                     expected or "",
+                    f"{manifest.collection}/{manifest.document_id}",
                     *_document_fields(manifest),
                 ],
             )
@@ -160,6 +163,7 @@ class Registry:
                 args=[
                     current.document_id,
                     current.cartridge_id,
+                    f"{current.collection}/{current.document_id}",
                     len(ids),
                     *ids,
                     *_document_fields(current),
@@ -174,7 +178,12 @@ class Registry:
         with _explained():
             versions = self._retire(
                 keys=[*self._document_keys(collection, document_id), self._prefix + "heat"],
-                args=[document_id, self._prefix + "locations:", expected or ""],
+                args=[
+                    document_id,
+                    self._prefix + "locations:",
+                    expected or "",
+                    f"{collection}/{document_id}",
+                ],
             )
         return set(versions)
 
@@ -249,13 +258,21 @@ class Registry:
 
     def forget_version(self, manifest: Manifest) -> None:
         """Forget one version of a document that is not its current one, with locations and heat."""
+        collection, document_id = manifest.collection, manifest.document_id
         name = manifest.cartridge_id
-        versions = self._document_keys(manifest.collection, manifest.document_id)[1]
-        with _explained(), self._client.pipeline() as pipeline:
-            pipeline.srem(versions, name)
-            pipeline.delete(self._locations_key(name))
-            pipeline.zrem(self._prefix + "heat", name)
-            pipeline.execute()
+        with _explained():
+            self._forget_version(
+                keys=[
+                    *self._document_keys(collection, document_id),
+                    self._prefix + "heat",
+                    self._locations_key(name),
+                ],
+                args=[document_id, name, f"{collection}/{document_id}"],
+            )
+
+    def follow(self, changed: Callable[[Change], None], missed: Callable[[], None]) -> Changes:
+        """Hear of every change of a current version until that is closed; see `Changes`."""
+        return Changes(self._client, self._prefix + "changes", changed, missed)
 
     def forget_all(self) -> None:
         """Remove every key of this registry and no other."""
@@ -272,6 +289,7 @@ class Registry:
             f"{self._prefix}versions:{document}",
             f"{self._prefix}document:{document}",
             f"{self._prefix}claim:{document}",
+            f"{self._prefix}changes",
         ]
 
     def _locations_key(self, cartridge_id: str) -> str:

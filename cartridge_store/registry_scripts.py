@@ -1,10 +1,12 @@
 """The Lua scripts of `registry`: changes of several keys, or that depend on what is there, each one step.
 
-A document's keys come in the order of `Registry._document_keys`: current, versions, document, claim.
+A document's keys come in the order of `Registry._document_keys`: current, versions, document, claim,
+changes. What changes which version is current, or removes one, says so on the channel that is the last of
+them, as `changes.Change` reads it, in the same step: nobody can hear of it before it is so.
 """
 
-# KEYS: current, versions, document, claim. ARGV: document id, new version, expected version or "",
-# milliseconds. Whoever has the claim may store the new version's blob; others would leave a rival.
+# KEYS: a document's. ARGV: document id, new version, expected version or "", milliseconds.
+# Whoever has the claim may store the new version's blob; others would leave a rival.
 CLAIM = """
 local current = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if current ~= ARGV[2] and current ~= ARGV[3] then
@@ -16,7 +18,7 @@ redis.call('SET', KEYS[4], ARGV[2], 'PX', ARGV[4])
 return {1, ARGV[2], 0}
 """
 
-# KEYS: current, versions, document, claim. ARGV: document id, new version, expected version or "",
+# KEYS: a document's. ARGV: document id, new version, expected version or "", collection/document id,
 # then the fields and values of the document. Promoting the current version again changes nothing,
 # so that a caller who lost the answer may ask again.
 PROMOTE = """
@@ -26,23 +28,27 @@ if current ~= ARGV[2] and current ~= ARGV[3] then
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('SADD', KEYS[2], ARGV[2])
-redis.call('HSET', KEYS[3], unpack(ARGV, 4))
+redis.call('HSET', KEYS[3], unpack(ARGV, 5))
 if redis.call('GET', KEYS[4]) == ARGV[2] then redis.call('DEL', KEYS[4]) end
+if current ~= ARGV[2] then
+  redis.call('PUBLISH', KEYS[5], ARGV[4] .. ' ' .. ARGV[2] .. ' ' .. current)
+end
 return {1, ARGV[2], 1}
 """
 
-# KEYS: current, versions, document, claim. ARGV: document id, current version, number of versions, the
+# KEYS: a document's. ARGV: document id, current version, collection/document id, number of versions, the
 # versions, then the fields and values of the document.
 RESTORE = """
-local last = 3 + tonumber(ARGV[3])
+local last = 4 + tonumber(ARGV[4])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('DEL', KEYS[2], KEYS[3])
-for place = 4, last do redis.call('SADD', KEYS[2], ARGV[place]) end
+for place = 5, last do redis.call('SADD', KEYS[2], ARGV[place]) end
 redis.call('HSET', KEYS[3], unpack(ARGV, last + 1))
+redis.call('PUBLISH', KEYS[5], ARGV[3] .. ' ' .. ARGV[2])
 """
 
-# KEYS: current, versions, document, claim, heat. ARGV: document id, prefix of
-# locations, the version that must be current or "" for any.
+# KEYS: a document's, heat. ARGV: document id, prefix of locations, the version that must be current or ""
+# for any, collection/document id.
 RETIRE = """
 if ARGV[3] ~= '' and redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[3] then return {} end
 local versions = redis.call('SMEMBERS', KEYS[2])
@@ -50,9 +56,19 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 for _, version in ipairs(versions) do
   redis.call('DEL', ARGV[2] .. version)
-  redis.call('ZREM', KEYS[5], version)
+  redis.call('ZREM', KEYS[6], version)
 end
+redis.call('PUBLISH', KEYS[5], ARGV[4] .. ' - ' .. table.concat(versions, ' '))
 return versions
+"""
+
+# KEYS: a document's, heat, the version's locations. ARGV: document id, the version, collection/document id.
+FORGET_VERSION = """
+redis.call('SREM', KEYS[2], ARGV[2])
+redis.call('DEL', KEYS[7])
+redis.call('ZREM', KEYS[6], ARGV[2])
+local current = redis.call('HGET', KEYS[1], ARGV[1]) or '-'
+redis.call('PUBLISH', KEYS[5], ARGV[3] .. ' ' .. current .. ' ' .. ARGV[2])
 """
 
 # KEYS: leases. ARGV: now, until, members.

@@ -84,11 +84,14 @@ class Residency:
                     self._disk.drop(name)  # of another program
         return held
 
-    def drop(self, cartridge_id: str) -> None:
-        """Let go of a cartridge in every tier; the blob is not touched."""
-        self._host.drop(cartridge_id)
-        if self._disk is not None:
-            self._disk.drop(blob_name(cartridge_id))
+    def drop(self, cartridge_id: str) -> list[Held]:
+        """Let go of a cartridge in every tier and say where it was; the blob is not touched."""
+        dropped: list[Held] = []
+        if self._host.drop(cartridge_id):
+            dropped.append(("host", cartridge_id))
+        if self._disk is not None and self._disk.drop(blob_name(cartridge_id)):
+            dropped.append(("disk", cartridge_id))
+        return dropped
 
     def close(self) -> None:
         """Fetch nothing ahead any more."""

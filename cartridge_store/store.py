@@ -8,12 +8,14 @@ import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 
 from cartridge_store.blobs import BlobStore
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.catalogue import Catalogue, Document, by_document, newest
+from cartridge_store.changes import Change, Changes
 from cartridge_store.collecting import decide
 from cartridge_store.disk_tier import DiskTier
 from cartridge_store.errors import (
@@ -34,6 +36,7 @@ from cartridge_store.tombstones import Tombstone, Tombstones, is_tombstone
 logger = logging.getLogger(__name__)
 
 _LEASE_SECONDS = 600.0  # a cartridge that was just loaded is not collected
+_ASKED_TOGETHER = 1000  # documents whose versions are looked up in one round trip
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class CartridgeStore:
         self._seen: dict[Document, str | None] = {}
         self._uses: Counter[str] = Counter()  # loads since the last heartbeat
         self._degraded = False
+        self._let_go: list[Callable[[str], None]] = []
 
     @property
     def degraded(self) -> bool:
@@ -166,6 +170,16 @@ class CartridgeStore:
             with self._lock:
                 self._uses += uses  # for the next time
 
+    def follow(self, let_go: Callable[[str], None] | None = None) -> Changes:
+        """Let go of versions as soon as they are replaced or removed anywhere, until that is closed.
+
+        `let_go` is told their ids, whoever replaced them and whether or not they were here. What was said
+        while nobody could hear it is noticed when the registry is there again, and by `current`.
+        """
+        if let_go is not None:
+            self._let_go.append(let_go)
+        return self._registry.follow(self._changed, self._missed)
+
     def probe(self) -> None:
         """Ask the blobs for anything. Raises StoreError when they do not answer."""
         self._blobs.exists("probe")
@@ -186,8 +200,12 @@ class CartridgeStore:
             return self._remembered(collection, document_ids)
         self._degraded = False
         with self._lock:
+            before = {name: self._seen.get((collection, name)) for name in document_ids}
             for document_id in document_ids:
                 self._seen[collection, document_id] = answer.get(document_id)
+        for document_id, version in before.items():
+            if version is not None and version != answer.get(document_id):
+                self._release(version)  # replaced, and nobody told this process
         return answer
 
     def remove_document(self, collection: str, document_id: str) -> list[str]:
@@ -301,7 +319,34 @@ class CartridgeStore:
 
     def _drop(self, cartridge_id: str) -> None:
         self._blobs.delete(blob_name(cartridge_id))
-        self._residency.drop(cartridge_id)
+        self._release(cartridge_id)
+
+    def _release(self, cartridge_id: str) -> None:
+        """Keep it nowhere in this process; the blob stays."""
+        dropped = self._residency.drop(cartridge_id)
+        for let_go in self._let_go:
+            let_go(cartridge_id)
+        with self._noticing():
+            for tier, name in dropped:
+                self._registry.forget_location(self._node, tier, name)
+
+    def _changed(self, change: Change) -> None:
+        document = (change.collection, change.document_id)
+        with self._lock:
+            if document in self._seen:
+                self._seen[document] = change.current
+        for version in change.stale:
+            if version != change.current:
+                self._release(version)
+
+    def _missed(self) -> None:
+        """Look up again what was looked up before; what has changed is let go of by that."""
+        with self._lock:
+            seen = sorted(self._seen)
+        for collection, documents in groupby(seen, key=lambda document: document[0]):
+            names = (name for _, name in documents)
+            while few := list(islice(names, _ASKED_TOGETHER)):
+                self.current(collection, few)
 
     def _moved(self, loaded: str, came: list[Held], left: list[Held]) -> None:
         # Locations are hints: a cartridge that is here is served, whoever knows of it.

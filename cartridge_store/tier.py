@@ -64,12 +64,14 @@ class Tier(Generic[T]):
             self._heat.use(name)
             return left
 
-    def drop(self, name: str) -> None:
-        """Let go of a value; nothing happens when it is not held."""
+    def drop(self, name: str) -> bool:
+        """Let go of a value; returns whether it was held."""
         with self._lock:
-            self._drop(name)
+            return self._drop(name)
 
-    def _drop(self, name: str) -> None:
-        if self._held.pop(name, None) is not None:
-            self._nbytes -= self._sizes.pop(name)
-            self._heat.forget([name])
+    def _drop(self, name: str) -> bool:
+        if self._held.pop(name, None) is None:
+            return False
+        self._nbytes -= self._sizes.pop(name)
+        self._heat.forget([name])
+        return True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK = re.compile(r"(<!-- results:([a-z_-]+) -->\n)(.*?)(<!-- /results -->)", re.DOTALL)
-PAGES = ("README.md", "reader/checkpoint/README.md")
+PAGES = ("README.md", "reader/checkpoint/README.md", "docs/replicas.md")
 
 _WORDS = {
     "icl_em": "Exact match, one sheet of about 400 tokens in context",
@@ -68,6 +68,20 @@ _WORDS = {
     "requests": "Requests in that time",
     "server_errors": "Of these failed here, or streams that broke off",
     "leaked_pins": "Bytes still pinned when nobody asks any more",
+    "nodes": "Nodes",
+    "documents": "Documents",
+    "hit_rate_residency": "Cartridges that were there already, routed by residency",
+    "hit_rate_hashing": "The same, by hashing the composition",
+    "hit_rate_hashing_document": "The same, by hashing the document found first",
+    "hit_rate_hashing_collection": "The same, by hashing the collection (a router without search)",
+    "hit_rate_hashing_large_collection": "The same, in collections of 100,000 documents",
+    "hit_rate_residency_large_collection": "Routed by residency in collections of 100,000 documents",
+    "hit_rate_random": "By chance",
+    "fetched_ratio_random_over_residency": "Bytes fetched for a question, chance over residency",
+    "fetched_ratio_hashing_over_residency": "Bytes fetched, hashing the composition over residency",
+    "load_max_over_mean_residency": "Busiest node over the mean, routed by residency",
+    "load_max_over_mean_hashing_unbounded": "Busiest node over the mean, hashing without a bound",
+    "redis_gigabytes": "Redis for all of it, extrapolated from a sample, GB",
     "memory_growth_ratio": "Memory of the API, last minute over the second",
     "p99_first_token_ms": "First token of a streamed answer, 99th percentile, ms",
     "lost_in_trouble": "Documents lost while Redis stopped and the worker was killed",

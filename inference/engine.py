@@ -118,7 +118,7 @@ class LocalEngine:
         self._max_batch = max_batch
         self._pool = pool_of(reader, kv_bytes, page_slots=page_slots)
         self._batch = Batch(reader, self._pool)
-        self._inbox: queue.Queue[_Job | tuple[Span, Future[None]] | None] = queue.Queue()
+        self._inbox: queue.Queue[_Job | tuple[Span, Future[None]] | str | None] = queue.Queue()
         self._waiting: deque[_Job] = deque()
         self._loading: list[_Job] = []
         self._running: dict[Row, _Job] = {}
@@ -171,6 +171,10 @@ class LocalEngine:
         prompted = build_prompt(self._reader, request)
         return self._pool.needs(prompted.shared, columns_of(prompted.ids, request.sampling))
 
+    def drop(self, cartridge_id: str) -> None:
+        """Keep a cartridge on the device no longer than the requests that name it now."""
+        self._inbox.put(cartridge_id)
+
     def close(self) -> None:
         """Finish the running requests, then stop; the others get EngineClosed."""
         self._closed.set()
@@ -217,6 +221,8 @@ class LocalEngine:
                 return
             if isinstance(event, _Job):
                 self._waiting.append(event)
+            elif isinstance(event, str):
+                self._pool.discard(event)
             elif event is not None:
                 self._arrived.append(event)
 

@@ -59,6 +59,7 @@ class Span:
     pins: int = 0
     reserved: int = 0  # pages promised, not yet taken
     loading: bool = False
+    unwanted: bool = False  # to be given back as soon as nobody holds it
     heat: float = 0.0
     last_pin: int = 0
 
@@ -170,13 +171,26 @@ class PagePool:
         """The span has been written whole; until then its pages are not moved nor given back."""
         span.loading = False
         self._stand(span, -1)
-        self._settle()
+        self._put_down(span)
 
     def unpin(self, span: Span) -> None:
         """One holder less; what nobody holds is kept until its room is needed."""
         span.pins -= 1
         self._stand(span, -1)
-        self._settle()
+        self._put_down(span)
+
+    def discard(self, key: str) -> None:
+        """Keep the shared span no longer than those who hold it do; nothing happens without one."""
+        span = self._shared.get(key)
+        if span is not None:
+            span.unwanted = True
+            self._put_down(span)
+
+    def _put_down(self, span: Span) -> None:
+        if span.unwanted and span.idle:
+            self.forget(span)
+        else:
+            self._settle()
 
     def _stand(self, span: Span, sign: int) -> None:
         """Count an idle span's pages in the front, before it is taken up or after it is put down."""

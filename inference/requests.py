@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cartridge_store.cartridge import Cartridge
 from inference.sampling import Sampling, Top
@@ -106,6 +106,15 @@ class EngineLoad:
     capacity_bytes: int
     cartridges_found: int
     cartridges_copied: int
+
+
+@runtime_checkable
+class Drops(Protocol):
+    """An engine that keeps cartridges for later, and can be told not to."""
+
+    def drop(self, cartridge_id: str) -> None:
+        """Keep a cartridge no longer than the requests that name it now. Safe in every thread."""
+        ...
 
 
 class Engine(Protocol):

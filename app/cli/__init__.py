@@ -16,6 +16,7 @@ from app.cli.keys import keys
 from app.cli.output import explain
 from app.cli.report import report
 from app.cli.reproduce import reproduce
+from app.cli.route import route
 from app.cli.serve import serve
 from app.cli.train import train
 from app.cli.verify import verify
@@ -32,7 +33,21 @@ cli = typer.Typer(
 
 # The one place where commands are added.
 for _command in (
-    *(serve, worker, ingest, ask, train, report, export, verify, doctor, demo, reproduce, world),
+    *(
+        serve,
+        route,
+        worker,
+        ingest,
+        ask,
+        train,
+        report,
+        export,
+        verify,
+        doctor,
+        demo,
+        reproduce,
+        world,
+    ),
 ):
     cli.command()(_command)
 cli.command("import")(import_)

@@ -96,3 +96,17 @@ def load(
     with progress_bar("load") as progress:
         result = run_load(out, LoadPlan(clients=clients, minutes=minutes), progress)
     print_result(result, as_json=as_json)
+
+
+@bench.command()
+def routing(
+    out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
+    seeds: Annotated[int, typer.Option(min=2, help="Demands that are drawn.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Routing by residency against hashing and chance: a thousand simulated nodes."""
+    from benchmarks.routing import RoutingPlan, run_routing
+
+    with progress_bar("routing") as progress:
+        result = run_routing(out, RoutingPlan(seeds=tuple(range(seeds))), progress)
+    print_result(result, as_json=as_json)

@@ -53,7 +53,7 @@ def test_cartridges_live_in_the_object_store_and_copies_outlive_it(
         places = client.get("/v1/documents/boiler").json()["cartridge"]["locations"]
         assert [place["tier"] for place in places] == ["disk", "host"]
     assert not list(settings.data.glob("cartridges/*"))
-    assert len(list((settings.data / "copies").iterdir())) == 1
+    assert len(list((settings.data / "copies" / settings.node).iterdir())) == 1
     assert all(finding.ok for finding in examine(settings, make_parts()))
 
     away = settings.blobs_options | {

@@ -63,6 +63,19 @@ def test_concurrent_requests_equal_solo_runs(reader: Reader, engine: LocalEngine
     assert [stream.result().text for stream in streams] == solo
 
 
+def test_a_dropped_cartridge_is_copied_anew_and_answers_as_before(
+    reader: Reader, engine: LocalEngine
+) -> None:
+    request = requests(reader)[0]
+    first = engine.submit(request).result().text
+    assert engine.submit(request).result().text == first
+    assert engine.load().cartridges_copied == 1
+    engine.drop(request.cartridges[0].id)
+    engine.drop("one that was never here")
+    assert engine.submit(request).result().text == first
+    assert engine.load().cartridges_copied == 2
+
+
 def test_many_threads_each_get_their_own_answer(reader: Reader, engine: LocalEngine) -> None:
     asked = requests(reader)
     solo = [engine.submit(request).result().text for request in asked]

@@ -60,6 +60,12 @@ class Pools(RuleBasedStateMachine):
         model.pins -= 1
         self.pool.unpin(model.span)
 
+    @rule(seed=st.integers(0, 6))
+    def discard(self, seed: int) -> None:
+        self.pool.discard(f"c{seed}")
+        model = self.shared.get(f"c{seed}")
+        assert model is None or model.pins or not model.span.pages
+
     @rule(limit=st.integers(1, 12))
     def promise(self, limit: int) -> None:
         if self.pool.fits([], limit):
@@ -120,6 +126,24 @@ class Pools(RuleBasedStateMachine):
 
 TestPools = Pools.TestCase
 TestPools.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_what_is_discarded_stays_for_those_who_hold_it_and_no_longer() -> None:
+    pool = PagePool(SHAPE, 4 * SHAPE.nbytes)
+    span, _ = pool.pin("c", 4)
+    pool.discard("c")  # while it is being written
+    pool.loaded(span)
+    pool.pin("c", 4)  # by a question that had looked it up just before
+    pool.unpin(span)
+    assert pool.holds("c")
+    pool.unpin(span)
+    assert not pool.holds("c")
+    assert pool.resident_bytes == 0
+    again, fresh = pool.pin("c", 4)
+    pool.loaded(again)
+    pool.unpin(again)
+    assert fresh
+    assert pool.holds("c")
 
 
 def test_the_coldest_goes_first() -> None:

@@ -1,0 +1,154 @@
+"""The router as an ASGI application: requests in, each sent on to the replica that suits it best.
+
+Wires access, search, registry and fleet together. It keeps nothing: any number of routers do.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator
+
+import httpx
+import redis
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.body_limit import BodyLimit
+from app.guard import Guard
+from app.keys import ANYBODY, Access, KeyRing
+from app.main import FRAMING_BYTES
+from app.problems import LastResort, Problem, install_problems
+from app.replicas import Replica, Replicas
+from app.router.aiming import Aim, aim_at
+from app.router.fleet import Fleet
+from app.router.proxy import TIMEOUT, Proxy
+from app.router.wanted import Seeker
+from app.settings import Settings
+from app.wiring import Parts, open_library, open_retriever, redis_url, registry_prefix
+from cartridge_store.errors import StoreError
+from cartridge_store.registry import Registry, connect
+from retrieval.errors import RetrievalError
+
+logger = logging.getLogger(__name__)
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_CONNECTIONS = 1024
+_HEALTH_SECONDS = 2.0
+
+
+class Routing:
+    """What one router knows, and its choice for a request."""
+
+    def __init__(self, settings: Settings, seeker: Seeker, http: httpx.AsyncClient) -> None:
+        """Raises RegistryUnavailable when no Redis is named."""
+        self._redis = connect(redis_url(settings))
+        self._registry = Registry(self._redis, registry_prefix(settings))
+        self._seeker, self._http = seeker, http
+        announced = Replicas(self._redis, settings.redis_prefix).live
+        self.fleet = Fleet(announced, self._lives, settings.route_bound)
+
+    async def order(self, request: Request, body: bytes) -> list[Replica]:
+        """The replicas to try for a request, the best first."""
+        aim = None
+        if request.method == "POST":
+            authorization = request.headers.get("authorization", "")
+            aim = await run_in_threadpool(self._aim, request.url.path, authorization, body)
+        return self.fleet.order(aim)
+
+    def close(self) -> None:
+        """Close the connections to Redis."""
+        self._redis.close()
+
+    def _aim(self, path: str, authorization: str, body: bytes) -> Aim | None:
+        try:
+            wanted = self._seeker.wanted(path, authorization, body)
+            return None if wanted is None else aim_at(wanted, self._registry, self.fleet.has)
+        except (RetrievalError, StoreError, redis.RedisError, OSError) as error:
+            # Any replica can answer; it says what is wrong, if it is.
+            logger.warning("Routed without an aim: %s", error)
+            return None
+
+    async def _lives(self, replica: Replica) -> bool:
+        try:
+            answer = await self._http.get(f"{replica.url}/health/live", timeout=_HEALTH_SECONDS)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            logger.info("Replica %s at %s does not answer: %r", replica.node, replica.url, error)
+            return False
+        return answer.is_success
+
+
+def create_router(
+    settings: Settings, parts: Parts | None = None, *, search: bool = True
+) -> FastAPI:
+    """The application. With `search` it finds a question's documents itself, in the data folder.
+
+    Raises what making the encoder raises.
+    """
+    keys = KeyRing(settings.data, settings.api_keys)
+
+    def access(authorization: str) -> Access | None:
+        if not keys.needed:
+            return ANYBODY
+        scheme, _, key = authorization.partition(" ")
+        return keys.access(key.strip()) if scheme.lower() == "bearer" else None
+
+    retriever = (
+        open_retriever(settings, parts or Parts(), open_library(settings)) if search else None
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=64)
+        # What the environment says of proxies is for the way out, not for the way in.
+        async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=False) as http:
+            seeker = Seeker(access, retriever, settings.max_question_chars)
+            routing = Routing(settings, seeker, http)
+            await routing.fleet.look()
+            watching = asyncio.create_task(routing.fleet.watch())
+            app.state.routing, app.state.proxy = routing, Proxy(http, routing.fleet)
+            try:
+                yield
+            finally:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+                await run_in_threadpool(routing.close)
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.closing = threading.Event()
+    app.add_middleware(LastResort)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + FRAMING_BYTES)
+    app.add_middleware(Guard, needs_key=lambda: keys.needed, origins=settings.cors_origins)
+    install_problems(app, lambda path: _METHODS)
+    app.add_api_route("/health/live", _live, methods=["GET"])
+    app.add_api_route("/health/ready", _ready, methods=["GET"])
+    app.add_api_route("/metrics", _no_metrics, methods=["GET"])
+    app.add_api_route("/{path:path}", _route, methods=_METHODS)
+    return app
+
+
+async def _live() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+async def _ready(request: Request) -> Response:
+    """Ready while a replica can be reached; says which can."""
+    routing: Routing = request.app.state.routing
+    if not routing.fleet.replicas:
+        raise Problem(503, "not-ready", "No replica can be reached.", headers={"Retry-After": "2"})
+    nodes = [replica.node for replica in routing.fleet.replicas]
+    return JSONResponse({"status": "ready", "replicas": nodes})
+
+
+async def _no_metrics() -> Response:
+    raise Problem(404, "not-found", "A router has no metrics; ask each replica for its own.")
+
+
+async def _route(request: Request) -> Response:
+    routing: Routing = request.app.state.routing
+    proxy: Proxy = request.app.state.proxy
+    body = await request.body()
+    return await proxy.forward(request, body, await routing.order(request, body))
