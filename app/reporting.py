@@ -9,15 +9,16 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 import transformers
 
-from app.answering import Answer, Answering
+from app.answering import Answering
+from app.fleet import Fleet
 from app.report_arms import ARMS, Asked, Form
 from app.report_files import ReportFiles, ReportFolder
+from app.report_scoring import id_of, scored, unanswered
 from cartridge_store.errors import StoreError
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
@@ -27,7 +28,6 @@ from evaluation.report.costs import TrainingCost
 from evaluation.report.html import to_html
 from evaluation.report.markdown import to_markdown
 from evaluation.report.records import Record, RecordFolder
-from evaluation.scoring import squad_v1, states
 from inference.reader import Reader
 from inference.requests import GenerationFailed, RequestRefused
 from inference.sampling import Sampling
@@ -51,13 +51,17 @@ class Reporting:
         store: CartridgeStore,
         reader: Reader,
         files: ReportFiles,
+        fleet: Fleet | None = None,
     ) -> None:
-        """`answering` is opened by the first report: it holds an engine."""
+        """`answering` is opened by the first report: it holds an engine. A `fleet` asks the questions
+        where there is one.
+        """
         self._answering = answering
         self._library = library
         self._store = store
         self._reader = reader
         self._files = files
+        self._fleet = fleet
 
     def run(
         self,
@@ -70,15 +74,17 @@ class Reporting:
         Raises Cancelled, with everything that was answered kept, and DocumentNotFound for a report that
         was never ordered.
         """
-        folder = self._files.find(report_id)
-        if folder is None:
-            raise DocumentNotFound(f"There is no report {report_id}.")
-        request = folder.request()
-        # Another reader, or other documents or cartridges, give other answers: their records lie apart.
-        records = RecordFolder(folder.records / self._asked_of(request["collection"]))
-        self._ask(request, records, progress, cancelled)
+        folder, request, records = self._opened(report_id)
+        questions = range(len(request["questions"]))
+        if self._fleet is not None:
+            self._fleet.ask(report_id, len(questions), progress, cancelled)
+        else:
+            self._ask(request, questions, records, progress, cancelled)
         progress(Progress("report", 0.98))
-        found = self._assembled(folder, request, records.read())
+        place = {id_of(q, n): n for n, q in enumerate(request["questions"])}
+        # In the order of the questions, whoever was first to ask them.
+        answered = sorted(records.read(), key=lambda record: place[record.question_id])
+        found = self._assembled(folder, request, answered)
         folder.finish(
             {
                 "application/json": to_json(found),
@@ -88,9 +94,30 @@ class Reporting:
         )
         return {"report": report_id, "lead": found.lead, "questions": len(request["questions"])}
 
+    def ask(
+        self,
+        report_id: str,
+        numbers: range,
+        progress: Callable[[Progress], None] = lambda _: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Ask some of a report's questions, those that are not answered yet. Raises as `run` does."""
+        _, request, records = self._opened(report_id)
+        self._ask(request, numbers, records, progress, cancelled)
+
+    def _opened(self, report_id: str) -> tuple[ReportFolder, dict[str, Any], RecordFolder]:
+        folder = self._files.find(report_id)
+        if folder is None:
+            raise DocumentNotFound(f"There is no report {report_id}.")
+        request = folder.request()
+        # Another reader, or other documents or cartridges, give other answers: their records lie apart.
+        records = RecordFolder(folder.records / self._asked_of(request["collection"]))
+        return folder, request, records
+
     def _ask(
         self,
         request: Mapping[str, Any],
+        numbers: range,
         records: RecordFolder,
         progress: Callable[[Progress], None],
         cancelled: Callable[[], bool],
@@ -100,14 +127,15 @@ class Reporting:
         forms = {name: ARMS[name][1] for name in request["arms"]}
         questions, seed = request["questions"], request["seed"]
         try:
-            for number, question in enumerate(questions):
+            for done_before, number in enumerate(numbers):
+                question = questions[number]
                 # Each arm is first as often as any other.
                 turn = number % len(forms)
                 names = [*forms][turn:] + [*forms][:turn]
                 for name in names:
                     if cancelled():
                         raise Cancelled
-                    if (name, seed, _id(question, number)) in done:
+                    if (name, seed, id_of(question, number)) in done:
                         continue
                     record = self._record(name, forms[name], question, number, request, manifests)
                     if record is not None:
@@ -115,7 +143,7 @@ class Reporting:
                     if len(kept) >= _KEPT_TOGETHER:
                         records.add(kept)
                         kept = []
-                progress(Progress("asking", 0.97 * (number + 1) / len(questions)))
+                progress(Progress("asking", 0.97 * (done_before + 1) / len(numbers)))
         finally:
             if kept:
                 records.add(kept)
@@ -152,8 +180,8 @@ class Reporting:
             DocumentNotFound,
             DocumentCorrupt,
         ) as error:
-            return _unanswered(arm, question, number, request, str(error))
-        return _scored(arm, question, number, request, answer)
+            return unanswered(arm, question, number, request, str(error))
+        return scored(arm, question, number, request, answer)
 
     def _asked_of(self, collection: str) -> str:
         """Names what answers depend on."""
@@ -218,82 +246,5 @@ class Reporting:
         )
 
 
-def _id(question: Mapping[str, Any], number: int) -> str:
-    # A colon is in no id that somebody chose.
-    return question["id"] or f"question:{number}"
-
-
 def _first(wanted: Sequence[str], arms: Sequence[str]) -> str | None:
     return next((name for name in wanted if name in arms), None)
-
-
-def _scored(
-    arm: str,
-    question: Mapping[str, Any],
-    number: int,
-    request: Mapping[str, Any],
-    answer: Answer,
-) -> Record:
-    golds = tuple(question["answers"])
-    asked = _unanswered(arm, question, number, request)
-    exact, f1 = False, float(answer.abstained)
-    right = answer.abstained
-    if golds:
-        match = squad_v1(answer.text, golds)
-        exact, f1 = match.exact, match.f1
-        right = exact or any(states(answer.text, gold) for gold in golds)
-    spent: dict[str, Any] = {"first_token_ms": answer.total_ms}
-    if (completion := answer.completion) is not None:
-        spent = {
-            "prompt_tokens": completion.prompt_tokens,
-            "cartridge_slots": completion.cartridge_slots,
-            "kv_bytes": completion.kv_bytes,
-            "completion_tokens": completion.completion_tokens,
-            "first_token_ms": answer.retrieve_ms + answer.load_ms + completion.first_token_ms,
-        }
-    return replace(
-        asked,
-        sources=tuple(dict.fromkeys(source.document_id for source in answer.sources)),
-        answer=answer.text,
-        score=float(right),
-        exact=exact,
-        f1=f1,
-        abstained=answer.abstained,
-        invalid=False,
-        total_ms=answer.total_ms,
-        notices=answer.notices,
-        **spent,
-    )
-
-
-def _unanswered(
-    arm: str,
-    question: Mapping[str, Any],
-    number: int,
-    request: Mapping[str, Any],
-    *notices: str,
-) -> Record:
-    """What could not be asked, such as a document that is too long for the reader: it scores nothing."""
-    return Record(
-        arm=arm,
-        seed=request["seed"],
-        question_id=_id(question, number),
-        question=question["question"],
-        golds=tuple(question["answers"]),
-        kind="span" if question["answers"] else "unanswerable",
-        gold_documents=tuple(question["documents"]),
-        sources=(),
-        answer="",
-        score=0.0,
-        exact=False,
-        f1=0.0,
-        abstained=False,
-        invalid=True,
-        prompt_tokens=0,
-        cartridge_slots=0,
-        kv_bytes=0,
-        completion_tokens=0,
-        first_token_ms=0.0,
-        total_ms=0.0,
-        notices=notices,
-    )

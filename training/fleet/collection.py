@@ -175,6 +175,7 @@ class FleetTraining:
                 spec = self._spec(
                     member=asdict(member) | {"neighbours": list(neighbours)},
                     steps=known["steps"],
+                    seconds=known["seconds"],
                     slots={name: members[name]["slots"] for name in shown},
                     recipe=recipe,
                 )

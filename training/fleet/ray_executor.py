@@ -36,15 +36,16 @@ class Placement:
     """What workers there are and what each takes of a node. Raises ValueError.
 
     `workers` at most at a time; `cpus` and `gpus` (fractions too: four workers share a GPU with 0.25)
-    and further Ray `resources` of each; `threads` of torch. A worker is restarted `max_restarts` times
-    (-1: always), a task is given to another worker `max_task_retries` times. Where no worker could be
-    placed for `patience_seconds`, a run gives up.
+    and further Ray `resources` of each; `threads` of torch; `environment` are variables that its node
+    lacks. A worker is restarted `max_restarts` times (-1: always), a task is given to another worker
+    `max_task_retries` times. Where no worker could be placed for `patience_seconds`, a run gives up.
     """
 
     workers: int = 2
     cpus: float = 1.0
     gpus: float = 0.0
     resources: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
     max_restarts: int = -1
     max_task_retries: int = 3
@@ -162,6 +163,7 @@ class RayExecutor:
                     max_restarts=placement.max_restarts,
                     max_task_retries=0,  # see above: tasks go to whoever is free
                     max_concurrency=2,
+                    runtime_env={"env_vars": dict(placement.environment)},
                 )
                 .remote(placement.threads)
             )

@@ -57,9 +57,10 @@ def study(spec: Json, context: Context) -> Json:
 
 
 def group(spec: Json, context: Context) -> Json:
-    """The joint training of a group: for each member its tokens, steps and the file of its slots."""
+    """The joint training of a group: each member's tokens, steps, share of seconds and file of slots."""
     reader, settings = reader_of(spec, context), settings_of(spec)
     texts = [Text(**text) for text in spec["texts"]]
+    began = time.monotonic()
     folder = Path(spec["folder"])
     own = folder / _GROUPS / spec["group"]
     with _alone_in(own):
@@ -95,7 +96,8 @@ def group(spec: Json, context: Context) -> Json:
                     "slots": f"{_GROUPS}/{spec['group']}/slots/{file}",
                 }
             )
-    return {"members": members}
+    seconds = (time.monotonic() - began) / len(members)
+    return {"members": [member | {"seconds": seconds} for member in members]}
 
 
 def check(spec: Json, context: Context) -> Json:
