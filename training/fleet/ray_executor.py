@@ -86,6 +86,8 @@ class RayExecutor:
         self._hands: list[_Hand] = []
         self._failed_starts = 0
         self._turns = count()
+        self.given_again = 0
+        """Tasks whose worker died, so far."""
 
     def __enter__(self) -> "RayExecutor":
         return self
@@ -198,6 +200,7 @@ class RayExecutor:
             self._lost(hand, error)
             if task is not None:
                 losses[task.id] += 1
+                self.given_again += 1
                 if losses[task.id] > self._placement.max_task_retries:
                     raise WorkersLost(
                         f"Task {task.id} lost its worker {losses[task.id]} times; give workers more "
