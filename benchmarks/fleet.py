@@ -1,5 +1,9 @@
 """A fleet beside one process: `cartridges bench fleet`, written to `docs/results/fleet.json`.
 
+By default the reader is a small one of random weights with the bundled tokenizer: what becomes of tasks
+does not depend on what it has learned. Its tasks are short, so that starting workers weighs much in the
+speed-up; with `--reader` it is measured for another one.
+
 The same collection of small documents is trained, checked and published twice, from nothing: by one
 process with one thread, and by two Ray workers with one thread each, of which one is killed with
 SIGKILL in the middle of the training and one in the middle of the publishing. Each arm has a data folder
@@ -18,6 +22,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
 from benchmarks.fleet_arm import COLLECTION
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import EmbeddedRedis
@@ -27,6 +34,7 @@ from evaluation.held_out import held_out
 from evaluation.results import Claim, write_result
 from evaluation.statistics import estimate
 from inference.reader import load_reader
+from reader.paths import bundled_reader
 from retrieval.documents import DocumentLibrary
 from training.settings import TrainingSettings
 
@@ -69,13 +77,19 @@ class FleetPlan:
 
 
 def run_fleet(
-    reader: str, out: Path, plan: FleetPlan, report: Report = lambda *_: None
+    reader: str | None, out: Path, plan: FleetPlan, report: Report = lambda *_: None
 ) -> dict[str, Any]:
-    """Run both arms and write the result file. Raises RuntimeError when an arm fails."""
+    """Run both arms and write the result file. Raises RuntimeError when an arm fails.
+
+    `reader` is the path of a reader; None for a small random one.
+    """
     began = time.monotonic()
     rows = []
     ids: list[dict[str, str]] = []
+    small = reader is None
+    command = "cartridges bench fleet --json" + (f" --reader {reader}" if reader else "")
     with tempfile.TemporaryDirectory(prefix="cartridges-fleet-") as temporary:
+        reader = reader or str(_random_reader(Path(temporary) / "reader", plan.seed))
         for number, (name, workers) in enumerate((("in_process", 0), ("ray", plan.workers))):
             report(name, number / 2)
             data = Path(temporary) / name
@@ -89,7 +103,15 @@ def run_fleet(
                 current, versions = _published(data, server.url)
             ids.append(current)
             more = sum(count > 1 for count in versions.values())
-            rows.append({"arm": name, "workers": workers, "threads": 1} | row)
+            rows.append(
+                {
+                    "arm": name,
+                    "workers": workers,
+                    "threads": 1,
+                    "reader": "random" if small else reader,
+                }
+                | row
+            )
             rows[-1] |= {"documents": len(current), "published_more_than_once": more}
     here, there = rows
     names = ids[0].keys() | ids[1].keys()
@@ -104,12 +126,35 @@ def run_fleet(
     return write_result(
         out,
         "fleet",
-        command="cartridges bench fleet --json",
+        command=command,
         seeds=(plan.seed,),
         rows=rows,
         claims={name: Claim(estimate([value]), target) for name, (value, target) in claims.items()},
         seconds=time.monotonic() - began,
     )
+
+
+def _random_reader(folder: Path, seed: int) -> Path:
+    """A reader of two layers and random weights, written to a folder."""
+    tokenizer = AutoTokenizer.from_pretrained(bundled_reader())
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=4096,
+        initializer_range=0.2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model: Any = Qwen3ForCausalLM(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def _write_documents(reader: str, data: Path, plan: FleetPlan) -> None:
