@@ -84,7 +84,7 @@ def run_fleet(
     `reader` is the path of a reader; None for a small random one.
     """
     began = time.monotonic()
-    rows = []
+    rows: list[dict[str, Any]] = []
     ids: list[dict[str, str]] = []
     small = reader is None
     command = "cartridges bench fleet --json" + (f" --reader {reader}" if reader else "")
@@ -100,7 +100,7 @@ def run_fleet(
 
             with EmbeddedRedis(data / "redis") as server:
                 row = _arm(reader, data, server.url, workers, plan, told)
-                current, versions = _published(data, server.url)
+                current, versions = published(data, server.url)
             ids.append(current)
             more = sum(count > 1 for count in versions.values())
             rows.append(
@@ -177,7 +177,7 @@ def _arm(
 ) -> dict[str, Any]:
     """One arm in a process of its own, with the service's variables."""
     path = data / "plan.json"
-    described = {
+    described: dict[str, Any] = {
         "reader": str(Path(reader).resolve()) if Path(reader).exists() else reader,
         "data": str(data),
         "workers": workers,
@@ -225,7 +225,9 @@ def _last_progress(log: Path) -> float:
     return 0.0
 
 
-def _published(data: Path, url: str) -> tuple[dict[str, str], dict[str, int]]:
+def published(
+    data: Path, url: str, collection: str = COLLECTION
+) -> tuple[dict[str, str], dict[str, int]]:
     """Each document's current cartridge, and how many versions of it were promoted or stored."""
     blobs = LocalBlobs(data / "cartridges")
     with connect(url) as client:
@@ -233,8 +235,8 @@ def _published(data: Path, url: str) -> tuple[dict[str, str], dict[str, int]]:
         registry = Registry(client, f"{_PREFIX}registry:")
         store = CartridgeStore(blobs, registry)
         names = [f"{document}" for _, document in sorted(store.documents())]
-        current = store.current(COLLECTION, names)
-        promoted = {name: registry.versions(COLLECTION, name) for name in names}
+        current = store.current(collection, names)
+        promoted = {name: registry.versions(collection, name) for name in names}
         stored: dict[str, set[str]] = {name: set() for name in names}
         for blob in blobs.names():
             if blob.endswith(".safetensors"):

@@ -1,19 +1,24 @@
-"""The fleet's benchmark, small and without Ray: both arms are one process, so they must agree."""
+"""What the fleet's benchmark counts: a document that was published twice is seen, whatever is current."""
 
-import json
 from pathlib import Path
 
-from benchmarks.fleet import FleetPlan, run_fleet
+from benchmarks.fleet import published
+from benchmarks.store_roles import sample
+from cartridge_store.blobs import LocalBlobs
+from cartridge_store.embedded import EmbeddedRedis
+from cartridge_store.registry import Registry, connect
+from cartridge_store.store import CartridgeStore
 
 
-def test_equal_arms_publish_the_same_cartridges_once(tmp_path: Path) -> None:
-    told: list[float] = []
-    plan = FleetPlan(documents=4, group=3, workers=0)
-    result = run_fleet(None, tmp_path, plan, lambda _, done: told.append(done))
-    claims = {name: claim["value"] for name, claim in result["claims"].items()}
-    assert claims["documents"] == 4
-    assert claims["published_more_than_once"] == claims["differing_cartridges"] == 0
-    assert claims["speedup_2_workers"] > 0
-    assert [row["killed_workers"] for row in result["rows"]] == [0, 0]
-    assert told == sorted(told)
-    assert json.loads((tmp_path / "fleet.json").read_text("utf-8")) == result
+def test_a_document_published_twice_is_counted(tmp_path: Path, redis_server: EmbeddedRedis) -> None:
+    with connect(redis_server.url) as client:
+        registry = Registry(client, "bench-fleet:registry:")
+        store = CartridgeStore(LocalBlobs(tmp_path / "cartridges"), registry)
+        once, first = sample("once"), sample("twice")
+        second = sample("twice", seed=1, parent=first.id)
+        for cartridge in (once, once, first, second):
+            store.publish(cartridge)
+        store.close()
+    current, versions = published(tmp_path, redis_server.url, "bench")
+    assert current == {"once": once.id, "twice": second.id}
+    assert versions == {"once": 1, "twice": 2}
