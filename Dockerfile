@@ -10,7 +10,9 @@ COPY inference ./inference
 COPY retrieval ./retrieval
 COPY cartridge_store ./cartridge_store
 COPY benchmarks ./benchmarks
-RUN pip install --no-cache-dir --constraint constraints.txt .
+# Extras of pyproject.toml, such as fleet,s3.
+ARG EXTRAS=""
+RUN pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
 USER cartridges
 VOLUME /data
 ENTRYPOINT ["cartridges"]

@@ -16,9 +16,10 @@ import torch
 import transformers
 
 from app.answering import Answering
+from app.fleet import Fleet
 from app.report_arms import ARMS
 from app.report_cartridges import MadeCartridges, training_cost
-from app.report_files import ReportFiles
+from app.report_files import ReportFiles, ReportFolder
 from app.report_run import Run, Way
 from app.report_scoring import scored, unanswered
 from app.report_throughput import NOT_ASKED, throughput
@@ -57,15 +58,18 @@ class Reporting:
         reader: Reader,
         files: ReportFiles,
         settings: TrainingSettings,
+        fleet: Fleet | None = None,
     ) -> None:
         """`answering` is opened by the first report: it holds an engine. `settings` are the recipe of
-        the cartridges that a report makes for itself."""
+        the cartridges that a report makes for itself. A `fleet` asks the questions where there is one.
+        """
         self._answering = answering
         self._library = library
         self._store = store
         self._reader = reader
         self._files = files
         self._settings = settings
+        self._fleet = fleet
 
     def run(
         self,
@@ -78,18 +82,12 @@ class Reporting:
         Raises Cancelled, with everything that was answered kept, and DocumentNotFound for a report that
         was never ordered.
         """
-        folder = self._files.find(report_id)
-        if folder is None:
-            raise DocumentNotFound(f"There is no report {report_id}.")
-        request = folder.request()
-        # Another reader, or other documents or cartridges, give other answers: their records lie apart.
-        run = Run(
-            folder.runs / self._asked_of(request["collection"]),
-            request,
-            self._manifests(request["collection"]),
-            Way(progress, cancelled),
-        )
-        self._ask(run)
+        folder, run = self._opened(report_id, progress, cancelled)
+        self._make(run)
+        if self._fleet is not None:
+            self._fleet.ask(report_id, len(run.questions), progress, cancelled)
+        else:
+            self._ask(run, range(len(run.questions)))
         measured = self._throughput(run)
         progress(Progress("report", 0.98))
         found = self._assembled(run, measured)
@@ -100,7 +98,43 @@ class Reporting:
                 "text/html": to_html(found),
             }
         )
-        return {"report": report_id, "lead": found.lead, "questions": len(request["questions"])}
+        return {"report": report_id, "lead": found.lead, "questions": len(run.questions)}
+
+    def ask(
+        self,
+        report_id: str,
+        numbers: range,
+        progress: Callable[[Progress], None] = lambda _: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Ask some of a report's questions, those that are not answered yet. Raises as `run` does."""
+        _, run = self._opened(report_id, progress, cancelled)
+        self._ask(run, numbers)
+
+    def _opened(
+        self,
+        report_id: str,
+        progress: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> tuple[ReportFolder, Run]:
+        folder = self._files.find(report_id)
+        if folder is None:
+            raise DocumentNotFound(f"There is no report {report_id}.")
+        request = folder.request()
+        collection = request["collection"]
+        # Another reader, or other documents or cartridges, give other answers: their records lie apart.
+        place = folder.runs / self._asked_of(collection)
+        return folder, Run(place, request, self._manifests(collection), Way(progress, cancelled))
+
+    def _make(self, run: Run) -> None:
+        """The report's own cartridges, before anybody asks: several may ask at once."""
+        made = self._made(run)
+        if "monolithic" in run.arms:
+            made.whole()
+        if "compaction" in run.arms:
+            for document in sorted({id for each in run.questions for id in each.documents}):
+                run.way.say("compaction")
+                made.compacted(document)
 
     def _made(self, run: Run) -> MadeCartridges:
         return MadeCartridges(
@@ -113,10 +147,10 @@ class Reporting:
             report=lambda stage, _: run.way.say(stage),
         )
 
-    def _ask(self, run: Run) -> None:
+    def _ask(self, run: Run, numbers: range) -> None:
         made = self._made(run)
         done, kept = run.records.done(), []
-        turns = [(number, seed) for number in range(len(run.questions)) for seed in run.seeds]
+        turns = [(number, seed) for number in numbers for seed in run.seeds]
         try:
             for place, (number, seed) in enumerate(turns):
                 question = run.questions[number]
@@ -197,10 +231,13 @@ class Reporting:
     def _assembled(self, run: Run, measured: Sequence[Throughput]) -> Report:
         request, arms, manifests = run.request, run.arms, run.manifests
         cost = training_cost(manifests.values())
+        place = {question.id: number for number, question in enumerate(run.questions)}
+        # In the order of the questions, whoever was first to ask them.
+        answered = sorted(run.records.read(), key=lambda record: place[record.question_id])
         served = [name for name in arms if "cartridge" in name and cost is not None]
         trained = dict.fromkeys(served, cost) | self._made(run).costs(arms)
         return assemble(
-            run.records.read(),
+            answered,
             title=request["title"],
             dataset=f"{len(run.questions)} questions over {run.collection}",
             created_at=request["created_at"],

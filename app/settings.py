@@ -47,6 +47,17 @@ class Settings(BaseSettings):
         default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
     )
     workers: int = Field(default=1, ge=0, le=64, description="Worker processes that `serve` runs.")
+    fleet: str | None = Field(
+        default=None,
+        description="Ray cluster that does collections and reports: local, auto or host:port.",
+    )
+    fleet_workers: int = Field(
+        default=16, ge=1, le=4096, description="Most workers that a job has on it."
+    )
+    fleet_gpus: float = Field(default=0.0, ge=0, description="Share of a GPU for each of them.")
+    fleet_group: int = Field(
+        default=20, ge=3, description="Most documents that a fleet trains beside each other."
+    )
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="Torch threads of a worker."
     )

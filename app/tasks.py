@@ -1,4 +1,5 @@
-"""The training task: a job's document, or all of its collection, becomes cartridges, or does not.
+"""The training task: a job's document becomes a cartridge, or does not; collections and reports have
+files of their own.
 
 Knows the library, the jobs and how to distil; knows no queue and no process. Whatever kills it, running
 the same job again goes on from its last checkpoint.
@@ -8,40 +9,45 @@ import fcntl
 import logging
 import os
 import shutil
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import redis
 
+from app.collection_training import CollectionTraining, DistilCollection, count_check
+from app.fleet import Fleet, FleetTrouble
 from app.jobs import Job, Jobs, Subject
 from app.publishing import Publisher, unpublished
-from app.reconcile import subject_of
 from app.tally import Tally
 from cartridge_store.errors import (
     BeingPublished,
     CartridgeRefused,
-    LostRace,
     RegistryUnavailable,
 )
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
 from retrieval.documents import DocumentLibrary
-from retrieval.errors import QuestionRefused, StorageFull
+from retrieval.errors import StorageFull
 from retrieval.retriever import Retriever
-from training.collection import Outcome, Text
 from training.pipeline import Distilled
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
 # What may be otherwise in a minute; everything else would fail again in the same way.
-TRANSIENT = (StorageFull, BlobsFull, BeingPublished, RegistryUnavailable, redis.RedisError)
+TRANSIENT = (
+    StorageFull,
+    BlobsFull,
+    BeingPublished,
+    RegistryUnavailable,
+    FleetTrouble,
+    redis.RedisError,
+)
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -60,22 +66,6 @@ class Distil(Protocol):
         progress: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> Distilled: ...
-
-
-class DistilCollection(Protocol):
-    """What `training.collection.distil_collection` does."""
-
-    def __call__(
-        self,
-        reader: Reader,
-        texts: Sequence[Text],
-        settings: TrainingSettings,
-        *,
-        workdir: Path,
-        find: Callable[[str], Sequence[str]],
-        progress: Callable[[Progress], None],
-        cancelled: Callable[[], bool],
-    ) -> Iterable[Outcome]: ...
 
 
 Report = Callable[[str, Callable[[Progress], None], Callable[[], bool]], dict[str, Any]]
@@ -101,14 +91,22 @@ class Trainer:
         send_again: Callable[[str], None],
         tally: Tally,
         report: Report,
+        fleet: Fleet | None = None,
     ) -> None:
-        self._library = library
-        self._retriever = retriever  # opened by the first job that needs its encoder
         self._publisher = Publisher(library, store, reader)
+        self._collections = CollectionTraining(
+            library=library,
+            retriever=retriever,
+            publisher=self._publisher,
+            reader=reader,
+            distil_collection=distil_collection,
+            settings=settings,
+            tally=tally,
+            fleet=fleet,
+        )
         self._jobs = jobs
         self._reader = reader
         self._distil = distil
-        self._distil_collection = distil_collection
         self._settings = settings
         self._root = root
         self._stop = stop
@@ -135,7 +133,12 @@ class Trainer:
                         _Cancellation(self._jobs, job, self._stop),
                     )
                 elif job.subject is None:
-                    result = self._train_collection(job, workdir)
+                    result = self._collections.run(
+                        job.collection,
+                        workdir,
+                        _Reporter(self._jobs, job),
+                        _Cancellation(self._jobs, job, self._stop),
+                    )
                 else:
                     result = self._train(job, job.subject, workdir)
             except Cancelled:
@@ -173,64 +176,8 @@ class Trainer:
             progress=_Reporter(self._jobs, job),
             cancelled=_Cancellation(self._jobs, job, self._stop),
         )
-        self._count(distilled)
+        count_check(self._tally, distilled)
         return self._publisher.publish(subject, distilled, time.monotonic() - began)
-
-    def _count(self, distilled: Distilled) -> None:
-        self._tally.add(**{f"checks_{'passed' if distilled.passed else 'failed'}": 1})
-        loss = distilled.figures.get("last_loss")
-        if isinstance(loss, float):
-            self._tally.put(last_loss=loss)
-
-    def _train_collection(self, job: Job, workdir: Path) -> dict[str, Any]:
-        """All documents of the collection as they stand when the job begins, beside each other."""
-        collection = job.collection
-        documents = {
-            document.id: document for document in self._library.list(collection, limit=sys.maxsize)
-        }
-        retriever = self._retriever()
-        outcomes = self._distil_collection(
-            self._reader,
-            [Text(id, document.sha256, document.text) for id, document in documents.items()],
-            self._settings,
-            workdir=workdir,
-            find=lambda question: self._brought(retriever, collection, question),
-            progress=_Reporter(self._jobs, job),
-            cancelled=_Cancellation(self._jobs, job, self._stop),
-        )
-        results: dict[str, dict[str, Any]] = {}
-        began = time.monotonic()
-        for outcome in outcomes:
-            document = documents.get(outcome.name)
-            if document is None or document.sha256 != outcome.digest:
-                results[outcome.name] = unpublished(
-                    "The document was deleted or has a newer version."
-                )
-            elif outcome.distilled is None:
-                results[outcome.name] = unpublished(outcome.reason)
-            else:
-                subject = subject_of(document, self._reader)
-                self._count(outcome.distilled)
-                try:
-                    results[outcome.name] = self._publisher.publish(
-                        subject, outcome.distilled, (time.monotonic() - began) / len(documents)
-                    )
-                except (LostRace, CartridgeRefused) as error:
-                    results[outcome.name] = unpublished(str(error))  # the others are none the worse
-        published = sum(result["published"] for result in results.values())
-        return {
-            "published": published,
-            "unpublished": len(results) - published,
-            "documents": results,
-        }
-
-    def _brought(self, retriever: Retriever, collection: str, question: str) -> list[str]:
-        """The documents that retrieval brings for a question of self-study; none if it is empty."""
-        try:
-            hits = retriever.search(collection, question, self._settings.rivals + 1)
-        except QuestionRefused:
-            return []
-        return [hit.document_id for hit in hits]
 
     def _fail(self, job_id: str, reason: str) -> None:
         self._jobs.fail(job_id, reason)

@@ -17,7 +17,9 @@ from transformers.utils import logging as transformers_logging
 
 from app.answering import Answering
 from app.broker import MAX_RETRIES, JobQueue, current_retries, make_broker, register
+from app.collection_training import DistilCollection
 from app.documents import Documents
+from app.fleet import open_fleet
 from app.heartbeat import Heartbeat
 from app.idempotency import IdempotencyKeys
 from app.jobs import Jobs
@@ -27,7 +29,7 @@ from app.report_files import ReportFiles
 from app.reporting import Reporting
 from app.settings import Settings
 from app.tally import Tally
-from app.tasks import TRANSIENT, Distil, DistilCollection, Trainer
+from app.tasks import TRANSIENT, Distil, Trainer
 from app.uploads import Parse, open_parser
 from cartridge_store.blobs import BlobStore, LocalBlobs
 from cartridge_store.changes import Changes
@@ -261,7 +263,7 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         reader=base.reader,
         reports=reports,
     )
-    answering = _answering(settings, base, retriever, engine)
+    answering = open_answering(settings, base, retriever, engine)
     return Api(
         base,
         retriever,
@@ -278,9 +280,10 @@ def open_api(settings: Settings, parts: Parts) -> Api:
     )
 
 
-def _answering(
+def open_answering(
     settings: Settings, base: Foundation, retriever: Retriever, engine: Engine
 ) -> Answering:
+    """What answers questions, from the library and the store."""
     return Answering(
         library=base.library,
         retriever=retriever,
@@ -305,8 +308,10 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
     def answering() -> Answering:
         engine = parts.engine(settings, base.reader)
         worker.closing.callback(engine.close)
-        return _answering(settings, base, retriever(), engine)
+        return open_answering(settings, base, retriever(), engine)
 
+    training = training_settings(settings)
+    fleet = open_fleet(settings, base.reader, training)
     reporting = Reporting(
         answering=answering,
         library=base.library,
@@ -314,6 +319,7 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         reader=base.reader,
         files=ReportFiles(settings.data / "reports"),
         settings=training_settings(settings),
+        fleet=fleet,
     )
     trainer = Trainer(
         library=base.library,
@@ -323,12 +329,13 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         reader=base.reader,
         distil=parts.distil,
         distil_collection=parts.distil_collection,
-        settings=training_settings(settings),
+        settings=training,
         root=settings.data / "training",
         stop=worker.stop,
         send_again=base.queue.send,
         tally=base.tally,
         report=reporting.run,
+        fleet=fleet,
     )
     register(
         base.broker,

@@ -1,4 +1,4 @@
-"""One real Redis server for all tests; every test takes a prefix of its own."""
+"""One real Redis server for all tests, where each takes a prefix of its own, and one Ray cluster."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -7,6 +7,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from cartridge_store.embedded import EmbeddedRedis
+from training.fleet.ray_executor import Placement, RayExecutor
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,10 @@ def s3_options() -> Iterator[dict[str, object]]:
         "client_kwargs": {"region_name": "eu-central-1"},
     }
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def ray_fleet() -> Iterator[RayExecutor]:
+    """Two workers on a Ray cluster of this machine, for whoever asks for it."""
+    with RayExecutor("local", Placement(workers=2, cpus=0.5, max_task_retries=1)) as executor:
+        yield executor

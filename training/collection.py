@@ -13,22 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from cartridge_store.manifest import PositionRule
 from inference.reader import Reader
+from training.company import Slots, checked, company_of
 from training.examples import StudyExample, read_examples
 from training.joint import JointSettings, JointTraining, Member
 from training.mixing import Mixing
-from training.pipeline import (
-    Distilled,
-    check,
-    first_slots,
-    in_eight_bits,
-    kept_study,
-    split_study,
-)
+from training.pipeline import Distilled, first_slots, kept_study, split_study
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 
 Find = Callable[[str], Sequence[str]]
@@ -74,7 +66,53 @@ def distil_collection(
     run = _Run(reader, settings, workdir, find, progress, cancelled)
     settled = run.settled() or run.settle(texts)
     yield from (Outcome(name, digest, None, why) for name, digest, why in settled.left_out)
-    yield from run.train(settled, {text.name: text.text for text in texts})
+    joint = run.train(settled, {text.name: text.text for text in texts})
+    yield from run.checks(settled, joint)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A member after its joint training: slots in the reader's dtype, and its steps."""
+
+    member: Member
+    keys: Tensor
+    values: Tensor
+    steps: int
+
+
+def train_together(
+    reader: Reader,
+    texts: Sequence[Text],
+    settings: TrainingSettings,
+    *,
+    workdir: Path,
+    find: Find,
+    progress: Callable[[Progress], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Trained]:
+    """The joint training of `distil_collection` without its checks; raises as that does."""
+    run = _Run(reader, settings, workdir, find, progress, cancelled)
+    settled = run.settled() or run.settle(texts)
+    joint = run.train(settled, {text.name: text.text for text in texts})
+    for member in settled.members:
+        slots = in_dtype(joint.pool.slots(member.name), reader)
+        yield Trained(member, *slots, joint.pool.steps[member.name])
+
+
+def run_folder(reader: Reader, settings: TrainingSettings, workdir: Path) -> Path:
+    """Where in `workdir` a run with this reader and these settings keeps all that it makes."""
+    return workdir / _digest([reader.fingerprint, settings.to_dict()])
+
+
+def study_file(digest: str) -> str:
+    """The name of a text's study in its run's folder."""
+    return f"{digest}.parquet"
+
+
+def in_dtype(slots: tuple[Tensor, Tensor], reader: Reader) -> Slots:
+    """Trained slots as they are served."""
+    keys, values = slots
+    return keys.to(reader.dtype), values.to(reader.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +138,7 @@ class _Run:
     ) -> None:
         self._reader, self._settings, self._find = reader, settings, find
         self._progress, self._cancelled = progress, cancelled
-        self._folder = workdir / _digest([reader.fingerprint, settings.to_dict()])
+        self._folder = run_folder(reader, settings, workdir)
         self._list = self._folder / "members.json"
 
     def settled(self) -> _Settled | None:
@@ -147,8 +185,8 @@ class _Run:
         wanted = max(1, round(steps * self._settings.joint_share))
         return _Settled(trained, tuple(left_out), wanted)
 
-    def train(self, settled: _Settled, texts: dict[str, str]) -> Iterator[Outcome]:
-        """The joint run to its end, then every member's check."""
+    def train(self, settled: _Settled, texts: dict[str, str]) -> JointTraining:
+        """The joint run to its end."""
         settings, reader = self._settings, self._reader
 
         def first(name: str) -> tuple[Tensor, Tensor]:
@@ -186,60 +224,27 @@ class _Run:
             lambda done: self._progress(Progress("distillation", _STUDY + _JOINT * done)),
             self._cancelled,
         )
+        return joint
+
+    def checks(self, settled: _Settled, joint: JointTraining) -> Iterator[Outcome]:
+        """Every member's check, alone and in company."""
+        names = [member.name for member in settled.members]
         for index, member in enumerate(settled.members):
-            self._say("check", _STUDY + _JOINT + 0.05 * index / len(settled.members))
-            yield self._checked(joint, member, by_name)
-
-    def _checked(self, joint: JointTraining, member: Member, by_name: dict[str, Member]) -> Outcome:
-        settings, reader = self._settings, self._reader
-        others = dict.fromkeys((*member.neighbours, *sorted(by_name)))
-        company = [name for name in others if name != member.name][: settings.beside]
-        slots = {
-            name: tuple(part.to(reader.dtype) for part in joint.pool.slots(name))
-            for name in sorted((member.name, *company))
-        }
-        keys, values = slots[member.name]
-        held_out, studied = split_study(self._examples(member), settings)
-
-        def checked(own: Tensor) -> tuple[float, float]:
-            """Shares alone and beside the others, with these values of the member's own."""
-            pairs = [(k, own if name == member.name else v) for name, (k, v) in slots.items()]
-            all_keys, all_values = (torch.cat(side, dim=2) for side in zip(*pairs, strict=True))
-            return (
-                check(reader, keys, own, held_out, settings),
-                check(reader, all_keys, all_values, held_out, settings),
+            self._say("check", _STUDY + _JOINT + 0.05 * index / len(names))
+            company = company_of(member, names, self._settings)
+            distilled = checked(
+                self._reader,
+                self._settings,
+                member,
+                {
+                    name: in_dtype(joint.pool.slots(name), self._reader)
+                    for name in (member.name, *company)
+                },
+                self._examples(member),
+                steps=joint.pool.steps[member.name],
+                recipe={"collection_documents": len(names)},
             )
-
-        alone, together = checked(values)
-        narrow = in_eight_bits(values, settings)
-        int8 = None if narrow is None else checked(narrow)
-        passed = min(alone, together) >= settings.accept_at
-        reason = (
-            f"{alone:.0%} of {len(held_out)} held-out answers equal the teacher's alone and "
-            f"{together:.0%} beside {len(company)} others "
-            f"({'at least' if passed else 'not both'} the {settings.accept_at:.0%} asked for)"
-        )
-        distilled = Distilled(
-            keys=keys,
-            values=values,
-            document_tokens=member.tokens,
-            position_rule=PositionRule("fixed", settings.question_offset),
-            initialiser=settings.initialiser,
-            recipe=settings.to_dict() | {"collection_documents": len(by_name)},
-            figures={
-                "held_out_agreement": round(alone, 4),
-                "held_out_agreement_beside": round(together, 4),
-                **({} if int8 is None else {"held_out_agreement_int8": round(min(int8), 4)}),
-                "beside": len(company),
-                "held_out": len(held_out),
-                "conversations": len(studied),
-                "steps": joint.pool.steps[member.name],
-            },
-            passed=passed,
-            reason=reason,
-            int8_values=int8 is not None and int8[0] >= alone and int8[1] >= together,
-        )
-        return Outcome(member.name, member.digest, distilled, reason)
+            yield Outcome(member.name, member.digest, distilled, distilled.reason)
 
     def _studied(self, text: Text, before: float, share: float) -> list[StudyExample]:
         """The text's study, with what retrieval brings for each of its questions."""
@@ -259,7 +264,7 @@ class _Run:
         return read_examples(self._path(member.digest))
 
     def _path(self, digest: str) -> Path:
-        return self._folder / f"{digest}.parquet"
+        return self._folder / study_file(digest)
 
     def _say(self, stage: str, done: float) -> None:
         if self._cancelled():

@@ -6,6 +6,7 @@ knows no model.
 
 import json
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,8 @@ def write_examples(path: Path, examples: Sequence[StudyExample]) -> None:
         },
         metadata={"top_k": json.dumps(width)},
     )
-    aside = path.with_suffix(".tmp")
+    # A name of its own: of two that write the same study, neither cuts the other's short.
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
     pq.write_table(table, aside)
     os.replace(aside, path)
 

@@ -110,3 +110,20 @@ def routing(
     with progress_bar("routing") as progress:
         result = run_routing(out, RoutingPlan(seeds=tuple(range(seeds))), progress)
     print_result(result, as_json=as_json)
+
+
+@bench.command()
+def fleet(
+    out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
+    documents: Annotated[int, typer.Option(min=12, help="Documents of the collection.")] = 200,
+    reader: Annotated[
+        str | None, typer.Option(help="Path of a reader; a small random one without it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A collection trained by one process and by two Ray workers, of which some are killed."""
+    from benchmarks.fleet import FleetPlan, run_fleet
+
+    with progress_bar("fleet") as progress:
+        result = run_fleet(reader, out, FleetPlan(documents=documents), progress)
+    print_result(result, as_json=as_json)

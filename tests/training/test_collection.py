@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import training.collection as collection
+import training.company as company
 from inference.reader import Reader, load_reader
 from tests.models import QUESTIONS, TEXT, studied_questions, write_tiny_model
 from training.collection import Outcome, Text, distil_collection
@@ -119,7 +120,7 @@ def test_a_check_that_fails_in_company_refuses_the_cartridge(
     def agreed(_: Reader, keys: torch.Tensor, *__: object) -> float:
         return 1.0 if keys.shape[2] == alone else 0.2
 
-    monkeypatch.setattr(collection, "check", agreed)
+    monkeypatch.setattr(company, "check", agreed)
     outcomes = run(reader, tmp_path, settings=replace(SETTINGS, accept_at=0.5))
     assert {outcome.distilled.passed for outcome in outcomes if outcome.distilled} == {False}
     assert "100% of 2 held-out answers equal the teacher's alone and 20%" in outcomes[0].reason

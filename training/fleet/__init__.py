@@ -1,0 +1,1 @@
+"""The fleet: training fanned out as tasks, in this process or over a Ray cluster."""
