@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from app.vllm_agreement import Probe
 from app.vllm_wire import Piece, RefusedByServer, ServerFailed, body_of, pieces
 from inference.engine import Prompted, build_prompt
 from inference.reader import Reader
@@ -31,7 +32,6 @@ from inference.requests import (
 )
 from inference.sampling import Top
 from inference.speech import Speech
-from inference.vllm.agreement import Probe
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,9 @@ class VllmEngine:
         self._closed = False
         self._loop = asyncio.new_event_loop()
         self._asking = asyncio.Lock()
-        self._client = httpx.AsyncClient(timeout=self._timeout, limits=httpx.Limits(None, 64))
+        self._client = httpx.AsyncClient(
+            timeout=self._timeout, limits=httpx.Limits(max_connections=None)
+        )
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="vllm-engine", daemon=True
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from inference.sampling import Sampling, Top
 
-_TOKEN = "token_id:"
+_TOKEN = "token_id:"  # noqa: S105
 
 
 class RefusedByServer(RuntimeError):

@@ -29,7 +29,6 @@ from app.settings import Settings
 from app.tally import Tally
 from app.tasks import TRANSIENT, Distil, DistilCollection, Trainer
 from app.uploads import Parse, open_parser
-from app.vllm_engine import VllmEngine
 from cartridge_store.blobs import BlobStore, LocalBlobs
 from cartridge_store.disk_tier import DiskTier
 from cartridge_store.embedded import EmbeddedRedis, running_url
@@ -62,6 +61,8 @@ def _reader(settings: Settings) -> Reader:
 
 def _engine(settings: Settings, reader: Reader) -> Engine:
     if settings.vllm_url is not None:
+        from app.vllm_engine import VllmEngine  # others need no HTTP client
+
         return VllmEngine(reader, settings.vllm_url, api_key=settings.vllm_api_key)
     return LocalEngine(reader, max_batch=settings.max_batch, kv_bytes=settings.kv_bytes)
 

@@ -69,7 +69,7 @@ def serving_vllm(
         "HF_HUB_OFFLINE": "1",
     }
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603
             command,
             env=os.environ | settings | dict(environment or {}),
             stdout=out,
@@ -97,10 +97,8 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path, seconds: floa
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

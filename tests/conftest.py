@@ -7,6 +7,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from cartridge_store.embedded import EmbeddedRedis
+from inference.reader import Reader, load_reader
+from reader.paths import bundled_reader
+from tests.vllm_serving import VllmServer, vllm_server
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,16 @@ def s3_options() -> Iterator[dict[str, object]]:
         "client_kwargs": {"region_name": "eu-central-1"},
     }
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def exact_reader() -> Reader:
+    """The bundled reader in float32."""
+    return load_reader(bundled_reader(), device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def vllm(exact_reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    """A vLLM server of the bundled reader; skips where there is no vLLM."""
+    with vllm_server(exact_reader, tmp_path_factory.mktemp("vllm")) as server:
+        yield server
