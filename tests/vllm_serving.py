@@ -48,7 +48,7 @@ class VllmServer:
 
     def post(self, path: str, **body: Any) -> httpx.Response:
         """Ask the server, greedily."""
-        asked = {"model": MODEL, "temperature": 0.0, "max_tokens": 16} | body
+        asked = {"model": MODEL, "temperature": 0.0, "max_tokens": 12} | body
         return httpx.post(f"{self.url}{path}", json=asked, timeout=120)
 
     def complete(self, prompt: str | list[int], **body: Any) -> dict[str, Any]:
