@@ -6,13 +6,12 @@ the cartridges no more than their ids.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
@@ -118,30 +117,52 @@ class VllmEngine:
                 future.result()
             except BaseException as error:  # it has been told to whoever reads the stream
                 logger.debug("A request ended with %r", error)
-        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._drained(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    async def _drained(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._client.aclose()
+
     async def _run(self, job: _Job) -> None:
+        ended = await self._ended(job)
+        with self._lock:
+            self._jobs.pop(job, None)
+        job.stream.put(ended)
+
+    async def _ended(self, job: _Job) -> Completion | Exception:
+        """How a request ended."""
         try:
             await self._answer(job)
-            job.stream.put(self._completion(job))
+            return self._completion(job)
         except asyncio.CancelledError:
-            job.stream.put(EngineClosed("The engine was shut down before this was answered."))
+            return EngineClosed("The engine was shut down before this was answered.")
         except RefusedByServer as error:
-            job.stream.put(RequestRefused(str(error)))
+            return RequestRefused(str(error))
         except ServerFailed as error:
-            job.stream.put(GenerationFailed(str(error)))
+            return GenerationFailed(str(error))
         except httpx.HTTPError as error:
-            job.stream.put(self._unavailable(error))
+            return self._unavailable(error)
         except Exception as error:
-            job.stream.put(error)
-        finally:
-            with self._lock:
-                self._jobs.pop(job, None)
+            return error
 
     async def _answer(self, job: _Job) -> None:
+        """Read the answer to its end, or until nobody reads any more."""
+        reading = asyncio.ensure_future(self._read(job))
+        try:
+            while not reading.done() and not job.stream.cancelled.is_set():
+                await asyncio.wait({reading}, timeout=_LOOK_SECONDS)
+        finally:
+            if not reading.done():
+                reading.cancel()  # and with the connection, the server's decoding ends
+                await asyncio.wait({reading})
+        if not reading.cancelled():
+            reading.result()
+
+    async def _read(self, job: _Job) -> None:
         model = await self._ready()
         sink, prompted = self._reader.chat.sink_id, job.prompted
         body = body_of(
@@ -151,14 +172,11 @@ class VllmEngine:
             job.request.sampling,
         )
         url = f"{self._url}/v1/completions"
-        async with self._client.stream("POST", url, json=body, headers=self._headers) as answer:
-            said = pieces(answer)
-            try:
-                while (piece := await _next(said, job.stream)) is not None:
-                    if self._say(job, piece):
-                        return  # and with the connection, the server's decoding ends
-            finally:
-                await said.aclose()
+        asking = self._client.stream("POST", url, json=body, headers=self._headers)
+        async with asking as answer, contextlib.aclosing(pieces(answer)) as said:
+            async for piece in said:
+                if self._say(job, piece):
+                    return
 
     def _say(self, job: _Job, piece: Piece) -> bool:
         """Whether that was the end."""
@@ -223,19 +241,3 @@ class VllmEngine:
 
     def _unavailable(self, error: object) -> EngineUnavailable:
         return EngineUnavailable(f"vLLM at {self._url} does not answer ({error}); start it again.")
-
-
-async def _next(said: AsyncIterator[Piece], stream: Stream) -> Piece | None:
-    """The next piece; None at the end, or when nobody reads any more."""
-    waiting: asyncio.Future[Any] = asyncio.ensure_future(anext(said, None))
-    try:
-        while not stream.cancelled.is_set():
-            done, _ = await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
-            if done:
-                piece: Piece | None = waiting.result()
-                return piece
-        return None
-    finally:
-        if not waiting.done():
-            waiting.cancel()
-            await asyncio.wait({waiting})

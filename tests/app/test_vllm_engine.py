@@ -1,7 +1,9 @@
 """The engine over vLLM when the server is not there, is another one, or fails; and how it is chosen."""
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,7 +15,7 @@ from app.settings import Settings
 from app.vllm_agreement import Probe
 from app.vllm_engine import VllmEngine
 from app.wiring import Parts
-from inference.engine import LocalEngine, Request
+from inference.engine import EngineClosed, LocalEngine, Request, Stream
 from inference.reader import Reader, load_reader
 from inference.requests import EngineUnavailable, GenerationFailed, RequestRefused
 from inference.sampling import Sampling
@@ -34,6 +36,8 @@ class Server:
         self.probe = probe
         self.lines: list[str] = []
         self.status = 200
+        self.gate = threading.Event()  # answers wait for it
+        self.gate.set()
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         outer = self
@@ -54,10 +58,15 @@ class Server:
                     self._send(200, json.dumps(answer))
                     return
                 outer.asked.append(body)
+                outer.gate.wait(30)
                 self._send(outer.status, "\n\n".join(outer.lines))
 
             def _send(self, status: int, text: str) -> None:
                 data = text.encode()
+                with contextlib.suppress(ConnectionError):  # whoever asked may have gone
+                    self._write(status, data)
+
+            def _write(self, status: int, data: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
@@ -73,6 +82,7 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
+        self.gate.set()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -153,6 +163,33 @@ def test_errors_say_whose_fault_it_was(
     server.status, server.lines = 200, [line([5])]
     assert engine.submit(Request("Who?")).result().completion_tokens == 1
     assert engine.load().running == engine.load().waiting == 0
+
+
+def waiting(reader: Reader, server: Server) -> tuple[VllmEngine, Stream]:
+    """An engine with a request that the server has and does not answer."""
+    server.gate.clear()
+    engine = VllmEngine(reader, server.url)
+    stream = engine.submit(Request("Who?"))
+    until = time.monotonic() + 20
+    while not server.asked and time.monotonic() < until:
+        time.sleep(0.01)
+    assert engine.load().waiting == 1
+    return engine, stream
+
+
+def test_closing_refuses_what_waits(reader: Reader, server: Server) -> None:
+    engine, stream = waiting(reader, server)
+    engine.close()
+    with pytest.raises(EngineClosed, match="shut down before"):
+        stream.result()
+
+
+def test_a_request_that_waits_can_be_cancelled(reader: Reader, server: Server) -> None:
+    engine, stream = waiting(reader, server)
+    stream.cancel()
+    assert stream.result().completion_tokens == 0
+    assert engine.load().waiting == 0
+    engine.close()
 
 
 def test_it_is_chosen_by_its_address(reader: Reader, server: Server) -> None:
