@@ -23,14 +23,16 @@ class VllmMissing(RuntimeError):
     """There is no environment with vLLM; the message says how to make it."""
 
 
-def vllm_python(environment: Mapping[str, str] = os.environ) -> Path:
+def vllm_python(environment: Mapping[str, str] = os.environ, root: Path = _ROOT) -> Path:
     """The Python that has vLLM: CARTRIDGES_VLLM_PYTHON, else that of `make vllm-env`.
 
     Raises VllmMissing.
     """
     named = environment.get("CARTRIDGES_VLLM_PYTHON")
-    found = Path(named) if named else _ROOT / ".venv-vllm" / "bin" / "python"
-    if not found.exists():
+    found = Path(named) if named else root / ".venv-vllm" / "bin" / "python"
+    # An installation that broke off has a Python and no vLLM.
+    whole = found.exists() and (named or (root / ".venv-vllm" / ".installed").exists())
+    if not whole:
         raise VllmMissing(
             f"There is no vLLM at {found}; make its environment with 'make vllm-env'."
         )

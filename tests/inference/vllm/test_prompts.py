@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.vllm_process import VllmMissing, vllm_python
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.catalogue import Catalogue
 from cartridge_store.embedded import EmbeddedRedis
@@ -242,3 +243,17 @@ def test_a_model_whose_weights_vllm_would_drop_is_served_by_transformers(reader:
     assert made[made.index("--model-impl") + 1] == "transformers"
     chosen = server_arguments(biased, "{}", "float32", ["--model-impl", "vllm"])
     assert chosen.count("--model-impl") == 1
+
+
+def test_a_missing_or_broken_off_environment_is_said_to_be_one(tmp_path: Path) -> None:
+    python = tmp_path / ".venv-vllm" / "bin" / "python"
+    with pytest.raises(VllmMissing, match="make vllm-env"):
+        vllm_python({}, tmp_path)
+    python.parent.mkdir(parents=True)
+    python.touch()
+    with pytest.raises(VllmMissing, match="make vllm-env"):
+        vllm_python({}, tmp_path)
+    (tmp_path / ".venv-vllm" / ".installed").touch()
+    assert vllm_python({}, tmp_path) == python
+    with pytest.raises(VllmMissing):
+        vllm_python({"CARTRIDGES_VLLM_PYTHON": "/nowhere/python"}, tmp_path)
