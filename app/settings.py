@@ -78,6 +78,12 @@ class Settings(BaseSettings):
         ge=1 << 16,
         description="Bytes for the keys and values of all questions and resident cartridges.",
     )
+    vllm_url: str | None = Field(
+        default=None, description="A vLLM server that answers in the reader's place (docs/vllm.md)."
+    )
+    vllm_api_key: str | None = Field(
+        default=None, description="The key which that server asks for."
+    )
     max_waiting: int = Field(
         default=64,
         ge=1,

@@ -64,6 +64,10 @@ def _reader(settings: Settings) -> Reader:
 
 
 def _engine(settings: Settings, reader: Reader) -> Engine:
+    if settings.vllm_url is not None:
+        from app.vllm_engine import VllmEngine  # others need no HTTP client
+
+        return VllmEngine(reader, settings.vllm_url, api_key=settings.vllm_api_key)
     return LocalEngine(reader, max_batch=settings.max_batch, kv_bytes=settings.kv_bytes)
 
 

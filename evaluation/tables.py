@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK = re.compile(r"(<!-- results:([a-z_-]+) -->\n)(.*?)(<!-- /results -->)", re.DOTALL)
-PAGES = ("README.md", "reader/checkpoint/README.md", "docs/replicas.md")
+PAGES = ("README.md", "reader/checkpoint/README.md", "docs/replicas.md", "docs/vllm.md")
 
 _WORDS = {
     "icl_em": "Exact match, one sheet of about 400 tokens in context",
@@ -90,6 +90,11 @@ _WORDS = {
     "speedup_2_workers": "Seconds of one process over those of two workers, kills and start included",
     "cold_reads_for_100_requests": "Reads of one cold cartridge for 100 requests at once",
     "registry_lookup_ms_median": "Looking up 10 locations among 10,000 cartridges, ms",
+    "outputs_equal_fraction": "Greedy answers through vLLM that equal the local engine's",
+    "contaminated_answers": "Answers that change when 64 requests over 16 compositions run at once",
+    "throughput_ratio_vs_cached_rag": "vLLM throughput against cached RAG text of 4 tokens a slot",
+    "throughput_ratio_vs_cached_full_document": "vLLM throughput against cached whole documents",
+    "kv_blocks_ratio_vs_rag": "KV blocks in use at the peak, RAG text over cartridges",
     "speedup_vs_peft": "Training steps a second, over PEFT's CARTRIDGE example",
     "peak_memory_ratio_vs_peft": "Peak memory of training, over PEFT's",
 }

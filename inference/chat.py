@@ -52,6 +52,24 @@ class ChatFormat:
         """Ids that follow documents or cartridges: the end of their turn, then the question."""
         return self._ids(self._middle + question + self._after)
 
+    def conversation(self, messages: Sequence[tuple[str, str]]) -> list[int]:
+        """Ids that follow documents or cartridges, of (role, text) turns that begin with the user's.
+
+        One turn gives what `question` gives. Raises ValueError for other turns, or where the template
+        drops one.
+        """
+        (role, first), *rest = messages
+        if role != "user" or any(name not in ("user", "assistant") for name, _ in rest):
+            raise ValueError("The turns must be the user's and the assistant's, the user's first.")
+        if not rest:
+            return self.question(first)
+        try:
+            whole = self._render([("user", _QUESTION), *rest])
+            _, after = whole.split(_QUESTION)
+        except Exception as error:  # templates raise what they like
+            raise ValueError(f"The reader's chat template refuses these turns: {error}") from error
+        return self._ids(self._middle + first + after)
+
     def bare_question(self, question: str) -> list[int]:
         """Ids, without the sink, of a question that nothing precedes."""
         return self._ids(self._bare + question + self._after)[1:]

@@ -26,6 +26,10 @@ class EngineClosed(RuntimeError):
     """The engine was closed before the request was answered."""
 
 
+class EngineUnavailable(EngineClosed):
+    """The engine is a server elsewhere that does not answer, or serves another reader."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A question with the cartridges and texts that it may look at."""

@@ -7,6 +7,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from cartridge_store.embedded import EmbeddedRedis
+from inference.reader import Reader, load_reader
+from reader.paths import bundled_reader
+from tests.vllm_serving import VllmServer, vllm_server
 from training.fleet.ray_executor import Placement, RayExecutor
 
 
@@ -41,3 +44,16 @@ def ray_fleet() -> Iterator[RayExecutor]:
     """Two workers on a Ray cluster of this machine, for whoever asks for it."""
     with RayExecutor("local", Placement(workers=2, cpus=0.5, max_task_retries=1)) as executor:
         yield executor
+
+
+@pytest.fixture(scope="session")
+def exact_reader() -> Reader:
+    """The bundled reader in float32."""
+    return load_reader(bundled_reader(), device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def vllm(exact_reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    """A vLLM server of the bundled reader; skips where there is no vLLM."""
+    with vllm_server(exact_reader, tmp_path_factory.mktemp("vllm")) as server:
+        yield server

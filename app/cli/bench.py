@@ -127,3 +127,24 @@ def fleet(
     with progress_bar("fleet") as progress:
         result = run_fleet(reader, out, FleetPlan(documents=documents), progress)
     print_result(result, as_json=as_json)
+
+
+@bench.command()
+def vllm(
+    out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
+    rounds: Annotated[int, typer.Option(min=2, help="Waves of every arm.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Stock vLLM with cartridges, beside the same server with RAG text and full documents."""
+    from benchmarks.vllm import VllmPlan, run_vllm
+    from benchmarks.vllm_process import VllmMissing
+    from inference.reader import load_reader
+
+    reader = load_reader(Settings().reader, device="cpu", dtype="float32")
+    try:
+        with progress_bar("vllm") as progress:
+            result = run_vllm(reader, out, VllmPlan(rounds=rounds), progress)
+    except VllmMissing as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    print_result(result, as_json=as_json)

@@ -1,0 +1,159 @@
+"""The reader card: what a server must know of the reader to mount its cartridges, in one small file.
+
+Fingerprints, the sink's keys and values, and the rotary frequencies, taken from the model itself when
+the server starts. This file knows a reader; it knows no cartridge and nothing of vLLM.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import DynamicCache
+
+from inference.reader import Reader, load_reader
+from inference.vllm.errors import CardRefused
+from inference.vllm.rotation import rotated
+
+_CHECKED_AT = 37  # where the rotation is compared with the model's own
+_FORMAT = "1"
+
+
+@dataclass(frozen=True, eq=False)
+class ReaderCard:
+    """`keys` and `values` are the sink's, `[layers, kv_heads, 1, head_dim]`, on the CPU.
+
+    `frequencies` is float32 `[rotary pairs]` in radians per position, None for a model whose positions
+    cannot be moved: it serves cartridges of the position rule "visible" alone.
+    """
+
+    reader_fingerprint: str
+    tokenizer_fingerprint: str
+    sink_id: int
+    keys: Tensor
+    values: Tensor
+    frequencies: Tensor | None
+    interleaved: bool
+
+    @property
+    def layers(self) -> int:
+        """Layers of the model."""
+        return int(self.keys.shape[0])
+
+    @property
+    def kv_heads(self) -> int:
+        """Key/value heads of a layer."""
+        return int(self.keys.shape[1])
+
+    @property
+    def head_dim(self) -> int:
+        """Numbers of a key."""
+        return int(self.keys.shape[3])
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        tensors = {"keys": self.keys, "values": self.values}
+        if self.frequencies is not None:
+            tensors["frequencies"] = self.frequencies
+        words = {
+            f"reader v{_FORMAT}": self.reader_fingerprint,
+            "tokenizer": self.tokenizer_fingerprint,
+            "sink_id": str(self.sink_id),
+            "interleaved": json.dumps(self.interleaved),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        os.close(file)
+        try:
+            save_file({name: t.contiguous() for name, t in tensors.items()}, name, words)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: Path) -> "ReaderCard":
+        """Read the file. Raises CardRefused."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                words = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return cls(
+                words[f"reader v{_FORMAT}"],
+                words["tokenizer"],
+                int(words["sink_id"]),
+                tensors["keys"],
+                tensors["values"],
+                tensors.get("frequencies"),
+                bool(json.loads(words["interleaved"])),
+            )
+        except Exception as error:  # whatever the file is instead
+            raise CardRefused(
+                f"{path} is no reader card of this version ({type(error).__name__}); make one with "
+                "'python -m inference.vllm.card MODEL CARD'."
+            ) from error
+
+
+def describe(reader: Reader) -> ReaderCard:
+    """The card of a reader; its rotation is checked against the reader's own."""
+    keys = torch.cat([keys for keys, _ in reader.sink]).cpu()
+    values = torch.cat([values for _, values in reader.sink]).cpu()
+    frequencies = _frequencies(reader)
+    moved = _sink_keys_at(reader, _CHECKED_AT)
+    found: tuple[Tensor | None, bool] = (None, False)
+    if frequencies is not None:
+        for interleaved in (False, True):
+            ours = rotated(keys, _CHECKED_AT, frequencies, interleaved=interleaved)
+            if _near(ours, moved):
+                found = (frequencies, interleaved)
+                break
+    return ReaderCard(
+        reader.fingerprint, reader.tokenizer_fingerprint, reader.chat.sink_id, keys, values, *found
+    )
+
+
+def _frequencies(reader: Reader) -> Tensor | None:
+    rotary = getattr(reader.model.base_model, "rotary_emb", None)
+    kind = getattr(rotary, "rope_type", "default")
+    found = getattr(rotary, "inv_freq", None)
+    # These depend on how long the prompt is: no rotation is right for every one.
+    if kind in ("dynamic", "longrope") or not isinstance(found, Tensor) or found.dim() != 1:
+        return None
+    return found.detach().float().cpu().clone()
+
+
+@torch.no_grad()
+def _sink_keys_at(reader: Reader, position: int) -> Tensor:
+    cache: Any = DynamicCache(config=reader.config)
+    ids = torch.tensor([[reader.chat.sink_id]], device=reader.device)
+    places = torch.tensor([[position]], device=reader.device)
+    reader.model.base_model(ids, position_ids=places, past_key_values=cache, use_cache=True)
+    return torch.cat([layer.keys for layer in cache.layers]).cpu()
+
+
+def _near(one: Tensor, two: Tensor) -> bool:
+    apart = (one.float() - two.float()).abs().max()
+    # A bfloat16 key is rounded once here and once there.
+    tolerance = 1e-4 if one.dtype == torch.float32 else 2e-2
+    return bool(apart <= tolerance * (1 + two.float().abs().max()))
+
+
+def main() -> None:
+    """Write the card of a model."""
+    parser = argparse.ArgumentParser(description="Write the reader card of a model.")
+    parser.add_argument("model", help="folder or hub name of the model that vLLM serves")
+    parser.add_argument("card", type=Path, help="file to write")
+    parser.add_argument("--dtype", default="bfloat16", help="the number format it is served in")
+    chosen = parser.parse_args()
+    describe(load_reader(chosen.model, device="cpu", dtype=chosen.dtype)).save(chosen.card)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""OpenAI requests that name cartridges become ones that stock vLLM understands.
+
+`cartridges: [...]`, with document ids `collection` too, becomes placeholders before the question's ids
+and `kv_transfer_params`. This file knows request bodies and token ids; it knows no HTTP and no tensors.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from inference.chat import ChatFormat
+from inference.vllm.errors import MountRefused
+from inference.vllm.mounting import Composition
+
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+
+Resolve = Callable[[Sequence[str] | None, str | None], Composition]
+"""The composition of named cartridges or documents, and of a collection."""
+
+# They would read the placeholders as text, or change the prompt behind our back.
+_REFUSED = (
+    "echo",
+    "prompt_logprobs",
+    "use_beam_search",
+    "truncate_prompt_tokens",
+    "prompt_embeds",
+    "suffix",
+    "tools",
+    "documents",
+    "chat_template",
+    "continue_final_message",
+)
+
+
+def names_cartridges(body: Mapping[str, Any]) -> bool:
+    """Whether a request asks for cartridges in any way."""
+    params = body.get("kv_transfer_params")
+    direct = isinstance(params, Mapping) and "cartridges" in params
+    return direct or "cartridges" in body or "collection" in body
+
+
+def rewritten(
+    path: str, body: Mapping[str, Any], chat: ChatFormat, resolve: Resolve
+) -> dict[str, Any]:
+    """The body for vLLM of a request that names cartridges.
+
+    Raises MountRefused for what cannot be asked behind cartridges, and what `resolve` raises.
+    """
+    for name in _REFUSED:
+        if body.get(name):
+            raise MountRefused(f"'{name}' cannot be used behind cartridges; leave it out.")
+    if body.get("kv_transfer_params"):
+        if "cartridges" in body or "collection" in body:
+            raise MountRefused("Name cartridges in one way: leave kv_transfer_params out.")
+        return dict(body)  # whoever builds the prompt for himself; the connector checks it
+    composition = resolve(_names(body), body.get("collection"))
+    ids = _behind(path, body, chat)
+    prompt = [chat.sink_id] * composition.columns + ids
+    params: dict[str, Any] = {"cartridges": list(composition.ids)}
+    left = {name: v for name, v in body.items() if name not in ("cartridges", "collection")}
+    if path == CHAT:
+        params["prompt_token_ids"] = prompt
+        return left | {"kv_transfer_params": params}
+    return left | {"prompt": prompt, "kv_transfer_params": params}
+
+
+def _names(body: Mapping[str, Any]) -> list[str] | None:
+    names = body.get("cartridges")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise MountRefused("'cartridges' must be a list of cartridge ids or document ids.")
+    return names
+
+
+def _behind(path: str, body: Mapping[str, Any], chat: ChatFormat) -> list[int]:
+    if path == CHAT:
+        return _conversation(body.get("messages"), chat)
+    prompt = body.get("prompt")
+    if isinstance(prompt, str) and prompt:
+        return chat.question(prompt)
+    if isinstance(prompt, list) and prompt and all(type(id) is int for id in prompt):
+        return list(prompt)
+    raise MountRefused(
+        "Behind cartridges, 'prompt' is one question, or the token ids that follow the cartridges."
+    )
+
+
+def _conversation(messages: object, chat: ChatFormat) -> list[int]:
+    if not isinstance(messages, list) or not messages:
+        raise MountRefused("'messages' must hold the question.")
+    turns: list[tuple[str, str]] = []
+    for message in messages:
+        if not isinstance(message, Mapping):
+            raise MountRefused("Each of the 'messages' must be an object with role and content.")
+        turns.append((str(message.get("role")), _text(message.get("content"))))
+    if turns[0][0] in ("system", "developer"):
+        raise MountRefused(
+            "Cartridges stand where the system message would; put instructions into the question."
+        )
+    try:
+        return chat.conversation(turns)
+    except ValueError as error:
+        raise MountRefused(str(error)) from error
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        if len(parts) == len(content) and all(isinstance(part, str) for part in parts):
+            return "".join(str(part) for part in parts)
+    raise MountRefused("Behind cartridges, a message's content is text.")

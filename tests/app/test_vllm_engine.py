@@ -1,0 +1,201 @@
+"""The engine over vLLM when the server is not there, is another one, or fails; and how it is chosen."""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from app.problems import problem_of
+from app.settings import Settings
+from app.vllm_agreement import Probe
+from app.vllm_engine import VllmEngine
+from app.wiring import Parts
+from inference.engine import EngineClosed, LocalEngine, Request, Stream
+from inference.reader import Reader, load_reader
+from inference.requests import EngineUnavailable, GenerationFailed, RequestRefused
+from inference.sampling import Sampling
+from tests.models import write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return load_reader(write_tiny_model(tmp_path_factory.mktemp("reader")), dtype="float32")
+
+
+class Server:
+    """Answers as it is told, over real HTTP."""
+
+    def __init__(self, reader: Reader) -> None:
+        probe = Probe.of(reader)
+        self.logprobs = list(probe.logprobs)
+        self.probe = probe
+        self.lines: list[str] = []
+        self.status = 200
+        self.gate = threading.Event()  # answers wait for it
+        self.gate.set()
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.keys.append(self.headers["Authorization"])
+                self._send(200, json.dumps({"data": [{"id": "served"}]}))
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if body.get("prompt_logprobs") is not None:
+                    rows = [
+                        {str(id): {"logprob": value}}
+                        for id, value in zip(outer.probe.ids[1:], outer.logprobs, strict=True)
+                    ]
+                    answer = {"choices": [{"prompt_logprobs": [None, *rows]}]}
+                    self._send(200, json.dumps(answer))
+                    return
+                outer.asked.append(body)
+                outer.gate.wait(30)
+                self._send(outer.status, "\n\n".join(outer.lines))
+
+            def _send(self, status: int, text: str) -> None:
+                data = text.encode()
+                with contextlib.suppress(ConnectionError):  # whoever asked may have gone
+                    self._write(status, data)
+
+            def _write(self, status: int, data: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args: Any) -> None:
+                """Nothing is written."""
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self._thread = threading.Thread(target=self._http.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self.gate.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server(reader: Reader) -> Iterator[Server]:
+    server = Server(reader)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def engine(reader: Reader, server: Server) -> Iterator[VllmEngine]:
+    engine = VllmEngine(reader, f"{server.url}/v1/", api_key="secret")
+    yield engine
+    engine.close()
+
+
+def line(ids: list[int]) -> str:
+    return "data: " + json.dumps({"choices": [{"text": "", "token_ids": ids}]})
+
+
+def test_tokens_become_text_and_the_end_ends_it(
+    reader: Reader, engine: VllmEngine, server: Server
+) -> None:
+    ids = reader.tokenizer("The north gate", add_special_tokens=False).input_ids
+    server.lines = [line(ids[:1]), line([*ids[1:], reader.end_id, 9]), "data: [DONE]"]
+    completion = engine.submit(Request("Who?", sampling=Sampling(40, seed=3))).result()
+    assert completion.text == "The north gate"
+    assert completion.completion_tokens == len(ids)
+    (asked,) = server.asked
+    assert (asked["model"], asked["seed"]) == ("served", 3)
+    assert asked["prompt"] == [reader.chat.sink_id, *reader.chat.bare_question("Who?")]
+    assert server.keys == ["Bearer secret"]
+
+
+def test_a_server_that_serves_another_model_is_not_used(engine: VllmEngine, server: Server) -> None:
+    right = server.logprobs
+    server.logprobs = [value - 0.2 for value in right]
+    with pytest.raises(EngineUnavailable, match="does not serve the reader"):
+        engine.submit(Request("Who?")).result()
+    server.logprobs = right[::-1]
+    with pytest.raises(EngineUnavailable, match="does not serve the reader"):
+        engine.submit(Request("Who?")).result()
+    assert not server.asked
+    server.logprobs = [value + 0.01 for value in right]  # rounding
+    server.lines = [line([5])]
+    assert engine.submit(Request("Who?")).result().completion_tokens == 1
+
+
+def test_a_server_that_is_not_there_is_unavailable(reader: Reader, server: Server) -> None:
+    engine = VllmEngine(reader, "http://127.0.0.1:9")
+    try:
+        with pytest.raises(EngineUnavailable, match="start it again") as caught:
+            engine.submit(Request("Who?")).result()
+    finally:
+        engine.close()
+    assert problem_of(caught.value).status == 503
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "kind"),
+    [
+        (400, ['{"error": {"message": "too long", "code": 400}}'], RequestRefused),
+        (404, ['{"error": {"message": "no blob", "code": 404}}'], RequestRefused),
+        (500, ["Internal"], GenerationFailed),
+        (200, [line([5]), 'data: {"error": {"message": "lost", "code": 500}}'], GenerationFailed),
+    ],
+    ids=str,
+)
+def test_errors_say_whose_fault_it_was(
+    engine: VllmEngine, server: Server, status: int, lines: list[str], kind: type[Exception]
+) -> None:
+    server.status, server.lines = status, lines
+    with pytest.raises(kind):
+        engine.submit(Request("Who?")).result()
+    server.status, server.lines = 200, [line([5])]
+    assert engine.submit(Request("Who?")).result().completion_tokens == 1
+    assert engine.load().running == engine.load().waiting == 0
+
+
+def waiting(reader: Reader, server: Server) -> tuple[VllmEngine, Stream]:
+    """An engine with a request that the server has and does not answer."""
+    server.gate.clear()
+    engine = VllmEngine(reader, server.url)
+    stream = engine.submit(Request("Who?"))
+    until = time.monotonic() + 20
+    while not server.asked and time.monotonic() < until:
+        time.sleep(0.01)
+    assert engine.load().waiting == 1
+    return engine, stream
+
+
+def test_closing_refuses_what_waits(reader: Reader, server: Server) -> None:
+    engine, stream = waiting(reader, server)
+    engine.close()
+    with pytest.raises(EngineClosed, match="shut down before"):
+        stream.result()
+
+
+def test_a_request_that_waits_can_be_cancelled(reader: Reader, server: Server) -> None:
+    engine, stream = waiting(reader, server)
+    stream.cancel()
+    assert stream.result().completion_tokens == 0
+    assert engine.load().waiting == 0
+    engine.close()
+
+
+def test_it_is_chosen_by_its_address(reader: Reader, server: Server) -> None:
+    chosen = Parts().engine(Settings(vllm_url=server.url), reader)
+    chosen.close()
+    assert isinstance(chosen, VllmEngine)
+    local = Parts().engine(Settings(), reader)
+    local.close()
+    assert isinstance(local, LocalEngine)

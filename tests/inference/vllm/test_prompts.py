@@ -1,0 +1,259 @@
+"""Request bodies that name cartridges: what becomes of them, and what is refused; no server needed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks.vllm_process import VllmMissing, vllm_python
+from cartridge_store.blobs import LocalBlobs
+from cartridge_store.catalogue import Catalogue
+from cartridge_store.embedded import EmbeddedRedis
+from cartridge_store.errors import CartridgeNotFound, InvalidId, RegistryUnavailable
+from cartridge_store.format import to_bytes
+from cartridge_store.ids import blob_name
+from cartridge_store.registry import Registry, connect
+from inference.reader import Reader, load_reader
+from inference.vllm.card import describe
+from inference.vllm.errors import MountRefused
+from inference.vllm.middleware import CartridgeMiddleware
+from inference.vllm.mounting import Composition
+from inference.vllm.options import Options
+from inference.vllm.prompts import CHAT, COMPLETIONS, names_cartridges, rewritten
+from inference.vllm.resolving import Resolver
+from inference.vllm.serve import loses_weights, server_arguments, transfer_config
+from reader.paths import bundled_reader
+from tests.inference.test_composition import cartridge
+from tests.models import write_tiny_model
+
+ONE = "c" + "a" * 40
+COMPOSITION = Composition((ONE,), (3,), ("d",), 64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("reader"))
+
+
+@pytest.fixture(scope="module")
+def reader(folder: Path) -> Reader:
+    return load_reader(folder, device="cpu", dtype="float32")
+
+
+def resolve(names: Sequence[str] | None, collection: object) -> Composition:
+    assert names == [ONE]
+    return COMPOSITION
+
+
+def test_a_question_stands_behind_placeholders(reader: Reader) -> None:
+    body = {"model": "m", "prompt": "Who?", "cartridges": [ONE], "max_tokens": 3}
+    made = rewritten(COMPLETIONS, body, reader.chat, resolve)
+    places = [reader.chat.sink_id] * 4
+    assert made == {
+        "model": "m",
+        "max_tokens": 3,
+        "prompt": places + reader.chat.question("Who?"),
+        "kv_transfer_params": {"cartridges": [ONE]},
+    }
+    ids = rewritten(COMPLETIONS, body | {"prompt": [7, 8]}, reader.chat, resolve)
+    assert ids["prompt"] == [*places, 7, 8]
+
+
+def test_a_chat_keeps_its_messages_and_brings_its_ids(reader: Reader) -> None:
+    messages = [{"role": "user", "content": [{"type": "text", "text": "Who?"}]}]
+    body = {"messages": messages, "cartridges": [ONE]}
+    made = rewritten(CHAT, body, reader.chat, resolve)
+    assert made["messages"] == messages
+    expected = [reader.chat.sink_id] * 4 + reader.chat.question("Who?")
+    assert made["kv_transfer_params"] == {"cartridges": [ONE], "prompt_token_ids": expected}
+
+
+def test_turns_stand_as_the_template_has_them(reader: Reader) -> None:
+    turns = [("user", "Who?"), ("assistant", "Mira."), ("user", "When?")]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    whole = reader.tokenizer.apply_chat_template(
+        [{"role": "system", "content": "A text."}, *messages],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=False,
+    )
+    chat = reader.chat
+    assert [chat.sink_id, *chat.documents(["A text."]), *chat.conversation(turns)] == whole
+    for wrong in ([("assistant", "Mira.")], [("user", "Who?"), ("tool", "x")]):
+        with pytest.raises(ValueError, match="user's first"):
+            chat.conversation(wrong)
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "words"),
+    [
+        (COMPLETIONS, {"prompt": "Who?", "echo": True}, "echo"),
+        (COMPLETIONS, {"prompt": "Who?", "prompt_logprobs": 2}, "prompt_logprobs"),
+        (COMPLETIONS, {"prompt": ["Who?", "When?"]}, "one question"),
+        (COMPLETIONS, {"prompt": ""}, "one question"),
+        (COMPLETIONS, {"prompt": [True]}, "one question"),
+        (COMPLETIONS, {"prompt": "Who?", "kv_transfer_params": {"cartridges": []}}, "one way"),
+        (CHAT, {"messages": []}, "question"),
+        (CHAT, {"messages": ["Who?"]}, "object"),
+        (CHAT, {"messages": [{"role": "system", "content": "x"}]}, "system message"),
+        (CHAT, {"messages": [{"role": "user", "content": None}]}, "text"),
+        (CHAT, {"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "text"),
+        (CHAT, {"messages": [{"role": "user", "content": "x"}], "tools": [{}]}, "tools"),
+        (CHAT, {"messages": [{"role": "user", "content": "x"}], "cartridges": [3]}, "list"),
+        (CHAT, {"messages": [{"role": "user", "content": "x"}], "cartridges": []}, "list"),
+    ],
+)
+def test_what_cannot_stand_behind_cartridges_is_refused(
+    reader: Reader, path: str, wrong: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(MountRefused, match=words):
+        rewritten(path, {"cartridges": [ONE]} | wrong, reader.chat, resolve)
+
+
+def test_only_requests_that_name_cartridges_are_looked_at(reader: Reader) -> None:
+    assert not names_cartridges({"prompt": "x", "kv_transfer_params": {"do_remote_decode": True}})
+    direct = {"prompt": [1], "kv_transfer_params": {"cartridges": [ONE]}}
+    assert names_cartridges(direct)
+    assert rewritten(COMPLETIONS, direct, reader.chat, resolve) == direct
+    with pytest.raises(MountRefused, match="use_beam_search"):
+        rewritten(COMPLETIONS, direct | {"use_beam_search": True}, reader.chat, resolve)
+
+
+def test_documents_and_collections_are_resolved(
+    reader: Reader, tmp_path: Path, redis_server: EmbeddedRedis
+) -> None:
+    blobs = LocalBlobs(tmp_path)
+    old, new, other = (cartridge(reader, seed) for seed in (1, 1, 2))
+    new = cartridge(reader, 1, slots=6)
+    for one in (old, new, other):
+        blobs.put(blob_name(one.id), to_bytes(one))
+    card, catalogue = describe(reader), Catalogue(blobs)
+    alone = Resolver(card, catalogue, 4)
+    assert alone.resolve([old.id]).ids == (old.id,)
+    assert set(alone.resolve(None, "c").ids) == {other.id, alone.resolve(["d1"], "c").ids[0]}
+    client = connect(redis_server.url)
+    registry = Registry(client, "vllm:")
+    registry.restore(old.manifest, [old.id, new.id])  # whatever is newer
+    known = Resolver(card, catalogue, 4, registry.current)
+    assert known.resolve(["d1"], "c").ids == (old.id,)
+    assert known.resolve(None, "c").ids == (old.id,)  # d2 was never published
+    client.close()
+
+    def gone(collection: str, documents: Sequence[str]) -> dict[str, str]:
+        raise RegistryUnavailable("Redis does not answer.")
+
+    assert Resolver(card, catalogue, 4, gone).resolve(["d2"], "c").ids == (other.id,)
+    with pytest.raises(CartridgeNotFound, match="no cartridge of d9"):
+        alone.resolve(["d9"], "c")
+    with pytest.raises(CartridgeNotFound, match="no cartridges"):
+        alone.resolve(None, "empty")
+    with pytest.raises(MountRefused, match="collection"):
+        alone.resolve(None, 3)
+    with pytest.raises(InvalidId):
+        alone.resolve(["../d1"], "c")
+
+
+async def asked(
+    middleware: CartridgeMiddleware, config: Any, path: str, data: bytes
+) -> tuple[list[Any], list[Any]]:
+    """What came back, and what reached the application."""
+    sent: list[Any] = []
+    halves = [data[: len(data) // 2], data[len(data) // 2 :]]
+    parts = [
+        {"type": "http.request", "body": halves[0], "more_body": True},
+        {"type": "http.request", "body": halves[1]},
+    ]
+
+    async def receive() -> Any:
+        return parts.pop(0) if parts else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = SimpleNamespace(state=SimpleNamespace(vllm_config=config))
+    length = (b"content-length", str(len(data)).encode())
+    scope = {"type": "http", "method": "POST", "path": path, "app": app, "headers": [length]}
+    await middleware(scope, receive, send)
+    return sent, parts
+
+
+async def test_the_middleware_rewrites_answers_or_passes_on(
+    reader: Reader, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CARTRIDGES_REDIS_URL", raising=False)
+    blobs = LocalBlobs(tmp_path / "cartridges")
+    one = cartridge(reader, 1)
+    blobs.put(blob_name(one.id), to_bytes(one))
+    describe(reader).save(tmp_path / "card")
+    text = transfer_config(str(tmp_path / "cartridges"), tmp_path / "card", 1 << 20, 2)
+    extra = json.loads(text)["kv_connector_extra_config"]
+    config = SimpleNamespace(
+        kv_transfer_config=SimpleNamespace(kv_connector_extra_config=extra),
+        model_config=SimpleNamespace(tokenizer=str(folder)),
+    )
+    reached: list[tuple[bytes, int]] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        assert (await receive())["type"] == "http.disconnect"
+        length = dict(scope["headers"])[b"content-length"]
+        reached.append((message["body"], int(length)))
+
+    middleware = CartridgeMiddleware(application)
+    body = {"prompt": "Who?", "cartridges": [one.id]}
+    await asked(middleware, config, COMPLETIONS, json.dumps(body).encode())
+    data, length = reached.pop()
+    assert json.loads(data)["kv_transfer_params"] == {"cartridges": [one.id]}
+    assert length == len(data)
+    for plain in (b'{"prompt":  "Who?"}', b"no json", b"[1]"):
+        await asked(middleware, config, COMPLETIONS, plain)
+        assert reached.pop() == (plain, len(plain))
+    for wrong, status in (
+        (body | {"echo": True}, 400),
+        (body | {"cartridges": ["c" + "0" * 40]}, 404),
+        (body | {"cartridges": ["Not an id"]}, 400),
+    ):
+        sent, _ = await asked(middleware, config, COMPLETIONS, json.dumps(wrong).encode())
+        assert sent[0]["status"] == status
+        assert json.loads(sent[1]["body"])["error"]["code"] == status
+    assert not reached
+    large = json.dumps({"prompt": "x" * (17 << 20)}).encode()
+    sent, _ = await asked(middleware, config, COMPLETIONS, large)
+    assert sent[0]["status"] == 413
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ValueError, match="unknown fields"):
+        Options.of({"cartridges": "x", "card": "y", "colour": "red"})
+    with pytest.raises(ValueError, match="lacks"):
+        Options.of({"cartridges": "x"})
+    with pytest.raises(ValueError, match="at least 1"):
+        Options.of({"cartridges": "x", "card": "y", "most": 0})
+
+
+def test_a_model_whose_weights_vllm_would_drop_is_served_by_transformers(reader: Reader) -> None:
+    assert not loses_weights(reader)
+    assert "--model-impl" not in server_arguments(reader, "{}", "float32", [])
+    biased = load_reader(bundled_reader(), device="cpu", dtype="float32")
+    assert loses_weights(biased)
+    made = server_arguments(biased, "{}", "float32", ["--port", "1"])
+    assert made[made.index("--model-impl") + 1] == "transformers"
+    chosen = server_arguments(biased, "{}", "float32", ["--model-impl", "vllm"])
+    assert chosen.count("--model-impl") == 1
+
+
+def test_a_missing_or_broken_off_environment_is_said_to_be_one(tmp_path: Path) -> None:
+    python = tmp_path / ".venv-vllm" / "bin" / "python"
+    with pytest.raises(VllmMissing, match="make vllm-env"):
+        vllm_python({}, tmp_path)
+    python.parent.mkdir(parents=True)
+    python.touch()
+    with pytest.raises(VllmMissing, match="make vllm-env"):
+        vllm_python({}, tmp_path)
+    (tmp_path / ".venv-vllm" / ".installed").touch()
+    assert vllm_python({}, tmp_path) == python
+    with pytest.raises(VllmMissing):
+        vllm_python({"CARTRIDGES_VLLM_PYTHON": "/nowhere/python"}, tmp_path)
