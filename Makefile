@@ -53,9 +53,19 @@ $(VLLM)/.installed: inference/vllm/requirements.py
 	$(VLLM)/bin/pip install --quiet --requirement $(VLLM)/requirements.txt
 	touch $@
 
-reproduce: install
-	$(BIN)/cartridges reproduce gates
+# Every figure of README and docs again: about six hours on two cores, most of them cas and comparison.
+# Interrupt and repeat to resume; remove data/reproduced and data/reproduce to begin anew.
+FIGURES := $(addprefix reproduce-,gates reader cas comparison) \
+	$(addprefix bench-,serve train store load routing fleet vllm)
+
+reproduce: $(addprefix data/reproduced/,$(FIGURES))
+	$(BIN)/python -m benchmarks.plots
 	$(BIN)/python -m evaluation.tables --write
+
+data/reproduced/%: | install vllm-env
+	$(BIN)/cartridges $(subst -, ,$*)
+	mkdir -p $(@D)
+	touch $@
 
 # Train the bundled reader again, from nothing; interrupt and repeat to resume.
 reader: install
