@@ -13,7 +13,7 @@ from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
 from cartridge_store.store import CartridgeStore
 from inference.composer import CompositionRefused
-from inference.engine import Completion, Engine, Request, Sampling, Stream
+from inference.engine import Completion, Engine, Request, RequestRefused, Sampling, Stream
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary
 from retrieval.errors import DocumentCorrupt, QuestionRefused
@@ -168,6 +168,8 @@ class Answering:
             try:
                 stream = self._submit(question, evidence, added)
             except (CartridgeRefused, CompositionRefused) as error:
+                if question.mounted:  # there is no text to read in their place
+                    raise RequestRefused(str(error)) from error
                 logger.warning("%s", error)
                 notices.append(f"The cartridges were refused, so the texts were read. {error}")
                 evidence = [piece.as_text() for piece in evidence]

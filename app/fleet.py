@@ -103,7 +103,7 @@ class Fleet:
         with self._working() as executor:
             for _ in executor.run(
                 tasks,
-                progress=lambda done: progress(Progress("asking", 0.97 * done)),
+                progress=lambda done: progress(Progress("asking", 0.9 * done)),
                 cancelled=cancelled,
             ):
                 pass
@@ -135,5 +135,7 @@ def open_fleet(settings: Settings, reader: Reader, training: TrainingSettings) -
         # Other nodes have variables of their own; what is started here has this service's.
         environment=settings.environment() if address == "local" else {},
     )
-    named = ReaderSpec(settings.reader, settings.device, settings.dtype, reader.fingerprint)
+    # Not `auto`: nodes of several kinds must not train one collection in several formats.
+    dtype = str(reader.dtype).removeprefix("torch.")
+    named = ReaderSpec(settings.reader, settings.device, dtype, reader.fingerprint)
     return Fleet(lambda: RayExecutor(address, placement), named, training, settings.fleet_group)

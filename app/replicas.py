@@ -64,7 +64,13 @@ class Replicas:
         # One that comes back meanwhile enters its name again with its next beat.
         if gone := [node for node, value in zip(nodes, said, strict=True) if value is None]:
             self._client.srem(self._nodes, *gone)
-        return [Replica(**json.loads(value)) for value in said if value is not None]
+        return [_read(value) for value in said if value is not None]
+
+
+def _read(value: str) -> Replica:
+    # One of a later version may say more.
+    said = json.loads(value)
+    return Replica(said["node"], said["url"], said["load"])
 
 
 class Announcing:

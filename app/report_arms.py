@@ -115,3 +115,6 @@ ARMS: Mapping[str, tuple[str, Form]] = {
     "monolithic": ("One cartridge for the whole collection, as many slots together", _monolithic),
 }
 """Names of arms, what each reads, and its question; None where an arm cannot ask it."""
+
+OWN_CARTRIDGES = frozenset({"compaction", "monolithic"})
+"""Arms whose cartridges are in no store."""

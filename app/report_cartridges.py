@@ -23,6 +23,8 @@ from training.draft import draft_slots
 from training.monolithic import distil_whole
 from training.settings import TrainingRefused, TrainingSettings
 
+_HELD = 32  # in memory
+
 
 class MadeCartridges:
     """Made when they are first asked for, then read from the folder."""
@@ -46,6 +48,7 @@ class MadeCartridges:
         self._collection = collection
         self._manifests = manifests
         self._report = report
+        self._held: dict[str, Cartridge] = {}
 
     @staticmethod
     def position_rule(settings: TrainingSettings) -> PositionRule:
@@ -79,16 +82,21 @@ class MadeCartridges:
         """
         documents = [self._library.get(self._collection, id) for id in sorted(self._manifests)]
         slots = sum(manifest.slots for manifest in self._manifests.values())
-        if not documents or slots >= self._settings.question_offset:
-            return None
+        workdir = self._folder / "monolithic"
 
         def made(began: float) -> Cartridge:
+            if not documents or slots >= self._settings.question_offset:
+                raise TrainingRefused(
+                    f"One cartridge of {slots} slots does not fit between the sink and the question's "
+                    f"place, {self._settings.question_offset}."
+                )
+            resumed = workdir.exists()
             keys, values = distil_whole(
                 self._reader,
                 {each.id: each.text for each in documents},
                 {id: manifest.slots for id, manifest in self._manifests.items()},
                 self._settings,
-                workdir=self._folder / "monolithic",
+                workdir=workdir,
                 report=self._report,
             )
             tokens = sum(self._reader.count(each.text) for each in documents)
@@ -99,7 +107,7 @@ class MadeCartridges:
                 _digest(documents),
                 tokens,
                 self._settings.initialiser,
-                began,
+                None if resumed else began,  # nobody knows how long it took before
             )
 
         return self._kept("monolithic", made)
@@ -115,16 +123,32 @@ class MadeCartridges:
         return found
 
     def _kept(self, name: str, make: Callable[[float], Cartridge]) -> Cartridge | None:
-        path = self._folder / f"{name}.safetensors"
-        if path.is_file():
-            return from_bytes(bytearray(path.read_bytes()))
-        try:
-            cartridge = make(time.monotonic())
-        except TrainingRefused:
+        if name in self._held:
+            return self._held[name]
+        path, refused = (
+            self._folder / f"{name}{suffix}" for suffix in (".safetensors", ".refused")
+        )
+        if refused.is_file():
             return None
-        make_folder(self._folder)
-        replace_file(path, to_bytes(cartridge))
+        if path.is_file():
+            cartridge = from_bytes(bytearray(path.read_bytes()))
+        else:
+            make_folder(self._folder)
+            try:
+                cartridge = make(time.monotonic())
+            except TrainingRefused as error:
+                replace_file(refused, str(error).encode())
+                return None
+            replace_file(path, to_bytes(cartridge))
+        while len(self._held) >= _HELD:
+            self._held.pop(next(iter(self._held)))
+        self._held[name] = cartridge
         return cartridge
+
+    def refusals(self) -> dict[str, str]:
+        """Why something was not made, by its name."""
+        found = sorted(self._folder.glob("*.refused"))
+        return {path.stem: path.read_text("utf-8") for path in found}
 
     def _cartridge(
         self,
@@ -134,7 +158,7 @@ class MadeCartridges:
         sha256: str,
         tokens: int,
         initialiser: str,
-        began: float,
+        began: float | None,
     ) -> Cartridge:
         reader, settings = self._reader, self._settings
         return Cartridge.create(
@@ -149,7 +173,7 @@ class MadeCartridges:
             position_rule=self.position_rule(settings),
             initialiser=initialiser,
             recipe=settings.to_dict(),
-            figures={"train_seconds": round(time.monotonic() - began, 1)},
+            figures={} if began is None else {"train_seconds": round(time.monotonic() - began, 1)},
         )
 
 

@@ -34,12 +34,19 @@ class ReportFolder:
     def request(self) -> dict[str, Any]:
         """What was asked for."""
         found: dict[str, Any] = json.loads((self.path / "request.json").read_text("utf-8"))
-        return found
+        # What an order of an earlier version did not say.
+        usual = {"seeds": [found.pop("seed", 0)], "temperature": 0.0, "concurrency": 0}
+        return usual | found
 
     @property
     def collection(self) -> str:
         """The collection that it is over."""
         return self.path.parent.name
+
+    @property
+    def place(self) -> str:
+        """Where it stands among its collection's reports: those ordered later have a larger one."""
+        return f"{(self.path / 'request.json').stat().st_mtime_ns:020d}-{self.id}"
 
     @property
     def finished(self) -> bool:
@@ -92,10 +99,9 @@ class ReportFiles:
         if not folder.is_dir():
             return
         found = [path for path in folder.iterdir() if _ID.fullmatch(path.name)]
-        asked = {path: path / "request.json" for path in found}
-        dated = {path: file.stat().st_mtime_ns for path, file in asked.items() if file.is_file()}
-        for path in sorted(dated, key=lambda path: -dated[path]):
-            yield ReportFolder(path.name, path)
+        ordered = [path for path in found if (path / "request.json").is_file()]
+        folders = [ReportFolder(path.name, path) for path in ordered]
+        yield from sorted(folders, key=lambda folder: folder.place, reverse=True)
 
     def unfinished(self) -> Iterator[ReportFolder]:
         """Every report that was ordered and is not made."""

@@ -41,7 +41,6 @@ from retrieval.errors import DocumentNotFound
 from training.settings import Progress, TrainingSettings
 
 _KEPT_TOGETHER = 20  # answers in a file
-_MEASURED = 128  # questions that throughput is measured with, at most
 _CARTRIDGES = ("cartridges_1", "cartridges_3", "cartridges_5", "cartridge_and_passage")
 _TEXTS = ("rag_3", "rag_5", "rag_1", "rag_10", "icl")
 
@@ -196,7 +195,7 @@ class Reporting:
                 {
                     arm: [
                         asked
-                        for question in run.questions[:_MEASURED]
+                        for question in run.questions[: 2 * run.request["concurrency"]]
                         if (asked := run.asked(arm, question, run.seeds[0], made)) is not None
                     ]
                     for arm in run.arms
@@ -212,6 +211,8 @@ class Reporting:
         ids = self._library.ids(collection)
         state = [
             self._reader.fingerprint,
+            self._reader.tokenizer_fingerprint,
+            self._settings.to_dict(),
             ids,
             sorted(self._store.current(collection, ids).items()),
         ]
@@ -251,6 +252,7 @@ class Reporting:
                 "max_tokens": request["max_tokens"],
                 "seeds": run.seeds,
                 "temperature": request["temperature"],
+                **{f"{name}: not made": why for name, why in self._made(run).refusals().items()},
                 **{name: ARMS[name][0] for name in arms},
             },
             versions={
@@ -268,10 +270,9 @@ def _command(request: Mapping[str, Any]) -> str:
     """How to order it again; what is as usual is left out."""
     arms = "".join(f" --arm {name}" for name in request["arms"])
     seeds = "".join(f" --seed {seed}" for seed in request["seeds"] if request["seeds"] != [0])
+    together = f" --concurrency {request['concurrency']}"
     warm = f" --temperature {request['temperature']:g}" if request["temperature"] else ""
-    return (
-        f"cartridges report {request['collection']} --questions questions.jsonl{arms}{seeds}{warm}"
-    )
+    return f"cartridges report {request['collection']} --questions questions.jsonl{arms}{seeds}{warm}{together}"
 
 
 def _first(wanted: Sequence[str], arms: Sequence[str]) -> str | None:

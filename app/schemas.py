@@ -213,6 +213,8 @@ class ReportIn(Strict):
             raise ValueError("ids of questions, and arms, may stand once each")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds may stand once each")
+        if len(self.seeds) > 1 and not self.temperature:
+            raise ValueError("at temperature 0 every seed answers the same; name one, or warm up")
         return self
 
     max_tokens: int = Field(default=64, ge=1, le=512)

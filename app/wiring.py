@@ -119,6 +119,7 @@ class Api:
     admission: Admission
     rates: RateLimit
     reports: ReportFiles
+    mounts_any: bool  # cartridges that are in no store, too
 
     def close(self) -> None:
         """Finish what runs, then let go of everything."""
@@ -281,6 +282,7 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         Admission(lambda: engine.load().waiting, settings.max_waiting),
         RateLimit(base.client, settings.redis_prefix, settings.requests_per_minute),
         reports,
+        settings.vllm_url is None,
     )
 
 

@@ -8,7 +8,7 @@ stopped. This file knows HTTP and records; it knows nothing of the service's ins
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,14 @@ class ComparisonPlan:
 
 
 def run_comparison(
-    out: Path, plan: ComparisonPlan, work: Path, report: Report = lambda *_: None
+    out: Path,
+    plan: ComparisonPlan,
+    work: Path,
+    report: Report = lambda *_: None,
+    *,
+    command: str = "cartridges reproduce comparison --json",
 ) -> dict[str, Any]:
-    """Ingest, train, report, compare, and write comparison.json with the reports beside it."""
+    """Ingest, train, report, compare, and write comparison.json."""
     started = time.monotonic()
     work.mkdir(parents=True, exist_ok=True)
     whole = len(plan.compressions) + (plan.articles is not None)
@@ -99,7 +104,7 @@ def run_comparison(
     return write_result(
         out,
         "comparison",
-        command="cartridges reproduce comparison --json",
+        command=command,
         seeds=plan.seeds,
         rows=rows,
         claims=claims,
@@ -112,7 +117,7 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
     records: list[Record] = []
     costs: dict[str, list[TrainingCost]] = {}
     training = {**plan.training, "joint_share": plan.joint_share}
-    ledger = Ledger(data.with_suffix(".json"))
+    ledger = Ledger(data.parent / f"{data.name}.json")
     with (
         serving(data, training, compression=str(compression)) as (url, _),
         httpx.Client(base_url=url, timeout=600.0) as client,
@@ -129,8 +134,13 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
                 if arm["training"] is not None
             }
             collection, id = _collection(seed), ledger.job(f"{_collection(seed)}/report")
-            (run,) = (data / "reports" / collection / str(id) / "runs").iterdir()
-            records += RecordFolder(run / "records").read()
+            runs = (data / "reports" / collection / str(id) / "runs").iterdir()
+            newest = max(runs, key=lambda run: run.stat().st_mtime)
+            # Every collection has a first question: they are told apart by its name.
+            records += [
+                replace(record, question_id=f"{collection}/{record.question_id}")
+                for record in RecordFolder(newest / "records").read()
+            ]
     return assemble(
         records,
         title=f"Cartridges at {compression:g}x, RAG and the text in context",

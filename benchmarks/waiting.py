@@ -74,7 +74,9 @@ def ingested(client: httpx.Client, collection: str, documents: Sequence[Document
     """Send what is not there yet; each document's own training is cancelled, for its collection's."""
     for document in documents:
         path = f"/v1/documents/{document.id}"
-        if client.get(path, params={"collection": collection}).status_code == 200:
+        known = client.get(path, params={"collection": collection})
+        if known.status_code == 200:
+            _cancel(client, known.json()["job"])  # of a run that stopped between the two requests
             continue
         body = {
             "collection": collection,
@@ -83,7 +85,13 @@ def ingested(client: httpx.Client, collection: str, documents: Sequence[Document
             "text": document.text,
         }
         accepted = client.post("/v1/documents", json=body).raise_for_status().json()
-        client.delete(f"/v1/jobs/{accepted['job']['id']}")
+        _cancel(client, accepted["job"]["id"])
+
+
+def _cancel(client: httpx.Client, id: str | None) -> None:
+    job = None if id is None else _job(client, id)
+    if job is not None and job["kind"] == "train" and job["status"] in ("queued", "running"):
+        client.delete(f"/v1/jobs/{id}").raise_for_status()
 
 
 def _job(client: httpx.Client, id: str) -> dict[str, Any] | None:

@@ -81,6 +81,7 @@ class CartridgeStore:
         self._lock = threading.Lock()
         # The last answer of the registry for each document, None where it had no version.
         self._seen: dict[Document, str | None] = {}
+        self._told = 0  # changes that were announced
         self._uses: Counter[str] = Counter()  # loads since the last heartbeat
         self._degraded = False
         self._let_go: list[Callable[[str], None]] = []
@@ -193,6 +194,8 @@ class CartridgeStore:
 
         Without the registry: as last seen by this process, else as the blobs' manifests say.
         """
+        with self._lock:
+            told = self._told
         try:
             answer = self._registry.current(collection, document_ids)
         except RegistryUnavailable:
@@ -200,6 +203,8 @@ class CartridgeStore:
             return self._remembered(collection, document_ids)
         self._degraded = False
         with self._lock:
+            if told != self._told:
+                return answer  # a change was announced meanwhile, which the answer may not know
             before = {name: self._seen.get((collection, name)) for name in document_ids}
             for document_id in document_ids:
                 self._seen[collection, document_id] = answer.get(document_id)
@@ -333,6 +338,7 @@ class CartridgeStore:
     def _changed(self, change: Change) -> None:
         document = (change.collection, change.document_id)
         with self._lock:
+            self._told += 1
             if document in self._seen:
                 self._seen[document] = change.current
         for version in change.stale:

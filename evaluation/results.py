@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from evaluation.statistics import Estimate
+from inference.reader import multiplies_bfloat16
 
 _COMPARISONS = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b}
 
@@ -56,6 +57,7 @@ def machine() -> dict[str, Any]:
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "bfloat16": multiplies_bfloat16(),
     }
 
 

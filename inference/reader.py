@@ -122,7 +122,7 @@ def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "auto") 
     if device == "auto":
         place = "cuda" if torch.cuda.is_available() else "cpu"
     if dtype == "auto":
-        dtype = "bfloat16" if place != "cpu" or _cpu_multiplies_bfloat16() else "float32"
+        dtype = "bfloat16" if place != "cpu" or multiplies_bfloat16() else "float32"
     try:
         config = AutoConfig.from_pretrained(str(name))
         _require_prefix(config)
@@ -140,8 +140,8 @@ def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "auto") 
     return Reader(model.to(place), tokenizer, str(name))
 
 
-def _cpu_multiplies_bfloat16() -> bool:
-    # Without such instructions torch converts number by number: fifty times slower than float32.
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for it: without, torch converts number by number."""
     found = torch.cpu.get_capabilities()
     return any(there for name, there in found.items() if name.endswith("bf16"))
 

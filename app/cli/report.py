@@ -59,6 +59,9 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Ask every question by every arm, compare them and write the report."""
+    from pydantic import ValidationError
+
+    from app.schemas import ReportIn
     from evaluation.datasets.own import to_lines
 
     if out.suffix not in _FORMS:
@@ -76,6 +79,12 @@ def report(
         body["arms"] = arm
     if title:
         body["title"] = title
+    try:
+        ReportIn.model_validate(body)  # before documents are sent and trained for nothing
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CommandFailed(f"{where}: {first['msg']}".lstrip(": ")) from error
     with connected(Settings(), url) as client:
         _send(client, collection, asked, train=train, shown=not as_json)
         job = client.request("POST", "/v1/reports", json=body)["job"]
@@ -120,4 +129,7 @@ def _send(client: Client, collection: str, dataset: Dataset, *, train: bool, sho
         elif job["status"] in ("queued", "running"):
             client.request("DELETE", f"/v1/jobs/{job['id']}")
     if jobs:
-        watched(client, {id: id for id in jobs}, jobs, shown=shown)
+        ended = watched(client, {id: id for id in jobs}, jobs, shown=shown)
+        failed = sum(not (job["result"] or {}).get("published") for job in ended.values())
+        if failed:
+            typer.echo(f"{failed} of {len(ended)} documents have no cartridge.", err=True)

@@ -123,8 +123,15 @@ def _run_comparison(
     from benchmarks.comparison import ComparisonPlan, run_comparison
 
     articles = None if real is None else real / "squad_v1.1_dev_even.json"
+    if articles is not None and not articles.is_file():
+        raise CommandFailed(
+            f"There is no {articles}; name its folder with --real, or leave it out."
+        )
     plan = ComparisonPlan(
         seeds=tuple(range(401, 401 + seeds)),
-        articles=ArticlesPlan(articles) if articles is not None and articles.is_file() else None,
+        articles=None if articles is None else ArticlesPlan(articles),
     )
-    return run_comparison(out, plan, work or Settings().data / "reproduce" / "comparison", report)
+    folder = work or Settings().data / "reproduce" / "comparison"
+    named = "" if real is None else " --real FOLDER"
+    command = f"cartridges reproduce comparison --seeds {seeds}{named} --json"
+    return run_comparison(out, plan, folder, report, command=command)

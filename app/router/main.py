@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _CONNECTIONS = 1024
 _HEALTH_SECONDS = 2.0
+_KEPT_SECONDS = (
+    2.0  # shorter than the replicas keep an idle connection: they must not be first to close
+)
 
 
 class Routing:
@@ -101,11 +104,19 @@ def create_router(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=64)
-        # What the environment says of proxies is for the way out, not for the way in.
-        async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=False) as http:
+        limits = httpx.Limits(
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=64,
+            keepalive_expiry=_KEPT_SECONDS,
+        )
+        # What the environment says of proxies is for the way out, not for the way in. Health is asked over
+        # connections of its own: answers that take long must not make replicas look dead.
+        async with (
+            httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=False) as http,
+            httpx.AsyncClient(trust_env=False) as health,
+        ):
             seeker = Seeker(access, retriever, settings.max_question_chars)
-            routing = Routing(settings, seeker, http)
+            routing = Routing(settings, seeker, health)
             await routing.fleet.look()
             watching = asyncio.create_task(routing.fleet.watch())
             app.state.routing, app.state.proxy = routing, Proxy(http, routing.fleet)

@@ -34,7 +34,9 @@ _SAFE_AGAIN = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _ASKING = frozenset({ANSWERS, CHAT})  # these change nothing, so they may be asked again
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 600.0
-TIMEOUT = httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
+_FREE_SECONDS = 2.0
+TIMEOUT = httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS, pool=_FREE_SECONDS)
+_MOST_BROKEN = 2  # replicas that may break off over one request
 
 
 class Proxy:
@@ -48,17 +50,31 @@ class Proxy:
     ) -> StreamingResponse:
         """The answer of the first replica that takes the request.
 
-        The next is tried when nothing was sent, or when what was sent may be asked again. Raises a 503
-        problem when none can be reached, a 502 one when it is not known whether a change was made, a 504
-        one when nothing came for ten minutes.
+        The next is tried when nothing was sent, or when what was sent may be asked again: once, since a
+        request that ends its replica must not end them all. Raises a 503 problem when none can be reached
+        or too much is under way, a 502 one when replicas broke off, a 504 one when nothing came for ten
+        minutes, a 400 one for a path that is none.
         """
         again = request.method in _SAFE_AGAIN or request.url.path in _ASKING
+        broken = 0
         for place, replica in enumerate(replicas):
             last = place == len(replicas) - 1
             with ExitStack() as held:
                 held.enter_context(self._fleet.busy(replica.node))
                 try:
-                    response = await self._client.send(_onward(request, body, replica), stream=True)
+                    onward = _onward(request, body, replica)
+                    response = await self._client.send(onward, stream=True)
+                except (httpx.InvalidURL, UnicodeError) as error:
+                    raise Problem(
+                        400, "bad-path", "The path is none; check the address."
+                    ) from error
+                except httpx.PoolTimeout as error:
+                    raise Problem(
+                        503,
+                        "overloaded",
+                        "Too much is under way; try again.",
+                        headers={"Retry-After": "2"},
+                    ) from error
                 except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                     self._lose(replica, error)
                     continue
@@ -66,7 +82,8 @@ class Proxy:
                     raise Problem(504, "timeout", "The replica did not answer in time.") from error
                 except httpx.TransportError as error:
                     self._lose(replica, error)
-                    if again:
+                    broken += 1
+                    if again and broken < _MOST_BROKEN:
                         continue
                     raise Problem(
                         502,

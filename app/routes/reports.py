@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from app.keys import Access
 from app.problems import Problem, not_found
+from app.report_arms import OWN_CARTRIDGES
 from app.report_files import FORMS, ReportFolder
 from app.routes.outputs import job_out
 from app.routes.parts import CollectionName, Cursor, Wired, from_cursor, to_cursor
@@ -29,6 +30,14 @@ def order_report(api: Wired, access: Writing, response: Response, body: ReportIn
     require_collection(access, body.collection)
     if body.collection not in api.documents.collections(body.collection.__eq__):
         raise not_found(f"collection {body.collection}")
+    own = sorted(OWN_CARTRIDGES & {*body.arms})
+    if own and not api.mounts_any:
+        raise Problem(
+            422,
+            "arm-unavailable",
+            f"{', '.join(own)}: cartridges of the report's own cannot be mounted by the vLLM server that "
+            "answers here; leave the arm out.",
+        )
     api.base.jobs.ping()  # before anything is written
     unfinished = sum(not folder.finished for folder in api.reports.of_collection(body.collection))
     if unfinished >= _MOST_UNFINISHED:
@@ -57,13 +66,16 @@ def list_reports(
 ) -> ReportPage:
     """The reports over a collection, newest first, a page at a time."""
     require_collection(access, collection)
-    folders, last = list(api.reports.of_collection(collection)), from_cursor(cursor)
-    begin = next((n for n, folder in enumerate(folders, 1) if folder.id == last), 0)
-    shown = folders[begin : begin + limit]
-    more = len(folders) > begin + limit
+    last = from_cursor(cursor)
+    folders = [
+        folder
+        for folder in api.reports.of_collection(collection)
+        if last is None or folder.place < last
+    ]
+    shown, more = folders[:limit], len(folders) > limit
     return ReportPage(
         reports=[_out(folder) for folder in shown],
-        next_cursor=to_cursor(shown[-1].id) if more else None,
+        next_cursor=to_cursor(shown[-1].place) if more else None,
     )
 
 

@@ -175,13 +175,32 @@ def test_what_cannot_be_ordered_is_said(house: TestClient) -> None:
         {"questions": [{"question": "Who?"}] * 2001},
         {"questions": [{"question": "Who?", "answers": ["me"], "options": ["me", "me"]}]},
         {"questions": [{"question": "Who?", "answers": ["you"], "options": ["me", "us"]}]},
-        {"questions": [{"question": "Who?"}], "seeds": [1, 1]},
+        {"questions": [{"question": "Who?"}], "seeds": [1, 1], "temperature": 1},
+        {"questions": [{"question": "Who?"}], "seeds": [1, 2]},
     ):
         assert house.post("/v1/reports", json=body).status_code == 422
     body = {"questions": [{"question": "Who?"}], "collection": "nowhere"}
     assert house.post("/v1/reports", json=body).status_code == 404
     for id in ("r" + "0" * 31, "..", "x"):
         assert house.get(f"/v1/reports/{id}").status_code == 404
+
+
+def test_a_report_ordered_before_it_had_seeds_is_read(tmp_path: Path) -> None:
+    files = ReportFiles(tmp_path)
+    old = {"collection": "default", "questions": [], "seed": 4, "max_tokens": 8}
+    found = files.create("r" + "2" * 31, old).request()
+    assert (found["seeds"], found["temperature"], found["concurrency"]) == ([4], 0.0, 0)
+
+
+def test_vllm_is_given_no_cartridge_that_it_cannot_find(
+    serve: Callable[..., Any], engine: FakeEngine
+) -> None:
+    with serve(make_parts(engine=engine), vllm_url="http://127.0.0.1:9") as client:
+        client.post("/v1/documents", json={"text": "The boiler."})
+        body = {"questions": QUESTIONS, "arms": ["icl", "monolithic"]}
+        refused = client.post("/v1/reports", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (422, "arm-unavailable")
+        assert "monolithic" in refused.json()["detail"]
 
 
 def test_a_report_is_its_collections_own(house: TestClient, settings: Settings) -> None:

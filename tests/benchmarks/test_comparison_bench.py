@@ -34,7 +34,7 @@ SQUAD = {
 def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
     (tmp_path / "dev.json").write_text(json.dumps(SQUAD))
     plan = ComparisonPlan(
-        seeds=(7,),
+        seeds=(7, 8),
         compressions=(10.0,),
         documents=2,
         stated=2,
@@ -51,7 +51,11 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
     assert claims["retrieval_recall_at_1_squad"]["value"] == 1.0
     assert "rag_difference_points" in claims
     world, articles = result["rows"]
-    assert {arm["arm"] for arm in world["arms"]} == {"rag_3", "cartridges_3", "icl"}
+    asked = {arm["arm"]: arm["questions"] for arm in world["arms"]}
+    assert asked.keys() == {"rag_3", "cartridges_3", "icl"}
+    # Both collections' own, and each has a question of the same number.
+    assert asked["icl"] == 8
+    assert asked["rag_3"] > 8
     assert articles["arms"][0]["questions"] == 2
     assert json.loads((tmp_path / "comparison.json").read_text())["claims"] == claims
 
@@ -66,7 +70,14 @@ def test_what_was_sent_is_waited_for_and_what_failed_is_sent_again(tmp_path: Pat
             return httpx.Response(404)
         states = jobs[id]
         status = states.pop(0) if len(states) > 1 else states[0]
-        body = {"id": id, "status": status, "stage": "x", "progress": 0.5, "error": "It broke."}
+        body = {
+            "id": id,
+            "kind": "report",
+            "status": status,
+            "stage": "x",
+            "progress": 0.5,
+            "error": "It broke.",
+        }
         return httpx.Response(200, json=body)
 
     def send() -> dict[str, Any]:
