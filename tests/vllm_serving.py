@@ -39,7 +39,7 @@ class VllmServer:
     url: str
     reader: Reader
     blobs: LocalBlobs
-    folder: Path
+    http: httpx.Client
 
     def keep(self, cartridge: Cartridge) -> Cartridge:
         """Store a cartridge where the server finds it."""
@@ -49,7 +49,7 @@ class VllmServer:
     def post(self, path: str, **body: Any) -> httpx.Response:
         """Ask the server, greedily."""
         asked = {"model": MODEL, "temperature": 0.0, "max_tokens": 12} | body
-        return httpx.post(f"{self.url}{path}", json=asked, timeout=120)
+        return self.http.post(path, json=asked)
 
     def complete(self, prompt: str | list[int], **body: Any) -> dict[str, Any]:
         """The one choice of a completion."""
@@ -60,7 +60,7 @@ class VllmServer:
 
     def counted(self, name: str) -> float:
         """One of the server's counters, over all engines."""
-        lines = httpx.get(f"{self.url}/metrics", timeout=30).text.splitlines()
+        lines = self.http.get("/metrics").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{"))
 
 
@@ -72,8 +72,24 @@ def vllm_server(reader: Reader, folder: Path) -> Iterator[VllmServer]:
     except VllmMissing as error:
         pytest.skip(str(error))
     blobs = LocalBlobs(folder / "cartridges")
-    with serving_vllm(bundled_reader(), folder / "cartridges", folder, arguments=ARGUMENTS) as url:
-        yield VllmServer(url, reader, blobs, folder / "cartridges")
+    # Threads of two processes that wait for each other on the same cores take ten times as long.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    one_thread = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    try:
+        with (
+            serving_vllm(
+                bundled_reader(),
+                folder / "cartridges",
+                folder,
+                arguments=ARGUMENTS,
+                environment=one_thread,
+            ) as url,
+            httpx.Client(base_url=url, timeout=180, limits=httpx.Limits()) as http,
+        ):
+            yield VllmServer(url, reader, blobs, http)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def sheets(reader: Reader, count: int, seed: int = 3) -> HeldOut:
