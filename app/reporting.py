@@ -272,7 +272,8 @@ def _command(request: Mapping[str, Any]) -> str:
     seeds = "".join(f" --seed {seed}" for seed in request["seeds"] if request["seeds"] != [0])
     together = f" --concurrency {request['concurrency']}"
     warm = f" --temperature {request['temperature']:g}" if request["temperature"] else ""
-    return f"cartridges report {request['collection']} --questions questions.jsonl{arms}{seeds}{warm}{together}"
+    asked = f"cartridges report {request['collection']} --questions questions.jsonl"
+    return f"{asked}{arms}{seeds}{warm}{together}"
 
 
 def _first(wanted: Sequence[str], arms: Sequence[str]) -> str | None:
