@@ -25,7 +25,10 @@ _WORK = "app.fleet_work"
 _QUESTIONS_TOGETHER = 20
 # What may be otherwise in a minute, by name: a task's errors travel as words.
 _PASSING = frozenset(
-    {"StorageFull", "BeingPublished", "RegistryUnavailable", "ConnectionError", "TimeoutError"}
+    {
+        *("StorageFull", "BeingPublished", "RegistryUnavailable"),
+        *("RedisError", "ConnectionError", "TimeoutError"),
+    }
 )
 
 
@@ -79,12 +82,14 @@ class Fleet:
     def ask(
         self,
         report_id: str,
+        run: str,
         questions: int,
         progress: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> None:
         """Have a report's questions asked, some at a time, each by every arm in turn: what else a node
-        does then falls on all arms alike. Raises Cancelled, FleetTrouble.
+        does then falls on all arms alike. `run` names where the answers go: what the collection was
+        when the report began. Raises Cancelled, FleetTrouble.
         """
         tasks = [
             Task(
@@ -92,6 +97,7 @@ class Fleet:
                 f"{_WORK}:ask",
                 {
                     "report": report_id,
+                    "run": run,
                     "first": first,
                     "last": min(first + _QUESTIONS_TOGETHER, questions),
                     "reader": asdict(self.reader),
@@ -116,7 +122,7 @@ class Fleet:
         except WorkersLost as error:
             raise FleetTrouble(str(error)) from error
         except TaskFailed as error:
-            if error.kind in _PASSING:
+            if _PASSING & {*error.kinds}:
                 raise FleetTrouble(error.message) from error
             raise
 

@@ -72,6 +72,7 @@ def ask(spec: Json, context: Context) -> Json:
     )
     reporting.ask(
         spec["report"],
+        spec["run"],
         range(spec["first"], spec["last"]),
         lambda progress: context.report(progress.done),
         context.cancelled,

@@ -84,7 +84,7 @@ class Reporting:
         folder, run = self._opened(report_id, progress, cancelled)
         self._make(run)
         if self._fleet is not None:
-            self._fleet.ask(report_id, len(run.questions), progress, cancelled)
+            self._fleet.ask(report_id, run.folder.name, len(run.questions), progress, cancelled)
         else:
             self._ask(run, range(len(run.questions)))
         measured = self._throughput(run)
@@ -102,12 +102,16 @@ class Reporting:
     def ask(
         self,
         report_id: str,
+        run_name: str,
         numbers: range,
         progress: Callable[[Progress], None] = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Ask some of a report's questions, those that are not answered yet. Raises as `run` does."""
-        _, run = self._opened(report_id, progress, cancelled)
+        """Ask some of a report's questions, those that are not answered yet. Raises as `run` does.
+
+        `run_name` is the folder's that whoever asks for them reads the answers from.
+        """
+        _, run = self._opened(report_id, progress, cancelled, run_name)
         self._ask(run, numbers)
 
     def _opened(
@@ -115,6 +119,7 @@ class Reporting:
         report_id: str,
         progress: Callable[[Progress], None],
         cancelled: Callable[[], bool],
+        run_name: str | None = None,
     ) -> tuple[ReportFolder, Run]:
         folder = self._files.find(report_id)
         if folder is None:
@@ -122,7 +127,7 @@ class Reporting:
         request = folder.request()
         collection = request["collection"]
         # Another reader, or other documents or cartridges, give other answers: their records lie apart.
-        place = folder.runs / self._asked_of(collection)
+        place = folder.runs / (run_name or self._asked_of(collection))
         return folder, Run(place, request, self._manifests(collection), Way(progress, cancelled))
 
     def _make(self, run: Run) -> None:

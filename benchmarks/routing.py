@@ -258,7 +258,7 @@ def _claims(plan: RoutingPlan, found: Found, redis: dict[str, Any]) -> dict[str,
         "fetched_ratio_hashing_over_residency": Claim(
             estimate(fetched_over_residency("hashing_bounded")), ">= 1"
         ),
-        "fetched_ratio_hashing_document_over_residency": Claim(
+        "fetched_ratio_document_over_residency": Claim(
             estimate(fetched_over_residency("hashing_document")), ">= 1"
         ),
         "load_max_over_mean_residency": Claim(

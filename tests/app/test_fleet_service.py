@@ -278,14 +278,18 @@ def test_a_report_asked_by_a_fleet_has_every_record_once(
     assert not any(record.invalid for record in found)
     assert folder.finished
     assert [each.done for each in told] == sorted(each.done for each in told)
+    # Whatever the collection has become: answers go where the report began.
+    reporting.ask(report, "begun", range(1))
+    assert len(RecordFolder(folder.runs / "begun" / "records").read()) == 3
 
 
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
         (WorkersLost("no cluster"), FleetTrouble),
-        (TaskFailed("d0", "StorageFull", "free some space"), FleetTrouble),
-        (TaskFailed("d0", "KeyError", "a bug"), TaskFailed),
+        (TaskFailed("d0", ["StorageFull"], "free some space"), FleetTrouble),
+        (TaskFailed("d0", ["BusyLoadingError", "RedisError"], "loading"), FleetTrouble),
+        (TaskFailed("d0", ["KeyError"], "a bug"), TaskFailed),
     ],
 )
 def test_what_may_pass_is_tried_again_later(
@@ -297,6 +301,6 @@ def test_what_may_pass_is_tried_again_later(
 
     fleet = replace(fleet_of(tiny, base), open_executor=Broken)
     with pytest.raises(raised, match=str(error).split(": ")[-1]):
-        fleet.ask("r", 1, lambda _: None, lambda: False)
+        fleet.ask("r", "run", 1, lambda _: None, lambda: False)
     assert issubclass(FleetTrouble, TRANSIENT)
     assert not issubclass(TaskFailed, TRANSIENT)

@@ -1,5 +1,6 @@
 """The contract of an executor, for every implementation, and what a Ray fleet does when workers die."""
 
+import json
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ import pytest
 from training.fleet.executor import Executor
 from training.fleet.in_process import InProcessExecutor
 from training.fleet.ray_executor import Placement, RayExecutor
+from training.fleet.ray_worker import RayWorker
 from training.fleet.task import Task, TaskFailed, WorkersLost
 from training.settings import Cancelled
 
@@ -142,3 +144,19 @@ def test_a_worker_that_no_node_has_room_for_is_not_waited_for_for_ever(
     with pytest.raises(WorkersLost, match=r"room for a worker of 1 CPU and 0.25 GPU"):
         list(greedy.run([Task("t", f"{WORK}:double", {"number": 1})]))
     greedy.close()
+
+
+def test_a_worker_ends_what_the_driver_gave_up_before_it_begins_anew(tmp_path: Path) -> None:
+    worker = RayWorker(1, {})
+    log = tmp_path / "log"
+    spec = json.dumps({"log": str(log), "name": "old", "steps": 600})
+    said: list[str] = []
+    old = threading.Thread(
+        target=lambda: said.append(worker.run(0, f"{WORK}:slowly", spec)), daemon=True
+    )
+    old.start()
+    while not log.exists():
+        time.sleep(0.01)
+    assert json.loads(worker.run(1, f"{WORK}:double", '{"number": 2}'))["result"]["double"] == 4
+    old.join(5)
+    assert [json.loads(each) for each in said] == [{"cancelled": True}]

@@ -6,7 +6,7 @@ from threading import RLock
 from typing import Any
 
 from training.fleet.executor import Board
-from training.fleet.task import Context, Done, Task, TaskFailed, perform
+from training.fleet.task import Context, Done, Task, TaskFailed, kinds_of, perform
 from training.settings import Cancelled
 
 
@@ -44,7 +44,7 @@ class InProcessExecutor:
             except Cancelled:
                 raise
             except Exception as error:
-                raise TaskFailed(task.id, type(error).__name__, str(error)) from error
+                raise TaskFailed(task.id, kinds_of(error), str(error)) from error
             board.tell(task.id, 1.0)
             yield Done(task.id, json.loads(result))
 

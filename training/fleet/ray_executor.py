@@ -145,12 +145,16 @@ class RayExecutor:
 
     def close(self) -> None:
         """End all workers, and the cluster where it was started here."""
-        for hand in self._hands:
-            self._ray.kill(hand.actor)
-        self._hands.clear()
-        if self._mine:
-            self._ray.shutdown()
-            self._mine = False
+        try:
+            for hand in self._hands:
+                self._ray.kill(hand.actor)
+        except self._ray.exceptions.RayError as error:
+            logger.warning("Ray's workers were not ended: %s", error)
+        finally:
+            self._hands.clear()
+            if self._mine:
+                self._ray.shutdown()
+                self._mine = False
 
     def _hire(self, wanted: int) -> None:
         """Ask for workers; those that cannot be placed yet wait for a node."""
@@ -165,9 +169,8 @@ class RayExecutor:
                     max_restarts=placement.max_restarts,
                     max_task_retries=0,  # see above: tasks go to whoever is free
                     max_concurrency=2,
-                    runtime_env={"env_vars": dict(placement.environment)},
                 )
-                .remote(placement.threads)
+                .remote(placement.threads, dict(placement.environment))
             )
             self._hands.append(_Hand(actor))
         for hand in self._hands:
@@ -215,7 +218,7 @@ class RayExecutor:
             return None
         outcome = json.loads(said)
         if "failed" in outcome:
-            raise TaskFailed(task.id, outcome["failed"]["kind"], outcome["failed"]["message"])
+            raise TaskFailed(task.id, outcome["failed"]["kinds"], outcome["failed"]["message"])
         if "cancelled" in outcome:
             raise Cancelled
         return Done(task.id, outcome["result"])
@@ -286,7 +289,10 @@ def _connected(address: str) -> tuple[Any, bool]:
             log_to_driver=False,
             configure_logging=False,
         )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except (
+        *(ConnectionError, ValueError, RuntimeError, OSError),
+        ray.exceptions.RayError,
+    ) as error:
         raise WorkersLost(
             f"No Ray cluster answers at {address!r}; start one with 'ray start --head', or use "
             f"'local' ({_first_line(error)})."

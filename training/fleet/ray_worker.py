@@ -7,23 +7,27 @@ that process dies. This file knows no cluster.
 import json
 import os
 import traceback
-from collections.abc import Hashable
-from threading import RLock
+from collections.abc import Hashable, Mapping
+from threading import Lock, RLock
 from typing import Any
 
-from training.fleet.task import Context, perform
+from training.fleet.task import Context, kinds_of, perform
 from training.settings import Cancelled
 
 
 class RayWorker:
     """Called from two threads: one that works, one that is asked."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, environment: Mapping[str, str]) -> None:
+        """`environment` are variables for this process: Ray's own way to set them writes its logs."""
+        os.environ.update(environment)
         self._threads = threads
         self._kept: dict[Hashable, Any] = {}
         self._lock = RLock()
         self._share = 0.0
         self._stopped: int | None = None
+        self._turn = -1
+        self._working = Lock()
 
     def hello(self) -> int:
         """That it is there: its process number."""
@@ -34,12 +38,21 @@ class RayWorker:
 
         `turn` is another number each time, so that a `stop` that comes late stops nothing else.
         """
+        # The driver may have given up on an earlier task that is still at work here.
+        self._turn = turn
+        with self._working:
+            return self._run(turn, work, spec)
+
+    def _run(self, turn: int, work: str, spec: str) -> str:
         self._share = 0.0
 
         def told(share: float) -> None:
             self._share = share
 
-        context = Context(self._kept, told, lambda: self._stopped == turn, self._lock)
+        def stopped() -> bool:
+            return self._stopped == turn or self._turn != turn
+
+        context = Context(self._kept, told, stopped, self._lock)
         try:
             result = perform(work, spec, context, self._threads)
         except Cancelled:
@@ -47,7 +60,7 @@ class RayWorker:
         except Exception as error:
             # As words, not as an object: the driver need not know the error's class.
             print(traceback.format_exc(), flush=True)
-            return json.dumps({"failed": {"kind": type(error).__name__, "message": str(error)}})
+            return json.dumps({"failed": {"kinds": kinds_of(error), "message": str(error)}})
         return f'{{"result": {result}}}'
 
     def share(self) -> float:

@@ -6,7 +6,7 @@ task that is done twice does no harm. This file knows no executor and no kind of
 
 import importlib
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any, TypeVar, cast
@@ -21,11 +21,22 @@ Json = dict[str, Any]
 
 
 class TaskFailed(RuntimeError):
-    """A task's work raised an error; `kind` is the error's name, the message says which task and why."""
+    """A task's work raised an error; `kinds` are the names of its class and of those above, the message
+    says which task and why."""
 
-    def __init__(self, task_id: str, kind: str, message: str) -> None:
-        super().__init__(f"Task {task_id} failed with {kind}: {message}")
-        self.task_id, self.kind, self.message = task_id, kind, message
+    def __init__(self, task_id: str, kinds: Sequence[str], message: str) -> None:
+        super().__init__(f"Task {task_id} failed with {kinds[0]}: {message}")
+        self.task_id, self.kinds, self.message = task_id, tuple(kinds), message
+
+    @property
+    def kind(self) -> str:
+        """The name of the error's own class."""
+        return self.kinds[0]
+
+
+def kinds_of(error: BaseException) -> list[str]:
+    """Names of an error's class and of those above it, as far as they are errors."""
+    return [each.__name__ for each in type(error).__mro__ if issubclass(each, Exception)]
 
 
 class WorkersLost(RuntimeError):
