@@ -3,12 +3,13 @@
 Knows how each arm asks; knows no score and no file.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from app.answering import Question
 from app.report_cartridges import MadeCartridges
+from cartridge_store.cartridge import Cartridge
 from inference.sampling import Sampling
 
 
@@ -68,7 +69,14 @@ def _truncated(asked: Asked) -> Question | None:
 
 
 def _compacted(asked: Asked) -> Question | None:
-    made = [asked.made.compacted(id) for id in asked.gold]
+    return _mounting(asked, [asked.made.compacted(id) for id in asked.gold])
+
+
+def _monolithic(asked: Asked) -> Question | None:
+    return _mounting(asked, [asked.made.whole()])
+
+
+def _mounting(asked: Asked, made: Sequence[Cartridge | None]) -> Question | None:
     mounted = tuple(cartridge for cartridge in made if cartridge is not None)
     if not mounted or len(mounted) < len(made):
         return None
@@ -78,19 +86,6 @@ def _compacted(asked: Asked) -> Question | None:
         mode="cartridge",
         sampling=asked.sampling,
         mounted=mounted,
-    )
-
-
-def _monolithic(asked: Asked) -> Question | None:
-    whole = asked.made.whole()
-    if whole is None:
-        return None
-    return Question(
-        text=asked.text,
-        collection=asked.collection,
-        mode="cartridge",
-        sampling=asked.sampling,
-        mounted=(whole,),
     )
 
 
