@@ -19,6 +19,7 @@ from cartridge_store.registry import Registry, connect
 from inference.reader import Reader, load_reader
 from inference.vllm.card import describe
 from inference.vllm.errors import MountRefused
+from inference.vllm.keys import keys_of, let_in
 from inference.vllm.middleware import CartridgeMiddleware
 from inference.vllm.mounting import Composition
 from inference.vllm.options import Options
@@ -96,6 +97,19 @@ def test_turns_stand_as_the_template_has_them(reader: Reader) -> None:
         (COMPLETIONS, {"prompt": ""}, "one question"),
         (COMPLETIONS, {"prompt": [True]}, "one question"),
         (COMPLETIONS, {"prompt": "Who?", "kv_transfer_params": {"cartridges": []}}, "one way"),
+        (COMPLETIONS, {"prompt": "Who?", "collection": ""}, "collection's name"),
+        (
+            COMPLETIONS,
+            {"prompt": "Who?", "cartridges": None, "collection": ""},
+            "collection's name",
+        ),
+        (COMPLETIONS, {"prompt": "Who?", "collection": 3}, "collection's name"),
+        (COMPLETIONS, {"prompt": "Who?", "cartridges": ""}, "list"),
+        (
+            COMPLETIONS,
+            {"prompt": "Who?", "prompt_logprob_token_ids": [[5]]},
+            "prompt_logprob_token",
+        ),
         (CHAT, {"messages": []}, "question"),
         (CHAT, {"messages": ["Who?"]}, "object"),
         (CHAT, {"messages": [{"role": "system", "content": "x"}]}, "system message"),
@@ -120,6 +134,34 @@ def test_only_requests_that_name_cartridges_are_looked_at(reader: Reader) -> Non
     assert rewritten(COMPLETIONS, direct, reader.chat, resolve) == direct
     with pytest.raises(MountRefused, match="use_beam_search"):
         rewritten(COMPLETIONS, direct | {"use_beam_search": True}, reader.chat, resolve)
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
+def test_null_names_nothing(reader: Reader, path: str) -> None:
+    """A client that always sends the fields is not given a whole collection, nor refused anything."""
+
+    def never(names: object, collection: object) -> Composition:
+        raise AssertionError
+
+    plain = {"model": "m", "prompt": "Who?", "messages": [], "echo": True, "tools": [{}]}
+    nulls = ({"cartridges": None}, {"collection": None}, {"cartridges": None, "collection": None})
+    for none in nulls:
+        assert names_cartridges(plain | none)  # else vLLM would see the fields
+        assert rewritten(path, plain | none, reader.chat, never) == plain
+    direct = {"prompt": [1], "kv_transfer_params": {"cartridges": [ONE]}}
+    assert rewritten(path, direct | nulls[2], reader.chat, never) == direct
+    with pytest.raises(MountRefused, match="echo"):
+        rewritten(path, direct | nulls[2] | {"echo": True}, reader.chat, never)
+    seen: list[object] = []
+
+    def whole(names: Sequence[str] | None, collection: str | None) -> Composition:
+        seen.append((names, collection))
+        return COMPOSITION
+
+    turn = {"messages": [{"role": "user", "content": "Who?"}], "prompt": "Who?"}
+    rewritten(path, turn | {"cartridges": None, "collection": "house"}, reader.chat, whole)
+    rewritten(path, turn | {"cartridges": [ONE], "collection": None}, reader.chat, whole)
+    assert seen == [(None, "house"), ([ONE], None)]
 
 
 def test_documents_and_collections_are_resolved(
@@ -157,7 +199,13 @@ def test_documents_and_collections_are_resolved(
 
 
 async def asked(
-    middleware: CartridgeMiddleware, config: Any, path: str, data: bytes
+    middleware: CartridgeMiddleware,
+    config: Any,
+    path: str,
+    data: bytes,
+    *,
+    keys: Sequence[str] = (),
+    said: str = "",
 ) -> tuple[list[Any], list[Any]]:
     """What came back, and what reached the application."""
     sent: list[Any] = []
@@ -173,9 +221,13 @@ async def asked(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    app = SimpleNamespace(state=SimpleNamespace(vllm_config=config))
-    length = (b"content-length", str(len(data)).encode())
-    scope = {"type": "http", "method": "POST", "path": path, "app": app, "headers": [length]}
+    args = SimpleNamespace(api_key=list(keys) or None)
+    app = SimpleNamespace(state=SimpleNamespace(vllm_config=config, args=args))
+    headers = [(b"content-length", str(len(data)).encode())]
+    if said:
+        headers.append((b"authorization", said.encode()))
+    scope = {"type": "http", "method": "POST", "path": path, "app": app, "headers": headers}
+    scope["root_path"] = "/behind"
     await middleware(scope, receive, send)
     return sent, parts
 
@@ -184,6 +236,7 @@ async def test_the_middleware_rewrites_answers_or_passes_on(
     reader: Reader, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CARTRIDGES_REDIS_URL", raising=False)
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
     blobs = LocalBlobs(tmp_path / "cartridges")
     one = cartridge(reader, 1)
     blobs.put(blob_name(one.id), to_bytes(one))
@@ -208,6 +261,8 @@ async def test_the_middleware_rewrites_answers_or_passes_on(
     data, length = reached.pop()
     assert json.loads(data)["kv_transfer_params"] == {"cartridges": [one.id]}
     assert length == len(data)
+    await asked(middleware, config, f"/behind{COMPLETIONS}", json.dumps(body).encode())
+    assert reached.pop() == (data, length)
     for plain in (b'{"prompt":  "Who?"}', b"no json", b"[1]"):
         await asked(middleware, config, COMPLETIONS, plain)
         assert reached.pop() == (plain, len(plain))
@@ -223,6 +278,34 @@ async def test_the_middleware_rewrites_answers_or_passes_on(
     large = json.dumps({"prompt": "x" * (17 << 20)}).encode()
     sent, _ = await asked(middleware, config, COMPLETIONS, large)
     assert sent[0]["status"] == 413
+
+
+async def test_whoever_has_no_key_reaches_neither_body_nor_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """vLLM, which stands behind the middleware, refuses them in its own words."""
+    monkeypatch.setenv("VLLM_API_KEY", "of the environment")
+    body = json.dumps({"prompt": "Who?", "cartridges": ["Not an id"]}).encode()
+    reached: list[bytes] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        reached.append((await receive())["body"])
+
+    middleware = CartridgeMiddleware(application)
+    # Without a configuration, the first look at the store would raise.
+    strangers = ("", "Bearer", "Bearer wrong", "Basic one", "one", "Bearer of the environment")
+    for said in strangers:
+        sent, left = await asked(middleware, None, CHAT, body, keys=["one", "two"], said=said)
+        assert not sent
+        assert len(left) == 1  # the body came in the two parts that were sent, not gathered
+        assert reached.pop() == body[: len(body) // 2]
+    for keys, said in ((["one", "two"], "bearer two"), ([], "Bearer of the environment")):
+        with pytest.raises(AttributeError):
+            await asked(middleware, None, CHAT, body, keys=keys, said=said)
+    await asked(middleware, None, CHAT, body, said="Bearer one")
+    assert reached.pop() == body[: len(body) // 2]
+    assert let_in([], keys_of(None, {}))
+    assert not let_in([(b"Authorization", b"Bearer \xff")], keys_of(["one"], {}))
 
 
 def test_options_are_checked() -> None:
