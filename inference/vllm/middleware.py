@@ -85,7 +85,7 @@ def _let_in(scope: Scope) -> bool:
 
 
 def _open(config: Any) -> tuple[ChatFormat, Resolve]:
-    options = Options.of(config.kv_transfer_config.kv_connector_extra_config)
+    options = Options.of(config.kv_transfer_config.kv_connector_extra_config, os.environ)
     card = ReaderCard.load(options.card)
     chat = ChatFormat(AutoTokenizer.from_pretrained(config.model_config.tokenizer))
     resolver = Resolver(card, Catalogue(options.blobs()), options.most, _registry(os.environ))
