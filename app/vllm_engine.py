@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from app.vllm_agreement import Probe
-from app.vllm_wire import Piece, RefusedByServer, ServerFailed, body_of, pieces
+from app.vllm_wire import NotServed, Piece, RefusedByServer, ServerFailed, body_of, pieces
 from inference.engine import Prompted, build_prompt
 from inference.reader import Reader
 from inference.requests import (
@@ -144,7 +144,12 @@ class VllmEngine:
             return RequestRefused(str(error))
         except ServerFailed as error:
             return GenerationFailed(str(error))
+        except NotServed as error:
+            logger.warning("vLLM at %s does not serve us: %s", self._url, error)
+            self._model = None
+            return self._unserved(error.status)
         except httpx.HTTPError as error:
+            self._model = None  # whoever answers there next may serve another model
             return self._unavailable(error)
         except Exception as error:
             return error
@@ -220,7 +225,7 @@ class VllmEngine:
             if self._model is None:
                 listed = await self._client.get(f"{self._url}/v1/models", headers=self._headers)
                 if listed.status_code != 200:
-                    raise self._unavailable(f"status {listed.status_code}")
+                    raise self._unserved(listed.status_code)
                 model = str(listed.json()["data"][0]["id"])
                 asked = await self._client.post(
                     f"{self._url}/v1/completions",
@@ -228,7 +233,7 @@ class VllmEngine:
                     headers=self._headers,
                 )
                 if asked.status_code != 200:
-                    raise self._unavailable(f"status {asked.status_code}")
+                    raise self._unserved(asked.status_code)
                 apart = self._probe.apart(asked.json())
                 if not self._probe.agrees(apart):
                     raise EngineUnavailable(
@@ -238,6 +243,22 @@ class VllmEngine:
                     )
                 self._model = model
             return self._model
+
+    def _unserved(self, status: int) -> EngineUnavailable:
+        """What an answer of this status says to whoever runs the service."""
+        match status:
+            case 401 | 403:
+                trouble = "refuses the key; set CARTRIDGES_VLLM_API_KEY to one that it takes"
+            case 404:
+                trouble = (
+                    "does not find the cartridges or the model; service and server must see the same "
+                    "cartridges, in one data folder or one CARTRIDGES_BLOBS_URL"
+                )
+            case 429 | 503:
+                trouble = "is busy or cannot reach its store; try again in a moment"
+            case _:
+                return self._unavailable(f"status {status}")
+        return EngineUnavailable(f"vLLM at {self._url} {trouble}.")
 
     def _unavailable(self, error: object) -> EngineUnavailable:
         return EngineUnavailable(f"vLLM at {self._url} does not answer ({error}); start it again.")

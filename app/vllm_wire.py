@@ -21,6 +21,14 @@ class RefusedByServer(RuntimeError):
     """The server says that the request is not right."""
 
 
+class NotServed(RuntimeError):
+    """The server does not serve us, or not now, whatever is asked; `status` says why."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
 class ServerFailed(RuntimeError):
     """The server could not answer this request."""
 
@@ -67,7 +75,7 @@ def body_of(
 async def pieces(answer: httpx.Response) -> AsyncGenerator[Piece]:
     """The tokens of a streamed answer as they come.
 
-    Raises RefusedByServer and ServerFailed.
+    Raises RefusedByServer, NotServed and ServerFailed.
     """
     if answer.status_code != 200:
         await answer.aread()
@@ -99,6 +107,8 @@ def _error(status: int, text: str) -> Exception:
         words = str(json.loads(text)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         words = text[:200] or f"status {status}"
-    if status in (400, 404, 422):
+    if status in (400, 422):
         return RefusedByServer(words)
+    if status in (401, 403, 404, 429, 503):  # nothing that the asker could ask otherwise
+        return NotServed(status, words)
     return ServerFailed(f"The vLLM server could not answer: {words}")

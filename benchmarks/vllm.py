@@ -159,12 +159,10 @@ async def _equal(
     found = []
     for number in range(plan.compared):
         chosen = rng.sample(range(len(kept)), (1, 2, 8)[number % 3])
-        cartridges = [kept[n] for n in chosen]
         ids = reader.chat.question(_question(drawn, chosen[0]))
-        sampling = Sampling(max_tokens=24)
-        (local,) = decode(reader, [Prompt(compose(reader, cartridges), ids, sampling)])
-        answer = await ask(http, Asked(ids, tuple(c.id for c in cartridges)), 24, whole=False)
-        found.append([id for id in answer.ids if id != reader.end_id] == local)
+        expected = _local(reader, kept, chosen, ids, 24)
+        asked = Asked(ids, tuple(kept[n].id for n in chosen))
+        found.append(await _said(http, reader, asked, 24) == expected)
     return found
 
 
@@ -175,24 +173,56 @@ async def _contaminated(
     kept: Sequence[Cartridge],
     plan: VllmPlan,
 ) -> int:
-    """How many answers differ from the same request's alone, when all run at once and shuffled."""
+    """How many answers differ from the local reader's, when all run at once and shuffled.
+
+    The same server's answers one by one would not do: a prefix cache that was written wrongly once
+    answers wrongly again. Raises RuntimeError when the answers could not tell compositions apart.
+    """
     rng = random.Random(plan.seed + 1)
     sets: list[list[int]] = []
     while len(sets) < plan.mixed_compositions:
         chosen = sorted(rng.sample(range(len(kept)), rng.choice((1, 2, 3))))
         if chosen not in sets:
             sets.append(chosen)
-    asked = [
-        Asked(
-            reader.chat.question(_question(drawn, rng.randrange(len(kept)))),
-            tuple(kept[n].id for n in sets[number % len(sets)]),
-        )
+    requests = [
+        (sets[number % len(sets)], reader.chat.question(_question(drawn, rng.randrange(len(kept)))))
         for number in range(plan.mixed)
     ]
-    rng.shuffle(asked)
-    together = await asyncio.gather(*(ask(http, one, 16, whole=True) for one in asked))
-    alone = [await ask(http, one, 16, whole=True) for one in asked]
-    return sum(one.ids != other.ids for one, other in zip(together, alone, strict=True))
+    rng.shuffle(requests)
+    expected = [_local(reader, kept, chosen, ids, 16) for chosen, ids in requests]
+    if not _told_apart([tuple(ids) for _, ids in requests], expected):
+        raise RuntimeError(
+            "No question is answered differently by two compositions, so no leak could be seen; "
+            "choose another seed."
+        )
+    together = await asyncio.gather(
+        *(
+            _said(http, reader, Asked(ids, tuple(kept[n].id for n in chosen)), 16)
+            for chosen, ids in requests
+        )
+    )
+    return sum(one != other for one, other in zip(together, expected, strict=True))
+
+
+def _local(
+    reader: Reader, kept: Sequence[Cartridge], chosen: Sequence[int], ids: list[int], tokens: int
+) -> list[int]:
+    """The greedy answer of the local reader."""
+    behind = compose(reader, [kept[n] for n in chosen])
+    (answer,) = decode(reader, [Prompt(behind, ids, Sampling(max_tokens=tokens))])
+    return answer
+
+
+async def _said(http: httpx.AsyncClient, reader: Reader, asked: Asked, tokens: int) -> list[int]:
+    """The server's, without its end."""
+    answer = await ask(http, asked, tokens, whole=False)
+    return [id for id in answer.ids if id != reader.end_id]
+
+
+def _told_apart(questions: Sequence[tuple[int, ...]], answers: Sequence[list[int]]) -> bool:
+    """Whether one question at least has more than one answer."""
+    different = set(zip(questions, map(tuple, answers), strict=True))
+    return len(different) > len(set(questions))
 
 
 def _arms(

@@ -45,7 +45,9 @@ def test_training_and_inference_run_on_a_bare_gpu_machine() -> None:
     for room in ("training", "inference"):
         for path in (ROOT / room).rglob("*.py"):
             for name in re.findall(r"^(?:from|import) (\w+)", path.read_text(), re.MULTILINE):
-                assert name in allowed or name in standard, f"{path} imports {name}"
+                # What lies there runs in vLLM's own environment.
+                own = path.parent.name == "vllm" and name in ("vllm", "packaging")
+                assert own or name in allowed or name in standard, f"{path} imports {name}"
 
 
 def test_compose_file_names_commands_that_exist() -> None:

@@ -6,6 +6,7 @@ scheduler and once in every worker. This file knows vLLM's interface; what is mo
 """
 
 import logging
+import os
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class CartridgeConnector(KVConnectorBase_V1):  # type: ignore[misc]
         super().__init__(vllm_config, role, kv_cache_config)
         transfer = vllm_config.kv_transfer_config
         _require_servable(vllm_config)
-        options = Options.of(transfer.kv_connector_extra_config)
+        options = Options.of(transfer.kv_connector_extra_config, os.environ)
         card = ReaderCard.load(options.card)
         self._scheduling: Scheduling | None = None
         self._writing: Writing | None = None

@@ -1,7 +1,9 @@
 """ASGI middleware for `vllm serve --middleware`: requests may name cartridges, documents, a collection.
 
-Everything that names none passes untouched. Options are those of the connector, from the server's own
-configuration; the registry is named by CARTRIDGES_REDIS_URL, which thereby stays out of the server's log.
+Everything that names none passes untouched, and so does whoever has no key: vLLM checks keys behind this
+middleware, and a stranger shall not learn what is stored. Options are those of the connector, from the
+server's own configuration; the registry is named by CARTRIDGES_REDIS_URL, which thereby stays out of the
+server's log.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, InvalidI
 from inference.chat import ChatFormat
 from inference.vllm.card import ReaderCard
 from inference.vllm.errors import MountRefused
+from inference.vllm.keys import keys_of, let_in
 from inference.vllm.options import Options
 from inference.vllm.prompts import CHAT, COMPLETIONS, Resolve, names_cartridges, rewritten
 from inference.vllm.resolving import Current, Resolver
@@ -39,8 +42,9 @@ class CartridgeMiddleware:
         self._opening = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = str(scope.get("path", "")).rstrip("/")
-        if scope["type"] != "http" or scope["method"] != "POST" or path not in (CHAT, COMPLETIONS):
+        path = str(scope.get("path", "")).removeprefix(scope.get("root_path", "")).rstrip("/")
+        asks = scope["type"] == "http" and scope["method"] == "POST"
+        if not asks or path not in (CHAT, COMPLETIONS) or not _let_in(scope):
             await self._app(scope, receive, send)
             return
         data = await _body(receive)
@@ -76,8 +80,12 @@ class CartridgeMiddleware:
             return self._parts
 
 
+def _let_in(scope: Scope) -> bool:
+    return let_in(scope["headers"], keys_of(scope["app"].state.args.api_key, os.environ))
+
+
 def _open(config: Any) -> tuple[ChatFormat, Resolve]:
-    options = Options.of(config.kv_transfer_config.kv_connector_extra_config)
+    options = Options.of(config.kv_transfer_config.kv_connector_extra_config, os.environ)
     card = ReaderCard.load(options.card)
     chat = ChatFormat(AutoTokenizer.from_pretrained(config.model_config.tokenizer))
     resolver = Resolver(card, Catalogue(options.blobs()), options.most, _registry(os.environ))

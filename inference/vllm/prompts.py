@@ -1,7 +1,8 @@
 """OpenAI requests that name cartridges become ones that stock vLLM understands.
 
 `cartridges: [...]`, with document ids `collection` too, becomes placeholders before the question's ids
-and `kv_transfer_params`. This file knows request bodies and token ids; it knows no HTTP and no tensors.
+and `kv_transfer_params`; null stands for a field that is left out. This file knows request bodies and
+token ids; it knows no HTTP and no tensors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +17,12 @@ COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 Resolve = Callable[[Sequence[str] | None, str | None], Composition]
 """The composition of named cartridges or documents, and of a collection."""
 
+_NAMES = ("cartridges", "collection")
 # They would read the placeholders as text, or change the prompt behind our back.
 _REFUSED = (
     "echo",
     "prompt_logprobs",
+    "prompt_logprob_token_ids",
     "use_beam_search",
     "truncate_prompt_tokens",
     "prompt_embeds",
@@ -32,31 +35,35 @@ _REFUSED = (
 
 
 def names_cartridges(body: Mapping[str, Any]) -> bool:
-    """Whether a request asks for cartridges in any way."""
+    """Whether a request asks for cartridges in any way, or has our fields and must lose them."""
     params = body.get("kv_transfer_params")
     direct = isinstance(params, Mapping) and "cartridges" in params
-    return direct or "cartridges" in body or "collection" in body
+    return direct or any(name in body for name in _NAMES)
 
 
 def rewritten(
     path: str, body: Mapping[str, Any], chat: ChatFormat, resolve: Resolve
 ) -> dict[str, Any]:
-    """The body for vLLM of a request that names cartridges.
+    """The body for vLLM of a request that names cartridges, or says that it names none.
 
     Raises MountRefused for what cannot be asked behind cartridges, and what `resolve` raises.
     """
+    given = any(body.get(name) is not None for name in _NAMES)
+    left = {name: value for name, value in body.items() if name not in _NAMES}
+    direct = body.get("kv_transfer_params")
+    if not given and not (isinstance(direct, Mapping) and "cartridges" in direct):
+        return left
     for name in _REFUSED:
         if body.get(name):
             raise MountRefused(f"'{name}' cannot be used behind cartridges; leave it out.")
-    if body.get("kv_transfer_params"):
-        if "cartridges" in body or "collection" in body:
+    if direct:
+        if given:
             raise MountRefused("Name cartridges in one way: leave kv_transfer_params out.")
-        return dict(body)  # whoever builds the prompt for himself; the connector checks it
-    composition = resolve(_names(body), body.get("collection"))
+        return left  # whoever builds the prompt for himself; the connector checks it
+    composition = resolve(_names(body), _collection(body))
     ids = _behind(path, body, chat)
     prompt = [chat.sink_id] * composition.columns + ids
     params: dict[str, Any] = {"cartridges": list(composition.ids)}
-    left = {name: v for name, v in body.items() if name not in ("cartridges", "collection")}
     if path == CHAT:
         params["prompt_token_ids"] = prompt
         return left | {"kv_transfer_params": params}
@@ -70,6 +77,13 @@ def _names(body: Mapping[str, Any]) -> list[str] | None:
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise MountRefused("'cartridges' must be a list of cartridge ids or document ids.")
     return names
+
+
+def _collection(body: Mapping[str, Any]) -> str | None:
+    name = body.get("collection")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise MountRefused("'collection' must be a collection's name; leave it out for 'default'.")
+    return name
 
 
 def _behind(path: str, body: Mapping[str, Any], chat: ChatFormat) -> list[int]:

@@ -59,6 +59,8 @@ class Scheduling:
         params = request.kv_transfer_params
         if not params or "cartridges" not in params:
             return
+        # vLLM mounts nothing for requests that skip the prefix cache, and would read placeholders as text.
+        request.skip_reading_prefix_cache = False
         found: Composition | None = None
         try:
             found = self._composition(request, params["cartridges"])
@@ -104,7 +106,8 @@ class Scheduling:
 
     def _composition(self, request: Any, cartridges: object) -> Composition:
         sampling = request.sampling_params
-        if sampling is None or sampling.prompt_logprobs is not None:
+        scored = ("prompt_logprobs", "prompt_logprob_token_ids")
+        if sampling is None or any(getattr(sampling, name, None) is not None for name in scored):
             raise MountRefused(
                 "Log-probabilities of the prompt cannot be given behind cartridges; ask without them."
             )
@@ -133,9 +136,7 @@ class Scheduling:
 
 
 def _make_room_to_fail(request: Any) -> None:
-    # vLLM mounts nothing for requests that skip the prefix cache (log-probabilities of the prompt do),
-    # and nothing that leaves no token to compute.
-    request.skip_reading_prefix_cache = False
+    # vLLM mounts nothing that leaves no token to compute.
     if request.num_prompt_tokens < 2 and request.prompt_token_ids is not None:
         request.prompt_token_ids.append(request.prompt_token_ids[-1])
         request._all_token_ids.append(request.prompt_token_ids[-1])

@@ -1,7 +1,9 @@
 """`python -m inference.vllm.serve MODEL --cartridges FOLDER`: stock vLLM with cartridges.
 
 Makes the reader card, then becomes vLLM's own OpenAI server with the connector and the middleware named;
-every option that is not known here goes on to vLLM. This file knows a command line and nothing else.
+every option that is not known here goes on to vLLM. The options of an object store's client stay in the
+environment (CARTRIDGES_BLOBS_OPTIONS): a command line is seen and logged. This file knows a command line
+and nothing else.
 """
 
 import argparse
@@ -16,13 +18,12 @@ from inference.vllm.card import describe
 
 CONNECTOR, MODULE = "CartridgeConnector", "inference.vllm.connector"
 MIDDLEWARE = "inference.vllm.middleware.CartridgeMiddleware"
-_CARDS = Path.home() / ".cache" / "cartridge-qa" / "cards"
+# Card, reader's fingerprint and tokenizer are those of the newest revision; vLLM would serve another.
+_REVISIONS = ("--revision", "--tokenizer-revision", "--code-revision")
 
 
-def transfer_config(
-    cartridges: str, card: Path, host_bytes: int, most: int, options: str = "{}"
-) -> str:
-    """The JSON for `--kv-transfer-config`."""
+def transfer_config(cartridges: str, card: Path, host_bytes: int, most: int) -> str:
+    """The JSON for `--kv-transfer-config`; it ends in vLLM's log, so no secret stands in it."""
     return json.dumps(
         {
             "kv_connector": CONNECTOR,
@@ -31,7 +32,6 @@ def transfer_config(
             "kv_load_failure_policy": "fail",
             "kv_connector_extra_config": {
                 "cartridges": cartridges,
-                "cartridges_options": json.loads(options),
                 "card": str(card),
                 "host_bytes": host_bytes,
                 "most": most,
@@ -70,18 +70,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("model", help="folder or hub name of the reader")
     parser.add_argument("--cartridges", required=True, help="folder or URL of the cartridges")
-    parser.add_argument("--cartridges-options", default="{}", help="JSON for the store's client")
     parser.add_argument("--card", type=Path, help="where to keep the reader card")
     parser.add_argument("--host-bytes", type=int, default=1 << 30, help="memory for cartridges")
     parser.add_argument("--most", type=int, default=64, help="cartridges that a request may name")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
     chosen, rest = parser.parse_known_args(arguments)
+    named = {one.partition("=")[0].replace("_", "-") for one in rest if one.startswith("--")}
+    if revisions := sorted(named.intersection(_REVISIONS)):
+        parser.error(
+            f"{', '.join(revisions)} cannot be used with cartridges; download that revision and "
+            "give its folder as the model"
+        )
     reader = load_reader(chosen.model, device="cpu", dtype=chosen.dtype)
-    card = chosen.card or _CARDS / f"{reader.fingerprint}-{chosen.dtype}.safetensors"
+    cards = Path.home() / ".cache" / "cartridge-qa" / "cards"
+    card = chosen.card or cards / f"{reader.fingerprint}-{chosen.dtype}.safetensors"
     describe(reader).save(card)
-    config = transfer_config(
-        chosen.cartridges, card, chosen.host_bytes, chosen.most, chosen.cartridges_options
-    )
+    config = transfer_config(chosen.cartridges, card, chosen.host_bytes, chosen.most)
     command = server_arguments(reader, config, chosen.dtype, rest)
     module = "vllm.entrypoints.openai.api_server"
     os.execv(sys.executable, [sys.executable, "-m", module, *command])  # noqa: S606

@@ -35,7 +35,8 @@ class Server:
         self.logprobs = list(probe.logprobs)
         self.probe = probe
         self.lines: list[str] = []
-        self.status = 200
+        self.status = self.listing = 200
+        self.breaks = False  # answers end before they begin
         self.gate = threading.Event()  # answers wait for it
         self.gate.set()
         self.asked: list[dict[str, Any]] = []
@@ -45,7 +46,7 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.keys.append(self.headers["Authorization"])
-                self._send(200, json.dumps({"data": [{"id": "served"}]}))
+                self._send(outer.listing, json.dumps({"data": [{"id": "served"}]}))
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -59,6 +60,9 @@ class Server:
                     return
                 outer.asked.append(body)
                 outer.gate.wait(30)
+                if outer.breaks:
+                    self.close_connection = True
+                    return
                 self._send(outer.status, "\n\n".join(outer.lines))
 
             def _send(self, status: int, text: str) -> None:
@@ -148,7 +152,7 @@ def test_a_server_that_is_not_there_is_unavailable(reader: Reader, server: Serve
     ("status", "lines", "kind"),
     [
         (400, ['{"error": {"message": "too long", "code": 400}}'], RequestRefused),
-        (404, ['{"error": {"message": "no blob", "code": 404}}'], RequestRefused),
+        (422, ['{"error": {"message": "no number", "code": 422}}'], RequestRefused),
         (500, ["Internal"], GenerationFailed),
         (200, [line([5]), 'data: {"error": {"message": "lost", "code": 500}}'], GenerationFailed),
     ],
@@ -163,6 +167,43 @@ def test_errors_say_whose_fault_it_was(
     server.status, server.lines = 200, [line([5])]
     assert engine.submit(Request("Who?")).result().completion_tokens == 1
     assert engine.load().running == engine.load().waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "CARTRIDGES_VLLM_API_KEY"),
+        (403, "CARTRIDGES_VLLM_API_KEY"),
+        (404, "must see the same cartridges"),
+        (429, "try again"),
+        (503, "try again"),
+    ],
+)
+def test_what_no_question_could_mend_is_not_the_askers_fault(
+    engine: VllmEngine, server: Server, status: int, words: str
+) -> None:
+    server.status, server.lines = status, ['{"error": "Unauthorized"}']
+    with pytest.raises(EngineUnavailable, match=words) as caught:
+        engine.submit(Request("Who?")).result()
+    assert problem_of(caught.value).status == 503
+    server.listing, server.lines = status, [line([5])]
+    with pytest.raises(EngineUnavailable, match=words):  # and so when it is asked what it serves
+        engine.submit(Request("Who?")).result()
+    server.status = server.listing = 200
+    assert engine.submit(Request("Who?")).result().completion_tokens == 1
+
+
+def test_a_server_that_went_away_is_compared_again(engine: VllmEngine, server: Server) -> None:
+    """Another model may be served when it is back."""
+    server.lines = [line([5])]
+    assert engine.submit(Request("Who?")).result().completion_tokens == 1
+    server.breaks = True
+    with pytest.raises(EngineUnavailable, match="start it again"):
+        engine.submit(Request("Who?")).result()
+    server.breaks, server.logprobs = False, server.logprobs[::-1]
+    with pytest.raises(EngineUnavailable, match="does not serve the reader"):
+        engine.submit(Request("Who?")).result()
+    assert len(server.asked) == 2
 
 
 def waiting(reader: Reader, server: Server) -> tuple[VllmEngine, Stream]:

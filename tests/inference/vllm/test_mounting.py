@@ -190,13 +190,17 @@ class FakeRequest(SimpleNamespace):
         self.block_hashes.append(self.cache_salt)
 
 
+def sampling(**given: Any) -> SimpleNamespace:
+    return SimpleNamespace(**({"prompt_logprobs": None, "prompt_logprob_token_ids": None} | given))
+
+
 def request(card: ReaderCard, known: list[Cartridge], id: str = "r", **given: Any) -> FakeRequest:
     columns = 1 + sum(one.slots for one in known)
     prompt = [card.sink_id] * columns + [5, 6]
     values: dict[str, Any] = {
         "request_id": id,
         "kv_transfer_params": {"cartridges": [one.id for one in known]},
-        "sampling_params": SimpleNamespace(prompt_logprobs=None),
+        "sampling_params": sampling(),
         "prompt_token_ids": prompt,
         "_all_token_ids": list(prompt),
         "num_prompt_tokens": len(prompt),
@@ -242,11 +246,21 @@ def test_requests_are_mounted_in_their_blocks(
     assert scheduling.missing(one, 0) == 0
 
 
+def test_whoever_would_skip_the_prefix_cache_is_mounted_all_the_same(
+    scheduling: Scheduling, card: ReaderCard, known: list[Cartridge]
+) -> None:
+    one = request(card, known, skip_reading_prefix_cache=True)
+    scheduling.arrive(one)
+    assert not one.skip_reading_prefix_cache
+    assert scheduling.missing(one, 0) == 15
+
+
 def test_plain_requests_are_left_alone(scheduling: Scheduling, card: ReaderCard) -> None:
     for params in (None, {}, {"do_remote_decode": True}):
-        plain = request(card, [], kv_transfer_params=params)
+        plain = request(card, [], kv_transfer_params=params, skip_reading_prefix_cache=True)
         scheduling.arrive(plain)
         assert plain.cache_salt is None
+        assert plain.skip_reading_prefix_cache
         assert plain.block_hashes == ["unsalted"]
         assert scheduling.missing(plain, 0) == 0
 
@@ -275,7 +289,8 @@ def test_salts_are_equal_for_equal_compositions_and_tenants_alone(
     [
         {"kv_transfer_params": {"cartridges": ["c" + "0" * 40]}},
         {"kv_transfer_params": {"cartridges": "all"}},
-        {"sampling_params": SimpleNamespace(prompt_logprobs=1), "skip_reading_prefix_cache": True},
+        {"sampling_params": sampling(prompt_logprobs=1), "skip_reading_prefix_cache": True},
+        {"sampling_params": sampling(prompt_logprob_token_ids=[[5]])},
         {"sampling_params": None},
         {"prompt_token_ids": None},
         {"prompt_token_ids": [5], "_all_token_ids": [5], "num_prompt_tokens": 1},

@@ -1,14 +1,11 @@
 """Request bodies that name cartridges: what becomes of them, and what is refused; no server needed."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmarks.vllm_process import VllmMissing, vllm_python
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.catalogue import Catalogue
 from cartridge_store.embedded import EmbeddedRedis
@@ -19,13 +16,9 @@ from cartridge_store.registry import Registry, connect
 from inference.reader import Reader, load_reader
 from inference.vllm.card import describe
 from inference.vllm.errors import MountRefused
-from inference.vllm.middleware import CartridgeMiddleware
 from inference.vllm.mounting import Composition
-from inference.vllm.options import Options
 from inference.vllm.prompts import CHAT, COMPLETIONS, names_cartridges, rewritten
 from inference.vllm.resolving import Resolver
-from inference.vllm.serve import loses_weights, server_arguments, transfer_config
-from reader.paths import bundled_reader
 from tests.inference.test_composition import cartridge
 from tests.models import write_tiny_model
 
@@ -96,6 +89,19 @@ def test_turns_stand_as_the_template_has_them(reader: Reader) -> None:
         (COMPLETIONS, {"prompt": ""}, "one question"),
         (COMPLETIONS, {"prompt": [True]}, "one question"),
         (COMPLETIONS, {"prompt": "Who?", "kv_transfer_params": {"cartridges": []}}, "one way"),
+        (COMPLETIONS, {"prompt": "Who?", "collection": ""}, "collection's name"),
+        (
+            COMPLETIONS,
+            {"prompt": "Who?", "cartridges": None, "collection": ""},
+            "collection's name",
+        ),
+        (COMPLETIONS, {"prompt": "Who?", "collection": 3}, "collection's name"),
+        (COMPLETIONS, {"prompt": "Who?", "cartridges": ""}, "list"),
+        (
+            COMPLETIONS,
+            {"prompt": "Who?", "prompt_logprob_token_ids": [[5]]},
+            "prompt_logprob_token",
+        ),
         (CHAT, {"messages": []}, "question"),
         (CHAT, {"messages": ["Who?"]}, "object"),
         (CHAT, {"messages": [{"role": "system", "content": "x"}]}, "system message"),
@@ -120,6 +126,34 @@ def test_only_requests_that_name_cartridges_are_looked_at(reader: Reader) -> Non
     assert rewritten(COMPLETIONS, direct, reader.chat, resolve) == direct
     with pytest.raises(MountRefused, match="use_beam_search"):
         rewritten(COMPLETIONS, direct | {"use_beam_search": True}, reader.chat, resolve)
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
+def test_null_names_nothing(reader: Reader, path: str) -> None:
+    """A client that always sends the fields is not given a whole collection, nor refused anything."""
+
+    def never(names: object, collection: object) -> Composition:
+        raise AssertionError
+
+    plain = {"model": "m", "prompt": "Who?", "messages": [], "echo": True, "tools": [{}]}
+    nulls = ({"cartridges": None}, {"collection": None}, {"cartridges": None, "collection": None})
+    for none in nulls:
+        assert names_cartridges(plain | none)  # else vLLM would see the fields
+        assert rewritten(path, plain | none, reader.chat, never) == plain
+    direct = {"prompt": [1], "kv_transfer_params": {"cartridges": [ONE]}}
+    assert rewritten(path, direct | nulls[2], reader.chat, never) == direct
+    with pytest.raises(MountRefused, match="echo"):
+        rewritten(path, direct | nulls[2] | {"echo": True}, reader.chat, never)
+    seen: list[object] = []
+
+    def whole(names: Sequence[str] | None, collection: str | None) -> Composition:
+        seen.append((names, collection))
+        return COMPOSITION
+
+    turn = {"messages": [{"role": "user", "content": "Who?"}], "prompt": "Who?"}
+    rewritten(path, turn | {"cartridges": None, "collection": "house"}, reader.chat, whole)
+    rewritten(path, turn | {"cartridges": [ONE], "collection": None}, reader.chat, whole)
+    assert seen == [(None, "house"), ([ONE], None)]
 
 
 def test_documents_and_collections_are_resolved(
@@ -154,106 +188,3 @@ def test_documents_and_collections_are_resolved(
         alone.resolve(None, 3)
     with pytest.raises(InvalidId):
         alone.resolve(["../d1"], "c")
-
-
-async def asked(
-    middleware: CartridgeMiddleware, config: Any, path: str, data: bytes
-) -> tuple[list[Any], list[Any]]:
-    """What came back, and what reached the application."""
-    sent: list[Any] = []
-    halves = [data[: len(data) // 2], data[len(data) // 2 :]]
-    parts = [
-        {"type": "http.request", "body": halves[0], "more_body": True},
-        {"type": "http.request", "body": halves[1]},
-    ]
-
-    async def receive() -> Any:
-        return parts.pop(0) if parts else {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    app = SimpleNamespace(state=SimpleNamespace(vllm_config=config))
-    length = (b"content-length", str(len(data)).encode())
-    scope = {"type": "http", "method": "POST", "path": path, "app": app, "headers": [length]}
-    await middleware(scope, receive, send)
-    return sent, parts
-
-
-async def test_the_middleware_rewrites_answers_or_passes_on(
-    reader: Reader, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CARTRIDGES_REDIS_URL", raising=False)
-    blobs = LocalBlobs(tmp_path / "cartridges")
-    one = cartridge(reader, 1)
-    blobs.put(blob_name(one.id), to_bytes(one))
-    describe(reader).save(tmp_path / "card")
-    text = transfer_config(str(tmp_path / "cartridges"), tmp_path / "card", 1 << 20, 2)
-    extra = json.loads(text)["kv_connector_extra_config"]
-    config = SimpleNamespace(
-        kv_transfer_config=SimpleNamespace(kv_connector_extra_config=extra),
-        model_config=SimpleNamespace(tokenizer=str(folder)),
-    )
-    reached: list[tuple[bytes, int]] = []
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        message = await receive()
-        assert (await receive())["type"] == "http.disconnect"
-        length = dict(scope["headers"])[b"content-length"]
-        reached.append((message["body"], int(length)))
-
-    middleware = CartridgeMiddleware(application)
-    body = {"prompt": "Who?", "cartridges": [one.id]}
-    await asked(middleware, config, COMPLETIONS, json.dumps(body).encode())
-    data, length = reached.pop()
-    assert json.loads(data)["kv_transfer_params"] == {"cartridges": [one.id]}
-    assert length == len(data)
-    for plain in (b'{"prompt":  "Who?"}', b"no json", b"[1]"):
-        await asked(middleware, config, COMPLETIONS, plain)
-        assert reached.pop() == (plain, len(plain))
-    for wrong, status in (
-        (body | {"echo": True}, 400),
-        (body | {"cartridges": ["c" + "0" * 40]}, 404),
-        (body | {"cartridges": ["Not an id"]}, 400),
-    ):
-        sent, _ = await asked(middleware, config, COMPLETIONS, json.dumps(wrong).encode())
-        assert sent[0]["status"] == status
-        assert json.loads(sent[1]["body"])["error"]["code"] == status
-    assert not reached
-    large = json.dumps({"prompt": "x" * (17 << 20)}).encode()
-    sent, _ = await asked(middleware, config, COMPLETIONS, large)
-    assert sent[0]["status"] == 413
-
-
-def test_options_are_checked() -> None:
-    with pytest.raises(ValueError, match="unknown fields"):
-        Options.of({"cartridges": "x", "card": "y", "colour": "red"})
-    with pytest.raises(ValueError, match="lacks"):
-        Options.of({"cartridges": "x"})
-    with pytest.raises(ValueError, match="at least 1"):
-        Options.of({"cartridges": "x", "card": "y", "most": 0})
-
-
-def test_a_model_whose_weights_vllm_would_drop_is_served_by_transformers(reader: Reader) -> None:
-    assert not loses_weights(reader)
-    assert "--model-impl" not in server_arguments(reader, "{}", "float32", [])
-    biased = load_reader(bundled_reader(), device="cpu", dtype="float32")
-    assert loses_weights(biased)
-    made = server_arguments(biased, "{}", "float32", ["--port", "1"])
-    assert made[made.index("--model-impl") + 1] == "transformers"
-    chosen = server_arguments(biased, "{}", "float32", ["--model-impl", "vllm"])
-    assert chosen.count("--model-impl") == 1
-
-
-def test_a_missing_or_broken_off_environment_is_said_to_be_one(tmp_path: Path) -> None:
-    python = tmp_path / ".venv-vllm" / "bin" / "python"
-    with pytest.raises(VllmMissing, match="make vllm-env"):
-        vllm_python({}, tmp_path)
-    python.parent.mkdir(parents=True)
-    python.touch()
-    with pytest.raises(VllmMissing, match="make vllm-env"):
-        vllm_python({}, tmp_path)
-    (tmp_path / ".venv-vllm" / ".installed").touch()
-    assert vllm_python({}, tmp_path) == python
-    with pytest.raises(VllmMissing):
-        vllm_python({"CARTRIDGES_VLLM_PYTHON": "/nowhere/python"}, tmp_path)
