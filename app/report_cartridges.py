@@ -19,6 +19,7 @@ from evaluation.report.costs import TrainingCost
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary
 from retrieval.durable import make_folder, replace_file
+from retrieval.errors import DocumentCorrupt, DocumentNotFound
 from training.draft import draft_slots
 from training.monolithic import distil_whole
 from training.settings import TrainingRefused, TrainingSettings
@@ -80,11 +81,11 @@ class MadeCartridges:
 
         None where its slots would not stay below the question's place.
         """
-        documents = [self._library.get(self._collection, id) for id in sorted(self._manifests)]
         slots = sum(manifest.slots for manifest in self._manifests.values())
         workdir = self._folder / "monolithic"
 
         def made(began: float) -> Cartridge:
+            documents = [self._library.get(self._collection, id) for id in sorted(self._manifests)]
             if not documents or slots >= self._settings.question_offset:
                 raise TrainingRefused(
                     f"One cartridge of {slots} slots does not fit between the sink and the question's "
@@ -136,7 +137,7 @@ class MadeCartridges:
             make_folder(self._folder)
             try:
                 cartridge = make(time.monotonic())
-            except TrainingRefused as error:
+            except (TrainingRefused, DocumentNotFound, DocumentCorrupt) as error:
                 replace_file(refused, str(error).encode())
                 return None
             replace_file(path, to_bytes(cartridge))

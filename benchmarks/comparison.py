@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 
-from app.schemas import ARM_NAMES
 from benchmarks.articles import ArticlesPlan, articles_claims, run_articles
 from benchmarks.service_process import serving
 from benchmarks.waiting import Ledger, finished, ingested
@@ -51,7 +50,11 @@ class ComparisonPlan:
     joint_share: float = 0.5
     training: Mapping[str, Any] = field(default_factory=dict)  # beside the service's usual recipe
     concurrency: int = 8
-    arms: tuple[str, ...] = ARM_NAMES
+    arms: tuple[str, ...] = (
+        *("no_context", "icl", "truncated_icl", "rag_1", "rag_3", "rag_5", "rag_10", "rag_oracle"),
+        *("oracle_cartridge", "cartridges_1", "cartridges_3", "cartridges_5"),
+        *("cartridge_and_passage", "compaction", "monolithic"),
+    )
     articles: ArticlesPlan | None = None
 
 

@@ -151,6 +151,10 @@ def test_what_would_reach_the_question_is_not_made(
     reader: Reader, library: DocumentLibrary, tmp_path: Path
 ) -> None:
     manifests = served(reader, library, slots=6)
+    gone = {"deleted-since": manifests["boiler"]}
+    making = made(reader, library, tmp_path / "gone", gone)
+    assert (making.whole(), making.compacted("deleted-since")) == (None, None)
+    assert making.refusals().keys() == {"monolithic", "compaction-deleted-since"}
     many = {f"copy-{n}": manifest for n in range(50) for manifest in manifests.values()}
     for id in many:
         library.put("default", id, id, TEXT)
