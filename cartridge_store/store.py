@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _LEASE_SECONDS = 600.0  # a cartridge that was just loaded is not collected
 _ASKED_TOGETHER = 1000  # documents whose versions are looked up in one round trip
+_ASKED_AGAIN = 4  # times that a look-up is begun while changes come in
 
 
 @dataclass(frozen=True)
@@ -194,17 +195,20 @@ class CartridgeStore:
 
         Without the registry: as last seen by this process, else as the blobs' manifests say.
         """
-        with self._lock:
-            told = self._told
-        try:
-            answer = self._registry.current(collection, document_ids)
-        except RegistryUnavailable:
-            self._degraded = True
-            return self._remembered(collection, document_ids)
+        told = -1
+        # A change that was announced meanwhile may not be in the answer: it is asked for again.
+        for _ in range(_ASKED_AGAIN):
+            with self._lock:
+                if told == self._told:
+                    break
+                told = self._told
+            try:
+                answer = self._registry.current(collection, document_ids)
+            except RegistryUnavailable:
+                self._degraded = True
+                return self._remembered(collection, document_ids)
         self._degraded = False
         with self._lock:
-            if told != self._told:
-                return answer  # a change was announced meanwhile, which the answer may not know
             before = {name: self._seen.get((collection, name)) for name in document_ids}
             for document_id in document_ids:
                 self._seen[collection, document_id] = answer.get(document_id)

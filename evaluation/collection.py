@@ -19,6 +19,7 @@ from evaluation.held_out import HeldOut, held_out
 from inference.reader import Reader
 from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder
+from retrieval.errors import QuestionRefused
 from retrieval.retriever import Retriever
 from training.collection import with_rivals
 from training.distillation import Distillation, next_token
@@ -105,8 +106,12 @@ class Collection:
     folder: Path
 
     def found(self, question: str, count: int) -> list[str]:
-        """The documents that retrieval brings for a question, best first."""
-        return [hit.document_id for hit in self.retriever.search(_NAME, question, count)]
+        """The documents that retrieval brings for a question, best first; none if it is no question."""
+        try:
+            hits = self.retriever.search(_NAME, question, count)
+        except QuestionRefused:
+            return []
+        return [hit.document_id for hit in hits]
 
     def text(self, name: str) -> str:
         """A document's text."""

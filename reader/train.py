@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from cartridge_store.errors import FolderBusy
 from cartridge_store.folder_lock import FolderLock
+from inference.reader import multiplies_bfloat16
 from reader.curriculum import CURRICULUM, Stage
 from reader.grow import Sample, grown, write_quoting_circuit
 from reader.initialise import write_lookup_circuit
@@ -280,7 +281,7 @@ class Trainer:
     def _learn(self, stage: Stage) -> float:
         batch = self._batch(stage, "train")
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16()):
             logits, targets = learned_logits(self.model, batch)
         learned = batch.targets != IGNORED
         first = learned & (batch.targets.roll(1, dims=1) == IGNORED)
