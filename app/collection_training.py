@@ -16,7 +16,6 @@ from app.tally import Tally
 from cartridge_store.errors import CartridgeRefused, LostRace
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary
-from retrieval.errors import QuestionRefused
 from retrieval.retriever import Retriever
 from training.collection import Find, Outcome, Text
 from training.pipeline import Distilled
@@ -84,7 +83,7 @@ class CollectionTraining:
         results = dict(
             train(
                 documents,
-                lambda question: self._brought(retriever, collection, question),
+                lambda question: retriever.brought(collection, question, self._settings.rivals + 1),
                 workdir,
                 progress,
                 cancelled,
@@ -156,24 +155,20 @@ class CollectionTraining:
         ):
             passed = result.pop("passed", None)
             if passed is not None:
-                self._tally.add(**{f"checks_{'passed' if passed else 'failed'}": 1})
+                _count(self._tally, passed=passed)
             yield name, result
-
-    def _brought(self, retriever: Retriever, collection: str, question: str) -> list[str]:
-        """The documents that retrieval brings for a question of self-study; none if it is empty."""
-        try:
-            hits = retriever.search(collection, question, self._settings.rivals + 1)
-        except QuestionRefused:
-            return []
-        return [hit.document_id for hit in hits]
 
 
 def count_check(tally: Tally, distilled: Distilled) -> None:
     """Count a held-out check and its training's last loss."""
-    tally.add(**{f"checks_{'passed' if distilled.passed else 'failed'}": 1})
+    _count(tally, passed=distilled.passed)
     loss = distilled.figures.get("last_loss")
     if isinstance(loss, float):
         tally.put(last_loss=loss)
+
+
+def _count(tally: Tally, *, passed: bool) -> None:
+    tally.add(**{f"checks_{'passed' if passed else 'failed'}": 1})
 
 
 def _texts(documents: dict[str, Document]) -> list[Text]:

@@ -67,9 +67,9 @@ class MadeCartridges:
 
         def made(began: float) -> Cartridge:
             document = self._library.get(self._collection, document_id)
-            slots = min(manifest.slots, self._reader.count(document.text))
-            keys, values = draft_slots(self._reader, document.text, slots, self._settings)
             tokens = self._reader.count(document.text)
+            slots = min(manifest.slots, tokens)
+            keys, values = draft_slots(self._reader, document.text, slots, self._settings)
             return self._cartridge(
                 keys, values, document_id, document.sha256, tokens, "compaction", began
             )

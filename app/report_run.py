@@ -50,21 +50,21 @@ class Run:
         request: Mapping[str, Any],
         manifests: Mapping[str, Manifest],
         way: Way,
+        made: MadeCartridges,
     ) -> None:
         make_folder(folder)
         self.folder = folder
         self.request = request
         self.manifests = manifests
         self.way = way
+        self.made = made
         self.collection: str = request["collection"]
         self.arms: list[str] = request["arms"]
         self.seeds: list[int] = request["seeds"]
         self.records = RecordFolder(folder / "records")
         self.questions = [question_of(each, n) for n, each in enumerate(request["questions"])]
 
-    def asked(
-        self, arm: str, question: Question, seed: int, made: MadeCartridges
-    ) -> service.Question | None:
+    def asked(self, arm: str, question: Question, seed: int) -> service.Question | None:
         """The arm's question to the service; None where it cannot ask it."""
         manifest = self.manifests.get(question.documents[0]) if question.documents else None
         return ARMS[arm][1](
@@ -78,6 +78,6 @@ class Run:
                     temperature=self.request["temperature"],
                     seed=seed,
                 ),
-                made,
+                self.made,
             )
         )

@@ -23,7 +23,7 @@ NOT_ASKED = (
 """Why a question gets no answer, and a report goes on all the same."""
 
 _WAVES = 3
-_QUESTIONS_EACH = 2  # in a wave, for each that is on the way together
+QUESTIONS_EACH = 2  # in a wave, for each that is on the way together
 
 
 def throughput(
@@ -38,9 +38,7 @@ def throughput(
     An arm that answers none is left out.
     """
     asked = {
-        arm: _several(each, concurrency * _QUESTIONS_EACH)
-        for arm, each in questions.items()
-        if each
+        arm: _several(each, concurrency * QUESTIONS_EACH) for arm, each in questions.items() if each
     }
     seconds = dict.fromkeys(asked, 0.0)
     answers, tokens = dict.fromkeys(asked, 0), dict.fromkeys(asked, 0)

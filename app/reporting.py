@@ -22,7 +22,7 @@ from app.report_cartridges import MadeCartridges, training_cost
 from app.report_files import ReportFiles, ReportFolder
 from app.report_run import Run, Way
 from app.report_scoring import scored, unanswered
-from app.report_throughput import NOT_ASKED, throughput
+from app.report_throughput import NOT_ASKED, QUESTIONS_EACH, throughput
 from cartridge_store.errors import StoreError
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
@@ -126,33 +126,32 @@ class Reporting:
             raise DocumentNotFound(f"There is no report {report_id}.")
         request = folder.request()
         collection = request["collection"]
+        ids = self._library.ids(collection)
+        current = self._store.current(collection, ids)
         # Another reader, or other documents or cartridges, give other answers: their records lie apart.
-        place = folder.runs / (run_name or self._asked_of(collection))
-        return folder, Run(place, request, self._manifests(collection), Way(progress, cancelled))
-
-    def _make(self, run: Run) -> None:
-        """The report's own cartridges, before anybody asks: several may ask at once."""
-        made = self._made(run)
-        if "monolithic" in run.arms:
-            made.whole()
-        if "compaction" in run.arms:
-            for document in sorted({id for each in run.questions for id in each.documents}):
-                run.way.say("compaction")
-                made.compacted(document)
-
-    def _made(self, run: Run) -> MadeCartridges:
-        return MadeCartridges(
+        place = folder.runs / (run_name or self._asked_of(ids, current))
+        manifests, way = self._manifests(current), Way(progress, cancelled)
+        made = MadeCartridges(
             library=self._library,
             reader=self._reader,
             settings=self._settings,
-            folder=run.folder / "cartridges",
-            collection=run.collection,
-            manifests=run.manifests,
-            report=lambda stage, _: run.way.say(stage),
+            folder=place / "cartridges",
+            collection=collection,
+            manifests=manifests,
+            report=lambda stage, _: way.say(stage),
         )
+        return folder, Run(place, request, manifests, way, made)
+
+    def _make(self, run: Run) -> None:
+        """The report's own cartridges, before anybody asks: several may ask at once."""
+        if "monolithic" in run.arms:
+            run.made.whole()
+        if "compaction" in run.arms:
+            for document in sorted({id for each in run.questions for id in each.documents}):
+                run.way.say("compaction")
+                run.made.compacted(document)
 
     def _ask(self, run: Run, numbers: range) -> None:
-        made = self._made(run)
         done, kept = run.records.done(), []
         turns = [(number, seed) for number in numbers for seed in run.seeds]
         try:
@@ -165,7 +164,7 @@ class Reporting:
                     run.way.look()
                     if (name, seed, question.id) in done:
                         continue
-                    record = self._record(name, question, run, seed, made)
+                    record = self._record(name, question, run, seed)
                     if record is not None:
                         kept.append(record)
                     if len(kept) >= _KEPT_TOGETHER:
@@ -175,11 +174,9 @@ class Reporting:
             if kept:
                 run.records.add(kept)
 
-    def _record(
-        self, arm: str, question: Question, run: Run, seed: int, made: MadeCartridges
-    ) -> Record | None:
+    def _record(self, arm: str, question: Question, run: Run, seed: int) -> Record | None:
         """The question answered by the arm; None where the arm cannot ask it."""
-        asked = run.asked(arm, question, seed, made)
+        asked = run.asked(arm, question, seed)
         if asked is None:
             return None
         try:
@@ -194,14 +191,13 @@ class Reporting:
         if not run.request["concurrency"]:
             return []
         if not path.is_file():
-            made = self._made(run)
             found = throughput(
                 self._answering(),
                 {
                     arm: [
                         asked
-                        for question in run.questions[: 2 * run.request["concurrency"]]
-                        if (asked := run.asked(arm, question, run.seeds[0], made)) is not None
+                        for question in run.questions[: QUESTIONS_EACH * run.request["concurrency"]]
+                        if (asked := run.asked(arm, question, run.seeds[0])) is not None
                     ]
                     for arm in run.arms
                 },
@@ -211,21 +207,19 @@ class Reporting:
             replace_file(path, json.dumps([asdict(each) for each in found]).encode())
         return [Throughput(**each) for each in json.loads(path.read_text("utf-8"))]
 
-    def _asked_of(self, collection: str) -> str:
+    def _asked_of(self, ids: Sequence[str], current: Mapping[str, str]) -> str:
         """Names what answers depend on."""
-        ids = self._library.ids(collection)
         state = [
             self._reader.fingerprint,
             self._reader.tokenizer_fingerprint,
             self._settings.to_dict(),
-            ids,
-            sorted(self._store.current(collection, ids).items()),
+            [*ids],
+            sorted(current.items()),
         ]
         return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
 
-    def _manifests(self, collection: str) -> dict[str, Manifest]:
+    def _manifests(self, current: Mapping[str, str]) -> dict[str, Manifest]:
         """What is known of the cartridge of each document that has one."""
-        current = self._store.current(collection, self._library.ids(collection))
         found = {}
         for document, cartridge_id in current.items():
             try:
@@ -241,7 +235,7 @@ class Reporting:
         # In the order of the questions, whoever was first to ask them.
         answered = sorted(run.records.read(), key=lambda record: place[record.question_id])
         served = [name for name in arms if "cartridge" in name and cost is not None]
-        trained = dict.fromkeys(served, cost) | self._made(run).costs(arms)
+        trained = dict.fromkeys(served, cost) | run.made.costs(arms)
         return assemble(
             answered,
             title=request["title"],
@@ -257,7 +251,7 @@ class Reporting:
                 "max_tokens": request["max_tokens"],
                 "seeds": run.seeds,
                 "temperature": request["temperature"],
-                **{f"{name}: not made": why for name, why in self._made(run).refusals().items()},
+                **{f"{name}: not made": why for name, why in run.made.refusals().items()},
                 **{name: ARMS[name][0] for name in arms},
             },
             versions={

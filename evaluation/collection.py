@@ -19,7 +19,6 @@ from evaluation.held_out import HeldOut, held_out
 from inference.reader import Reader
 from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder
-from retrieval.errors import QuestionRefused
 from retrieval.retriever import Retriever
 from training.collection import with_rivals
 from training.distillation import Distillation, next_token
@@ -107,11 +106,7 @@ class Collection:
 
     def found(self, question: str, count: int) -> list[str]:
         """The documents that retrieval brings for a question, best first; none if it is no question."""
-        try:
-            hits = self.retriever.search(_NAME, question, count)
-        except QuestionRefused:
-            return []
-        return [hit.document_id for hit in hits]
+        return self.retriever.brought(_NAME, question, count)
 
     def text(self, name: str) -> str:
         """A document's text."""

@@ -72,6 +72,13 @@ class Retriever:
         found = self._mending(document.collection, lambda index: index.find(document.id))
         return _matches(found, document)
 
+    def brought(self, collection: str, question: str, count: int) -> list[str]:
+        """Ids of the documents found for a question, best first; none for what is no question."""
+        try:
+            return [hit.document_id for hit in self.search(collection, question, count)]
+        except QuestionRefused:
+            return []
+
     def search(
         self,
         collection: str,

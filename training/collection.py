@@ -26,7 +26,8 @@ from training.settings import Cancelled, Progress, TrainingRefused, TrainingSett
 Find = Callable[[str], Sequence[str]]
 """Names of the documents that retrieval brings for a question, best first."""
 
-_STUDY, _JOINT = 0.4, 0.55  # shares of the whole; the rest is the check
+STUDY, JOINT = 0.4, 0.55
+"""Shares of the whole; the rest is the check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def train_together(
 
 def run_folder(reader: Reader, settings: TrainingSettings, workdir: Path) -> Path:
     """Where in `workdir` a run with this reader and these settings keeps all that it makes."""
-    return workdir / _digest([reader.fingerprint, settings.to_dict()])
+    return workdir / short_digest([reader.fingerprint, settings.to_dict()])
 
 
 def study_file(digest: str) -> str:
@@ -213,7 +214,7 @@ class _Run:
                 checkpoint_every=settings.checkpoint_every,
             ),
             # Named by its members: those of another time have a pool of their own.
-            self._folder / f"joint-{_digest(asdict(settled))}",
+            self._folder / f"joint-{short_digest(asdict(settled))}",
         )
         # From here on texts are not needed: the pool holds everybody's first slots.
         if not self._list.exists():
@@ -221,7 +222,7 @@ class _Run:
             aside.write_text(json.dumps(asdict(settled)), encoding="utf-8")
             aside.replace(self._list)
         joint.run(
-            lambda done: self._progress(Progress("distillation", _STUDY + _JOINT * done)),
+            lambda done: self._progress(Progress("distillation", STUDY + JOINT * done)),
             self._cancelled,
         )
         return joint
@@ -230,7 +231,7 @@ class _Run:
         """Every member's check, alone and in company."""
         names = [member.name for member in settled.members]
         for index, member in enumerate(settled.members):
-            self._say("check", _STUDY + _JOINT + 0.05 * index / len(names))
+            self._say("check", STUDY + JOINT + 0.05 * index / len(names))
             company = company_of(member, names, self._settings)
             distilled = checked(
                 self._reader,
@@ -250,7 +251,7 @@ class _Run:
         """The text's study, with what retrieval brings for each of its questions."""
 
         def reported(done: float) -> None:
-            self._say("self-study", _STUDY * (before + share * done))
+            self._say("self-study", STUDY * (before + share * done))
 
         if self._reader.count(text.text) < 4:
             raise TrainingRefused("it is too short to train on; answer it from its text.")
@@ -283,5 +284,6 @@ def with_rivals(name: str, find: Find) -> Callable[[list[StudyExample]], list[St
     return annotate
 
 
-def _digest(what: object) -> str:
+def short_digest(what: object) -> str:
+    """Sixteen hex digits that tell one JSON value from another."""
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]

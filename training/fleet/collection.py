@@ -7,7 +7,6 @@ with whom is written down before the first group begins, so that a run that was 
 file knows an executor and a folder that every node sees; it knows no store and no index.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from training.collection import Find, Text
+from training.collection import JOINT, STUDY, Find, Text, short_digest
 from training.company import company_of
 from training.fleet.executor import Executor
 from training.fleet.grouping import affinity, partition
@@ -25,7 +24,6 @@ from training.joint import Member
 from training.settings import Progress, TrainingRefused, TrainingSettings
 
 _WORK = "training.fleet.work"
-_STUDY, _JOINT = 0.4, 0.55  # shares of the whole; the rest is the checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ class FleetTraining:
             )
             for text in texts
         ]
-        studies = dict(self._run(tasks, "self-study", 0.0, _STUDY))
+        studies = dict(self._run(tasks, "self-study", 0.0, STUDY))
         known = {text.name: text for text in texts if "questions" in studies[text.name]}
         left_out = [
             (text.name, text.digest, studies[text.name]["refused"])
@@ -120,7 +118,7 @@ class FleetTraining:
         plan = {
             "groups": [
                 {
-                    "group": _digest([[name, known[name].digest] for name in names]),
+                    "group": short_digest([[name, known[name].digest] for name in names]),
                     "texts": [spec_of(known[name]) for name in names],
                     "rivals": {name: rivals[name] for name in names},
                 }
@@ -152,7 +150,7 @@ class FleetTraining:
             )
             for group in plan["groups"]
         ]
-        results = dict(self._run(tasks, "distillation", _STUDY, _JOINT))
+        results = dict(self._run(tasks, "distillation", STUDY, JOINT))
         return {
             member["name"]: member
             for task in tasks  # in the order of the groups, however they ended
@@ -183,7 +181,7 @@ class FleetTraining:
                     Task(text.name, self.finish.work, spec | dict(self.finish.fields(text)))
                 )
                 digests[text.name] = text.digest
-        for task_id, result in self._run(tasks, "check", _STUDY + _JOINT, 1 - _STUDY - _JOINT):
+        for task_id, result in self._run(tasks, "check", STUDY + JOINT, 1 - STUDY - JOINT):
             yield Finished(task_id, digests[task_id], result)
 
     def _run(
@@ -212,12 +210,8 @@ class FleetTraining:
     def workspace(self) -> Path:
         """A folder for this reader, these settings and this size of groups."""
         run = [self.reader.fingerprint, self.settings.to_dict(), self.group]
-        return self.folder / _digest(run)
+        return self.folder / short_digest(run)
 
     @property
     def _list(self) -> Path:
         return self.workspace / "groups.json"
-
-
-def _digest(what: object) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cartridge_store.blobs import LocalBlobs
 from inference.reader import Reader, load_reader
-from training.collection import Text, run_folder, study_file, train_together
+from training.collection import JOINT, STUDY, Text, run_folder, study_file, train_together
 from training.company import Slots, checked
 from training.examples import StudyExample, read_examples, write_examples
 from training.fleet.task import Context, Json
@@ -212,7 +212,7 @@ def _studied(
 def _training(progress: Progress, context: Context) -> None:
     # The group's part of the progress is its steps; its studies were made before.
     if progress.stage == "distillation":
-        context.report(max(0.0, min(1.0, (progress.done - 0.4) / 0.55)))
+        context.report(max(0.0, min(1.0, (progress.done - STUDY) / JOINT)))
 
 
 @contextmanager
