@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from app.fleet import Fleet
 from app.publishing import Publisher, unpublished
 from app.reconcile import subject_of
+from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import CartridgeRefused, LostRace
 from inference.reader import Reader
@@ -53,6 +54,7 @@ class CollectionTraining:
         distil_collection: DistilCollection,
         settings: TrainingSettings,
         tally: Tally,
+        shelf: StudyShelf,
         fleet: Fleet | None,
     ) -> None:
         self._library = library
@@ -62,6 +64,7 @@ class CollectionTraining:
         self._distil_collection = distil_collection
         self._settings = settings
         self._tally = tally
+        self._shelf = shelf
         self._fleet = fleet
 
     def run(
@@ -80,15 +83,12 @@ class CollectionTraining:
         }
         retriever = self._retriever()
         train = self._by_fleet if self._fleet is not None else self._here
-        results = dict(
-            train(
-                documents,
-                lambda question: retriever.brought(collection, question, self._settings.rivals + 1),
-                workdir,
-                progress,
-                cancelled,
-            )
-        )
+
+        def brought(question: str) -> Sequence[str]:
+            return retriever.brought(collection, question, self._settings.rivals + 1)
+
+        with self._shelf.for_documents(collection, [*documents], self._library):
+            results = dict(train(documents, brought, workdir, progress, cancelled))
         published = sum(result["published"] for result in results.values())
         return {
             "published": published,
@@ -106,7 +106,7 @@ class CollectionTraining:
     ) -> Iterator[tuple[str, Result]]:
         outcomes = self._distil_collection(
             self._reader,
-            _texts(documents),
+            self._texts(documents),
             self._settings,
             workdir=workdir,
             find=find,
@@ -146,7 +146,7 @@ class CollectionTraining:
     ) -> Iterator[tuple[str, Result]]:
         assert self._fleet is not None
         for name, result in self._fleet.train(
-            _texts(documents),
+            self._texts(documents),
             {name: subject_of(each, self._reader) for name, each in documents.items()},
             find,
             workdir=workdir,
@@ -157,6 +157,17 @@ class CollectionTraining:
             if passed is not None:
                 _count(self._tally, passed=passed)
             yield name, result
+
+    def _texts(self, documents: dict[str, Document]) -> list[Text]:
+        return [
+            Text(
+                id,
+                document.sha256,
+                document.text,
+                str(self._shelf.folder(document.collection, id).absolute()),
+            )
+            for id, document in documents.items()
+        ]
 
 
 def count_check(tally: Tally, distilled: Distilled) -> None:
@@ -169,7 +180,3 @@ def count_check(tally: Tally, distilled: Distilled) -> None:
 
 def _count(tally: Tally, *, passed: bool) -> None:
     tally.add(**{f"checks_{'passed' if passed else 'failed'}": 1})
-
-
-def _texts(documents: dict[str, Document]) -> list[Text]:
-    return [Text(id, document.sha256, document.text) for id, document in documents.items()]

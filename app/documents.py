@@ -17,6 +17,7 @@ from app.broker import JobQueue
 from app.jobs import Job, Jobs
 from app.reconcile import manifest_of, serves, subject_of
 from app.report_files import ReportFiles
+from app.study_shelf import StudyShelf
 from cartridge_store.errors import StoreError
 from cartridge_store.manifest import Manifest
 from cartridge_store.registry import Location
@@ -73,6 +74,7 @@ class Documents:
         queue: JobQueue,
         reader: Reader,
         reports: ReportFiles,
+        shelf: StudyShelf,
     ) -> None:
         self._library = library
         self._retriever = retriever
@@ -81,6 +83,7 @@ class Documents:
         self._queue = queue
         self._reader = reader
         self._reports = reports
+        self._shelf = shelf
         # Counting needs the tokenizer, and a text never changes under its checksum.
         self._count = lru_cache(_COUNTED_TEXTS)(self._count_tokens)
 
@@ -145,6 +148,7 @@ class Documents:
         # The text first: from here on nothing is found, trained or published of it.
         there = self._library.delete(collection, id, require)
         self._jobs.forget(collection, id)
+        self._shelf.forget(collection, id)
         self._retriever.remove_document(collection, id)
         removed = self._store.remove_document(collection, id)
         if not there and not removed:

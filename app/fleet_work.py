@@ -69,6 +69,7 @@ def ask(spec: Json, context: Context) -> Json:
         reader=base.reader,
         files=ReportFiles(settings.data / "reports"),
         settings=training_settings(settings),
+        shelf=base.shelf,
     )
     reporting.ask(
         spec["report"],

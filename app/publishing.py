@@ -53,7 +53,7 @@ class Publisher:
     ) -> dict[str, Any]:
         """Publish what passed its check; what a job says of it, with the reason where it is not.
 
-        `seconds` is what its training took on this machine.
+        `seconds` is what its training took on this machine, beside the study of an earlier run.
 
         Raises LostRace, RegistryUnavailable, StorageFull and CartridgeRefused.
         """
@@ -79,6 +79,7 @@ class Publisher:
             values, scales = quantised(values)
         tensors = stored_tensors(distilled.keys, values, scales)
         nbytes = sum(tensor.nbytes for tensor in tensors)
+        seconds += distilled.figures.get("studied_before_seconds", 0.0)
         return put_version(
             self._store,
             lambda parent: Cartridge.create(

@@ -13,6 +13,7 @@ import redis
 from app.broker import JobQueue
 from app.jobs import Jobs, Subject
 from app.report_files import ReportFiles
+from app.study_shelf import StudyShelf
 from cartridge_store.errors import CartridgeNotFound, CartridgeRefused
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
@@ -45,6 +46,7 @@ class Reconciler:
         queue: JobQueue,
         reader: Reader,
         reports: ReportFiles,
+        shelf: StudyShelf,
         prefix: str = "cq:",
     ) -> None:
         self._client = client
@@ -54,6 +56,7 @@ class Reconciler:
         self._queue = queue
         self._reader = reader
         self._reports = reports
+        self._shelf = shelf
         self._mark = f"{prefix}reconciled"
 
     def is_due(self) -> bool:
@@ -73,10 +76,13 @@ class Reconciler:
         return Reconciled(registered, requeued)
 
     def _complete_deletions(self) -> None:
-        """Remove cartridges of documents that were deleted while a trainer was publishing and died."""
+        """Remove cartridges and studies of documents that were deleted while a trainer died at them."""
         for collection, id in self._store.documents():
             if self._library.was_deleted(collection, id):
                 self._store.remove_document(collection, id)
+        for collection, id in self._shelf.kept():
+            if not self._library.exists(collection, id):
+                self._shelf.forget(collection, id)
 
     def _requeue_collections(self) -> int:
         """Jobs of whole collections whose message was lost. One that Redis forgot is not made again:

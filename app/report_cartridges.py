@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from app.study_shelf import StudyShelf
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.format import from_bytes, to_bytes
 from cartridge_store.manifest import Manifest, PositionRule
@@ -21,6 +22,7 @@ from retrieval.documents import Document, DocumentLibrary
 from retrieval.durable import make_folder, replace_file
 from retrieval.errors import DocumentCorrupt, DocumentNotFound
 from training.draft import draft_slots
+from training.examples import seconds_before
 from training.monolithic import distil_whole
 from training.settings import TrainingRefused, TrainingSettings
 
@@ -39,6 +41,7 @@ class MadeCartridges:
         folder: Path,
         collection: str,
         manifests: Mapping[str, Manifest],
+        shelf: StudyShelf,
         report: Callable[[str, float], None],
     ) -> None:
         """`manifests` are those of the collection's served cartridges, by document; `report` may raise."""
@@ -48,6 +51,7 @@ class MadeCartridges:
         self._folder = folder
         self._collection = collection
         self._manifests = manifests
+        self._shelf = shelf
         self._report = report
         self._held: dict[str, Cartridge] = {}
 
@@ -98,9 +102,11 @@ class MadeCartridges:
                 {id: manifest.slots for id, manifest in self._manifests.items()},
                 self._settings,
                 workdir=workdir,
+                kept=lambda id: self._shelf.folder(self._collection, id),
                 report=self._report,
             )
             tokens = sum(self._reader.count(each.text) for each in documents)
+            before = sum(map(seconds_before, workdir.glob("*.parquet")))
             return self._cartridge(
                 keys,
                 values,
@@ -108,7 +114,7 @@ class MadeCartridges:
                 _digest(documents),
                 tokens,
                 self._settings.initialiser,
-                None if resumed else began,  # nobody knows how long it took before
+                None if resumed else began - before,  # nobody knows how long what was stopped took
             )
 
         return self._kept("monolithic", made)

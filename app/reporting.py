@@ -23,6 +23,7 @@ from app.report_files import ReportFiles, ReportFolder
 from app.report_run import Run, Way
 from app.report_scoring import scored, unanswered
 from app.report_throughput import NOT_ASKED, QUESTIONS_EACH, throughput
+from app.study_shelf import StudyShelf
 from cartridge_store.errors import StoreError
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
@@ -57,6 +58,7 @@ class Reporting:
         reader: Reader,
         files: ReportFiles,
         settings: TrainingSettings,
+        shelf: StudyShelf,
         fleet: Fleet | None = None,
     ) -> None:
         """`answering` is opened by the first report: it holds an engine. `settings` are the recipe of
@@ -68,6 +70,7 @@ class Reporting:
         self._reader = reader
         self._files = files
         self._settings = settings
+        self._shelf = shelf
         self._fleet = fleet
 
     def run(
@@ -138,6 +141,7 @@ class Reporting:
             folder=place / "cartridges",
             collection=collection,
             manifests=manifests,
+            shelf=self._shelf,
             report=lambda stage, _: way.say(stage),
         )
         return folder, Run(place, request, manifests, way, made)

@@ -22,6 +22,7 @@ from app.collection_training import CollectionTraining, DistilCollection, count_
 from app.fleet import Fleet, FleetTrouble
 from app.jobs import Job, Jobs, Subject
 from app.publishing import Publisher, unpublished
+from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import (
     BeingPublished,
@@ -63,6 +64,7 @@ class Distil(Protocol):
         settings: TrainingSettings,
         *,
         workdir: Path,
+        studies: Path | None,
         progress: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> Distilled: ...
@@ -91,6 +93,7 @@ class Trainer:
         send_again: Callable[[str], None],
         tally: Tally,
         report: Report,
+        shelf: StudyShelf,
         fleet: Fleet | None = None,
     ) -> None:
         self._publisher = Publisher(library, store, reader)
@@ -102,8 +105,11 @@ class Trainer:
             distil_collection=distil_collection,
             settings=settings,
             tally=tally,
+            shelf=shelf,
             fleet=fleet,
         )
+        self._library = library
+        self._shelf = shelf
         self._jobs = jobs
         self._reader = reader
         self._distil = distil
@@ -168,14 +174,16 @@ class Trainer:
         if subject.reader_fingerprint != self._reader.fingerprint:
             return unpublished("Another reader is serving now.")
         began = time.monotonic()
-        distilled = self._distil(
-            self._reader,
-            document.text,
-            self._settings,
-            workdir=workdir,
-            progress=_Reporter(self._jobs, job),
-            cancelled=_Cancellation(self._jobs, job, self._stop),
-        )
+        with self._shelf.for_documents(subject.collection, [document.id], self._library):
+            distilled = self._distil(
+                self._reader,
+                document.text,
+                self._settings,
+                workdir=workdir,
+                studies=self._shelf.folder(subject.collection, subject.document_id),
+                progress=_Reporter(self._jobs, job),
+                cancelled=_Cancellation(self._jobs, job, self._stop),
+            )
         count_check(self._tally, distilled)
         return self._publisher.publish(subject, distilled, time.monotonic() - began)
 

@@ -28,6 +28,7 @@ from app.reconcile import Reconciler
 from app.report_files import ReportFiles
 from app.reporting import Reporting
 from app.settings import Settings
+from app.study_shelf import StudyShelf
 from app.tally import Tally
 from app.tasks import TRANSIENT, Distil, Trainer
 from app.uploads import Parse, open_parser
@@ -95,6 +96,7 @@ class Foundation:
     reader: Reader
     reconciler: Reconciler
     tally: Tally
+    shelf: StudyShelf
 
     def close(self) -> None:
         """Close the connections to Redis."""
@@ -197,6 +199,7 @@ def open_foundation(settings: Settings, parts: Parts, disk: DiskTier | None = No
     jobs, queue = Jobs(client, prefix), JobQueue(broker)
     reader = parts.reader(settings)
     store = _store(settings, client, disk, pinned=reader.device.type == "cuda")
+    shelf = StudyShelf(settings.data / "studies")
     reconciler = Reconciler(
         client=client,
         library=library,
@@ -205,10 +208,11 @@ def open_foundation(settings: Settings, parts: Parts, disk: DiskTier | None = No
         queue=queue,
         reader=reader,
         reports=ReportFiles(settings.data / "reports"),
+        shelf=shelf,
         prefix=prefix,
     )
     tally = Tally(client, prefix)
-    return Foundation(client, broker, library, store, jobs, queue, reader, reconciler, tally)
+    return Foundation(client, broker, library, store, jobs, queue, reader, reconciler, tally, shelf)
 
 
 @contextlib.contextmanager
@@ -267,6 +271,7 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         queue=base.queue,
         reader=base.reader,
         reports=reports,
+        shelf=base.shelf,
     )
     answering = open_answering(settings, base, retriever, engine)
     return Api(
@@ -325,6 +330,7 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         reader=base.reader,
         files=ReportFiles(settings.data / "reports"),
         settings=training_settings(settings),
+        shelf=base.shelf,
         fleet=fleet,
     )
     trainer = Trainer(
@@ -341,6 +347,7 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         send_again=base.queue.send,
         tally=base.tally,
         report=reporting.run,
+        shelf=base.shelf,
         fleet=fleet,
     )
     register(

@@ -77,7 +77,7 @@ def run_comparison(
         def told(words: str, done: float, place: int = place, at: float = compression) -> None:
             report(f"{at:g}x, {words}", (place + done) / whole)
 
-        found = _compared(compression, plan, work / f"{compression:g}x", told)
+        found = _compared(compression, plan, work, told)
         rows.append(_row(compression, found))
         claims |= _claims(found, "" if place == 0 else f"_{compression:g}x")
     if plan.articles is not None:
@@ -100,12 +100,16 @@ def run_comparison(
     )
 
 
-def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Report) -> Assembled:
-    """One report over all seeds' collections at a compression."""
+def _compared(compression: float, plan: ComparisonPlan, work: Path, report: Report) -> Assembled:
+    """One report over all seeds' collections at a compression.
+
+    Collections stay from one compression to the next and are trained again, from the studies that they
+    have.
+    """
     records: list[Record] = []
     costs: dict[str, list[TrainingCost]] = {}
     training = {**plan.training, "joint_share": plan.joint_share}
-    ledger = Ledger(data.parent / f"{data.name}.json")
+    data, ledger = work / "service", Ledger(work / f"{compression:g}x.json")
     with (
         serving(data, training, compression=str(compression)) as (url, _),
         httpx.Client(base_url=url, timeout=600.0) as client,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inference.reader import Reader
 from training.company import Slots, checked, company_of
-from training.examples import StudyExample, read_examples
+from training.examples import StudyExample, read_examples, seconds_before
 from training.joint import JointSettings, JointTraining, Member
 from training.mixing import Mixing
 from training.pipeline import Distilled, first_slots, kept_study, split_study
@@ -32,11 +32,20 @@ STUDY, JOINT = 0.4, 0.55
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A document of the collection. `digest` tells its versions apart and names a file."""
+    """A document of the collection. `digest` tells its versions apart and names a file.
+
+    `studies` is the folder where its studies are kept beyond a run; nowhere, where it is empty.
+    """
 
     name: str
     digest: str
     text: str
+    studies: str = ""
+
+    @property
+    def kept(self) -> Path | None:
+        """That folder."""
+        return Path(self.studies) if self.studies else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +253,7 @@ class _Run:
                 self._examples(member),
                 steps=joint.pool.steps[member.name],
                 recipe={"collection_documents": len(names)},
+                studied_before=seconds_before(self._path(member.digest)),
             )
             yield Outcome(member.name, member.digest, distilled, distilled.reason)
 
@@ -256,7 +266,9 @@ class _Run:
         if self._reader.count(text.text) < 4:
             raise TrainingRefused("it is too short to train on; answer it from its text.")
         path, annotate = self._path(text.digest), with_rivals(text.name, self._find)
-        return kept_study(self._reader, text.text, self._settings, path, reported, annotate)
+        return kept_study(
+            self._reader, text.text, self._settings, path, reported, annotate, text.kept
+        )
 
     def _study(self, member: Member) -> list[StudyExample]:
         return split_study(self._examples(member), self._settings)[1]

@@ -35,11 +35,13 @@ def checked(
     *,
     steps: int,
     recipe: Mapping[str, Any],
+    studied_before: float = 0.0,
 ) -> Distilled:
     """The member's cartridge with what its check says of it.
 
     `slots` are its own and those of its company, by name; `examples` its whole study; `steps` what it was
-    trained for; `recipe` what is to be said of its training beside the settings.
+    trained for; `recipe` what is to be said of its training beside the settings; `studied_before` the
+    seconds that its study took in an earlier run.
     """
     together_with = {name: slots[name] for name in sorted(slots)}
     keys, values = slots[member.name]
@@ -73,6 +75,7 @@ def checked(
             "beside": beside,
             "held_out": len(held_out),
             "conversations": len(studied),
+            "studied_before_seconds": round(studied_before, 1),
             "steps": steps,
         },
         passed=passed,

@@ -36,8 +36,11 @@ class StudyExample:
     rivals: tuple[str, ...] = ()
 
 
-def write_examples(path: Path, examples: Sequence[StudyExample]) -> None:
-    """Write examples to a Parquet file, whole or not at all."""
+def write_examples(path: Path, examples: Sequence[StudyExample], seconds: float = 0.0) -> None:
+    """Write examples to a Parquet file, whole or not at all.
+
+    `seconds` are what making them took before the run that writes them.
+    """
     width = examples[0].top_ids.shape[1] if examples else 0
     table = pa.table(
         {
@@ -51,7 +54,7 @@ def write_examples(path: Path, examples: Sequence[StudyExample]) -> None:
                 [e.top_logprobs.ravel() for e in examples], pa.list_(pa.float32())
             ),
         },
-        metadata={"top_k": json.dumps(width)},
+        metadata={"top_k": json.dumps(width), "seconds": json.dumps(seconds)},
     )
     # A name of its own: of two that write the same study, neither cuts the other's short.
     aside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
@@ -75,3 +78,9 @@ def read_examples(path: Path) -> list[StudyExample]:
         )
         for row in table.to_pylist()
     ]
+
+
+def seconds_before(path: Path) -> float:
+    """What making the file's examples took before the run that wrote it."""
+    metadata = pq.read_schema(path).metadata
+    return float(json.loads(metadata.get(b"seconds", b"0")))

@@ -26,12 +26,13 @@ def distil_whole(
     settings: TrainingSettings,
     *,
     workdir: Path,
+    kept: Callable[[str], Path | None] = lambda name: None,
     report: Callable[[str, float], None] = lambda *_: None,
 ) -> tuple[Tensor, Tensor]:
     """Keys and values `[layers, kv_heads, sum of slots, head_dim]`, float32, for all texts together.
 
-    `texts` and `slots` are by document; what `report` raises stops the run, which goes on where it was.
-    Raises TrainingRefused where a text cannot be studied.
+    `texts`, `slots` and `kept`, the folders of kept studies, are by document; what `report` raises stops
+    the run, which goes on where it was. Raises TrainingRefused where a text cannot be studied.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     studies: dict[str, list[StudyExample]] = {}
@@ -40,7 +41,8 @@ def distil_whole(
         def told(done: float, place: int = place) -> None:
             report("self-study", _STUDY * (place + done) / len(texts))
 
-        examples = kept_study(reader, text, settings, workdir / f"{name}.parquet", told)
+        path = workdir / f"{name}.parquet"
+        examples = kept_study(reader, text, settings, path, told, studies=kept(name))
         studies[name] = split_study(examples, settings)[1]
     steps = sum(settings.steps(len(studied)) for studied in studies.values())
     pairs = [

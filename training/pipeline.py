@@ -5,6 +5,7 @@ This file knows a reader, a text and a folder; it knows no store, no queue and n
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,12 @@ from cartridge_store.manifest import PositionRule
 from cartridge_store.quantisation import dequantised, quantised
 from inference.reader import KeyValues, Reader
 from training.distillation import Distillation, distilling
-from training.examples import StudyExample, read_examples, write_examples
+from training.examples import StudyExample, read_examples, seconds_before, write_examples
 from training.initialisers import Source, initialiser
 from training.selfstudy import study
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import Lesson, agreement, answer_logits
+from training.studies import Studies
 from training.teacher import batched
 
 __all__ = [
@@ -65,10 +67,14 @@ def distil(
     settings: TrainingSettings,
     *,
     workdir: Path,
+    studies: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Distilled:
-    """Distil `text` into slots. Raises TrainingRefused, Cancelled; same call, same result."""
+    """Distil `text` into slots. Raises TrainingRefused, Cancelled; same call, same result.
+
+    `studies` is where the document's studies are kept beyond this run.
+    """
     tokens = reader.count(text)
     if tokens < 4:
         raise TrainingRefused("The document is too short to train on; answer it from its text.")
@@ -81,7 +87,8 @@ def distil(
             raise Cancelled
         progress(Progress("self-study", 0.4 * done))
 
-    examples = kept_study(reader, text, settings, workdir / "examples.parquet", reported)
+    studied_at = workdir / "examples.parquet"
+    examples = kept_study(reader, text, settings, studied_at, reported, studies=studies)
     held_out, studied = split_study(examples, settings)
 
     first = first_slots(reader, text, slots, settings, studied)
@@ -105,6 +112,7 @@ def distil(
         "first_loss": round(sum(training.losses[:10]) / len(training.losses[:10]), 4),
         "last_loss": round(sum(training.losses[-10:]) / len(training.losses[-10:]), 4),
         "conversations": len(studied),
+        "studied_before_seconds": round(seconds_before(studied_at), 1),
         "steps": training.step,
     }
     progress(Progress("check", 1.0))
@@ -181,22 +189,32 @@ def kept_study(
     path: Path,
     report: Callable[[float], None],
     annotate: Callable[[list[StudyExample]], list[StudyExample]] = lambda examples: examples,
+    studies: Path | None = None,
 ) -> list[StudyExample]:
     """The text's study: made once and written to `path`, then read from there.
 
-    `annotate` sees the examples before they are written. Raises TrainingRefused when too little was
-    asked, and what `report` raises to stop.
+    `annotate` sees the examples before they are written. In `studies` they are kept as they were made, for
+    other runs. Raises TrainingRefused when too little was asked, and what `report` raises to stop.
     """
     if path.exists():
         return read_examples(path)
-    examples = study(reader, text, settings, report)
-    if len(examples) < 8:
-        raise TrainingRefused(
-            f"The reader found only {len(examples)} questions about this document, too few to train "
-            "on; answer it from its text."
-        )
+    kept = None if studies is None else Studies(studies)
+    found = None if kept is None else kept.find(reader, text, settings)
+    if found is not None:
+        report(1.0)
+        examples, seconds = found
+    else:
+        began, seconds = time.monotonic(), 0.0
+        examples = study(reader, text, settings, report)
+        if len(examples) < 8:
+            raise TrainingRefused(
+                f"The reader found only {len(examples)} questions about this document, too few to "
+                "train on; answer it from its text."
+            )
+        if kept is not None:
+            kept.keep(reader, text, settings, examples, time.monotonic() - began)
     examples = annotate(examples)
-    write_examples(path, examples)
+    write_examples(path, examples, seconds)
     return examples
 
 

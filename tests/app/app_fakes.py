@@ -94,6 +94,7 @@ def fake_distil(
     settings: TrainingSettings,
     *,
     workdir: Path,
+    studies: Path | None = None,
     progress: Callable[[Progress], None],
     cancelled: Callable[[], bool],
 ) -> Distilled:

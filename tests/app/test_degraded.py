@@ -169,6 +169,7 @@ def _trainer(settings: Settings, base: Any) -> Trainer:
     return Trainer(
         tally=base.tally,
         report=lambda *_: {},
+        shelf=base.shelf,
         library=base.library,
         retriever=lambda: open_retriever(settings, make_parts(), base.library),
         store=base.store,

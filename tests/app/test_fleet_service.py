@@ -113,6 +113,7 @@ def training(
         distil_collection=distil_collection,
         settings=training_settings(settings),
         tally=base.tally,
+        shelf=base.shelf,
         fleet=fleet,
     )
 
@@ -226,6 +227,7 @@ def test_without_a_fleet_the_cartridges_are_those_of_a_fleet_with_one_group(
         )
     for name in NAMES:
         base.store.remove_document("default", name)
+        base.shelf.forget("default", name)
     one_group = tiny.model_copy(update={"fleet_group": 20})
     fleet = training(tiny, parts, base, here(one_group, parts, base)).run(
         "default", tmp_path / "fleet", lambda _: None, lambda: False
@@ -269,6 +271,7 @@ def test_a_report_asked_by_a_fleet_has_every_record_once(
         reader=base.reader,
         files=files,
         settings=training_settings(tiny),
+        shelf=base.shelf,
         fleet=here(tiny, parts, base),
     )
     assert reporting.run(report, told.append)["questions"] == 45

@@ -8,6 +8,7 @@ import torch
 from app.answering import Answer
 from app.report_cartridges import MadeCartridges, training_cost
 from app.report_scoring import question_of, scored
+from app.study_shelf import StudyShelf
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.manifest import Manifest
 from inference.reader import Reader, load_reader
@@ -106,6 +107,7 @@ def made(
         folder=folder,
         collection="default",
         manifests=manifests,
+        shelf=StudyShelf(folder / "studies"),
         report=report,
     )
 

@@ -95,6 +95,7 @@ def test_a_stopped_report_goes_on_where_it_was(
         reader=base.reader,
         files=files,
         settings=TrainingSettings(),
+        shelf=base.shelf,
     )
     engine.requests.clear()
     with pytest.raises(Cancelled):

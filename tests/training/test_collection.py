@@ -48,6 +48,7 @@ def studies(monkeypatch: pytest.MonkeyPatch) -> None:
         path: Path,
         report: Callable[[float], None],
         annotate: Callable[[list[StudyExample]], list[StudyExample]],
+        kept_in: Path | None,
     ) -> list[StudyExample]:
         if path.exists():
             return read_examples(path)

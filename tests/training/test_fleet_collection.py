@@ -132,6 +132,7 @@ def in_one_process(
         path: Path,
         report: Callable[[float], None],
         annotate: Callable[[list[StudyExample]], list[StudyExample]],
+        kept_in: Path | None,
     ) -> list[StudyExample]:
         if not path.exists():
             write_examples(path, annotate(studies[path.stem]))

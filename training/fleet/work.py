@@ -20,7 +20,7 @@ from cartridge_store.blobs import LocalBlobs
 from inference.reader import Reader, load_reader
 from training.collection import JOINT, STUDY, Text, run_folder, study_file, train_together
 from training.company import Slots, checked
-from training.examples import StudyExample, read_examples, write_examples
+from training.examples import StudyExample, read_examples, seconds_before, write_examples
 from training.fleet.task import Context, Json
 from training.joint import Member
 from training.pipeline import Distilled, distil, kept_study
@@ -123,15 +123,17 @@ def checked_member(spec: Json, context: Context) -> Distilled:
     reader, settings = reader_of(spec, context), settings_of(spec)
     folder = Path(spec["folder"])
     member = Member(**spec["member"] | {"neighbours": tuple(spec["member"]["neighbours"])})
+    studied_at = folder / _STUDIES / study_file(member.digest)
     context.report(0.0)
     return checked(
         reader,
         settings,
         member,
         {name: read_slots(folder / file) for name, file in spec["slots"].items()},
-        read_examples(folder / _STUDIES / study_file(member.digest)),
+        read_examples(studied_at),
         steps=spec["steps"],
         recipe=spec["recipe"],
+        studied_before=seconds_before(studied_at),
     )
 
 
@@ -206,7 +208,7 @@ def _studied(
     path = folder / _STUDIES / study_file(text.digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     report = context.report if told else lambda _: context.report(0.0)
-    return kept_study(reader, text.text, settings, path, report)
+    return kept_study(reader, text.text, settings, path, report, studies=text.kept)
 
 
 def _training(progress: Progress, context: Context) -> None:
