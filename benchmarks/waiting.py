@@ -4,6 +4,7 @@ Knows HTTP and a file; knows no experiment.
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
 
     def job(self, name: str) -> str | None:
         """The job's id, or None before it was sent."""
@@ -29,9 +31,10 @@ class Ledger:
 
     def keep(self, name: str, id: str) -> None:
         """Remember the job that does it."""
-        aside = self._path.with_suffix(".tmp")
-        aside.write_text(json.dumps(self._read() | {name: id}, indent=1), encoding="utf-8")
-        aside.replace(self._path)
+        with self._lock:  # several wait at once
+            aside = self._path.with_suffix(".tmp")
+            aside.write_text(json.dumps(self._read() | {name: id}, indent=1), encoding="utf-8")
+            aside.replace(self._path)
 
     def _read(self) -> dict[str, Any]:
         if not self._path.exists():

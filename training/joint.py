@@ -187,11 +187,13 @@ class JointTraining:
         return self._examples[name]
 
     def _learn(self, rows: Sequence[Row]) -> None:
-        """One step: rows that see one cartridge and rows that see more apart, so that none pads much."""
+        """One step: rows that see one cartridge, few and many apart, so that none pads much."""
         answers = sum(len(row.example.answer) for row in rows)
+        alone = [row for row in rows if len(row.visible) == 1]
+        beside = sorted((row for row in rows if len(row.visible) > 1), key=self._slots_seen)
+        half = len(beside) // 2
         loss = 0.0
-        for alone in (True, False):
-            part = [row for row in rows if (len(row.visible) == 1) == alone]
+        for part in (alone, beside[:half], beside[half:]):
             if part:
                 loss += self._backward(part, answers)
         self.pool.losses.append(loss)
@@ -199,6 +201,9 @@ class JointTraining:
         shown = sorted({name for row in rows for name in row.visible})
         learners = [n for n in shown if self._settings.mixing.learners == "all" or n in own]
         self.pool.learn(learners, {name: self._rate(name) for name in learners})
+
+    def _slots_seen(self, row: Row) -> int:
+        return sum(self.pool.resident[name].keys.shape[2] for name in row.visible)
 
     def _backward(self, rows: Sequence[Row], answers: int) -> float:
         """Add the gradients of rows of a batch with `answers` answer tokens; their part of its loss."""

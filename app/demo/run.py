@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,12 @@ from rich.table import Table
 from app.cli.output import AsJson, print_json
 from app.demo.material import Paper, Question, material
 from app.settings import Settings
+from benchmarks.vllm_process import VllmMissing, vllm_python
 from evaluation.scoring import states
+from reader.paths import bundled_reader
 
 ENOUGH = 13
+NOT_STATED = "That is not stated."
 _ENDED = {"succeeded", "failed", "cancelled"}
 
 
@@ -33,7 +37,11 @@ class Row:
         """Whether an answer states the value, or abstains where nothing is stated."""
         if self.question.expected is None:
             return bool(answer["abstained"])
-        return states(answer["answer"], self.question.expected)
+        return self.states(answer["answer"])
+
+    def states(self, answer: str) -> bool:
+        """The same of its words alone."""
+        return states(answer, self.question.expected or NOT_STATED)
 
     @property
     def from_cartridge(self) -> bool:
@@ -45,20 +53,33 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="Data folder; a temporary one is used otherwise.")
     ] = None,
+    vllm: Annotated[
+        bool,
+        typer.Option(
+            help="Then serve the cartridges by vLLM and ask again by OpenAI's client (make vllm-env)."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the main job: eight documents become cartridges and answer sixteen questions."""
     console = Console(stderr=as_json)
+    if vllm:
+        _require_vllm()
     with tempfile.TemporaryDirectory(prefix="cartridges-demo-") as temporary:
+        folder = data or Path(temporary)
         started = time.monotonic()
-        rows, trained = _run(data or Path(temporary), console)
+        rows, trained = _run(folder, console)
         seconds = time.monotonic() - started
+        mounted = _through_vllm(rows, folder, Path(temporary), console) if vllm else None
     right = sum(row.right(row.cartridge) and row.from_cartridge for row in rows)
     if as_json:
-        print_json(_summary(rows, trained, seconds))
+        figures = _summary(rows, trained, seconds)
+        print_json(figures if mounted is None else figures | {"vllm": mounted})
     else:
         console.print(_table(rows))
         console.print(_sentences(rows, trained, seconds))
+        if mounted is not None:
+            console.print(_vllm_sentences(mounted))
     if right < ENOUGH:
         console.print(f"Fewer than {ENOUGH} answers from cartridges are right.")
         raise typer.Exit(1)
@@ -119,6 +140,49 @@ def _ask(http: httpx.Client, question: str, mode: str) -> dict[str, Any]:
     response.raise_for_status()
     answer: dict[str, Any] = response.json()
     return answer
+
+
+def _require_vllm() -> None:
+    """Before anything is trained. Raises `typer.BadParameter`."""
+    try:
+        vllm_python()
+        import_module("app.demo.through_vllm")
+    except VllmMissing as error:
+        raise typer.BadParameter(str(error), param_hint="--vllm") from error
+    except ImportError as error:
+        raise typer.BadParameter("pip install openai, then repeat.", param_hint="--vllm") from error
+
+
+def _through_vllm(rows: list[Row], data: Path, work: Path, console: Console) -> dict[str, Any]:
+    """What vLLM answers to the same questions with the cartridges in the data folder."""
+    from app.demo.through_vllm import Asked, serve_and_ask
+
+    console.print(
+        "vLLM mounts the cartridges and OpenAI's client asks every question again, twice."
+    )
+    asked = [
+        Asked(row.question.text, tuple(each["document_id"] for each in row.cartridge["sources"]))
+        for row in rows
+    ]
+    answers = serve_and_ask(bundled_reader(), data / "cartridges", work, asked)
+    pairs = list(zip(rows, answers, strict=True))
+    return {
+        "right": sum(row.states(answer.named) for row, answer in pairs),
+        "whole_collection_right": sum(row.states(answer.whole) for row, answer in pairs),
+        "equal_to_the_service": sum(
+            answer.named == row.cartridge["answer"].strip() for row, answer in pairs
+        ),
+        "answers": [asdict(answer) for answer in answers],
+    }
+
+
+def _vllm_sentences(found: dict[str, Any]) -> str:
+    count = len(found["answers"])
+    return (
+        f"Through vLLM {found['right']} of {count} are right from the cartridges that retrieval chose "
+        f"({found['equal_to_the_service']} word for word the service's answer), and "
+        f"{found['whole_collection_right']} with the whole collection mounted at once."
+    )
 
 
 def _table(rows: list[Row]) -> Table:
