@@ -11,7 +11,7 @@ knows members by name and their examples; it knows no store, no index and no API
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -24,8 +24,9 @@ from torch.nn.functional import embedding
 from cartridge_store.errors import InvalidId
 from inference.reader import Reader
 from training.examples import StudyExample
-from training.mixing import Mixing, visible_set
-from training.pool import Pool
+from training.mixing import Mixing
+from training.pool import Pool, Resident
+from training.rows import Draw, Row
 from training.settings import Cancelled, TrainingRefused
 from training.student import Lesson, answer_states, distillation_loss
 
@@ -45,6 +46,7 @@ class JointSettings:
     rotate_share: float = 0.5
     mixing: Mixing = field(default_factory=Mixing)
     general_share: float = 0.0  # rows about no document, answered as by the reader without any
+    guard: float = 0.5  # rows about frozen documents, where there are any
     question_offset: int = 1024
     offset_rule: OffsetRule = "fixed"
     learning_rate: float = 0.04
@@ -61,6 +63,10 @@ class JointSettings:
             raise TrainingRefused("pool must be at least 2: mixing needs company.")
         if not 0 <= self.general_share < 1 or not 0 <= self.rotate_share <= 1:
             raise TrainingRefused("general_share and rotate_share are shares, from 0 to 1.")
+        if not 0 <= self.guard < 1:
+            raise TrainingRefused(
+                "guard is a share below 1: newcomers have to learn for themselves."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +80,20 @@ class Member:
     neighbours: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a batch: what is asked, whose cartridge answers it, and which ones it sees."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Frozen:
+    """A document beside whose cartridge others learn, and which stays as it is.
 
-    example: StudyExample
-    own: str | None
-    visible: tuple[str, ...]
+    `keys` and `values` are `[layers, kv_heads, slots, head_dim]`. Without `examples` of its study nobody
+    learns to leave its questions to it.
+    """
+
+    name: str
+    digest: str
+    keys: Tensor
+    values: Tensor
+    examples: Sequence[StudyExample] = ()
+    neighbours: tuple[str, ...] = ()
 
 
 class JointTraining:
@@ -95,13 +108,15 @@ class JointTraining:
         settings: JointSettings,
         folder: Path,
         general: Sequence[StudyExample] = (),
+        frozen: Sequence[Frozen] = (),
     ) -> None:
         """`examples` reads a member's study, `first_slots` makes its initial keys and values.
 
-        Both are called when they are needed: only residents' examples are held. A folder with a
-        checkpoint of the same run goes on from there. Raises TrainingRefused.
+        Both are called when they are needed: only residents' examples are held. `frozen` are there from the
+        first step to the last. A folder with a checkpoint of the same run goes on from there. Raises
+        TrainingRefused.
         """
-        if len(members) < 2:
+        if len(members) + len(frozen) < 2:
             raise TrainingRefused("Joint training needs at least two documents.")
         if settings.general_share and not general:
             raise TrainingRefused("general_share needs general examples.")
@@ -113,8 +128,22 @@ class JointTraining:
         self._neighbours = {member.name: member.neighbours for member in members}
         self._read = examples
         self._examples: dict[str, Sequence[StudyExample]] = {}
+        self._frozen = {
+            each.name: replace(
+                each,
+                keys=each.keys.float().to(reader.device),
+                values=each.values.float().to(reader.device),
+            )
+            for each in frozen
+        }
+        self._neighbours |= {each.name: each.neighbours for each in frozen}
         identity = json.dumps(
-            [reader.fingerprint, asdict(settings), [asdict(member) for member in members]],
+            [
+                reader.fingerprint,
+                asdict(settings),
+                [asdict(member) for member in members],
+                [(each.name, each.digest) for each in frozen],
+            ],
             sort_keys=True,
         )
         self.pool = Pool(
@@ -166,20 +195,22 @@ class JointTraining:
     def _rows(self) -> list[Row]:
         """This step's batch."""
         settings = self._settings
-        rng = Random(f"step/{settings.seed}/{self.step}")
-        resident = sorted(self.pool.resident)
-        weights = [self._weights[name] for name in resident]
-        rows = []
-        for own in rng.choices(resident, weights, k=settings.batch):
-            about = rng.random() >= settings.general_share
-            example = rng.choice(self._study(own) if about else self._general)
-            # What retrieval brings for this very question, then what it brings for the document's.
-            nearest = dict.fromkeys((*(example.rivals if about else ()), *self._neighbours[own]))
-            visible = visible_set(settings.mixing, own, resident, [*nearest], rng)
-            rows.append(Row(example, own if about else None, visible))
-        return rows
+        draw = Draw(
+            settings.mixing,
+            {name: self._weights[name] for name in sorted(self.pool.resident)},
+            self._study,
+            self._neighbours,
+            self._general,
+            settings.general_share,
+            [*self._frozen],
+            [name for name, each in self._frozen.items() if each.examples],
+            settings.guard,
+        )
+        return draw.rows(settings.batch, Random(f"step/{settings.seed}/{self.step}"))
 
     def _study(self, name: str) -> Sequence[StudyExample]:
+        if name in self._frozen:
+            return self._frozen[name].examples
         if name not in self._examples:
             self._examples[name] = self._read(name)
             if not self._examples[name]:
@@ -199,11 +230,19 @@ class JointTraining:
         self.pool.losses.append(loss)
         own = {row.own for row in rows}
         shown = sorted({name for row in rows for name in row.visible})
-        learners = [n for n in shown if self._settings.mixing.learners == "all" or n in own]
+        learners = [
+            name
+            for name in shown
+            if name in self.pool.resident
+            and (self._settings.mixing.learners == "all" or name in own)
+        ]
         self.pool.learn(learners, {name: self._rate(name) for name in learners})
 
     def _slots_seen(self, row: Row) -> int:
-        return sum(self.pool.resident[name].keys.shape[2] for name in row.visible)
+        return sum(self._slots(name).keys.shape[2] for name in row.visible)
+
+    def _slots(self, name: str) -> Resident | Frozen:
+        return self._frozen.get(name) or self.pool.resident[name]
 
     def _backward(self, rows: Sequence[Row], answers: int) -> float:
         """Add the gradients of rows of a batch with `answers` answer tokens; their part of its loss."""
@@ -225,7 +264,7 @@ class JointTraining:
         scores of hidden ones would cost more than the copies.
         """
         shown = sorted({name for row in rows for name in row.visible})
-        members = [self.pool.resident[name] for name in shown]
+        members = [self._slots(name) for name in shown]
         ends = list(accumulate(member.keys.shape[2] for member in members))
         place = dict(zip(shown, map(range, [0, *ends], ends), strict=False))
         seen = [[slot for name in row.visible for slot in place[name]] for row in rows]

@@ -18,7 +18,7 @@ from cartridge_store.errors import InvalidId, StorageFull
 from inference.reader import Reader, load_reader
 from tests.models import TEXT, studied_questions, write_tiny_model
 from training.examples import StudyExample
-from training.joint import JointSettings, JointTraining, Member
+from training.joint import Frozen, JointSettings, JointTraining, Member
 from training.mixing import Mixing
 from training.pipeline import first_slots as spread
 from training.pool import Pool
@@ -440,3 +440,68 @@ def test_a_question_may_stand_right_behind_what_it_sees(
     assert run.pool.losses[-1] == pytest.approx(float(loss.detach()), abs=1e-6)
     elsewhere = answer_logits(reader, keys, values, lesson, 64, visible)
     assert not torch.allclose(together, elsewhere)
+
+
+def joining(
+    reader: Reader, study: dict[str, list[StudyExample]], folder: Path, *, guarded: bool = True
+) -> JointTraining:
+    """One newcomer beside two documents that stay as they are."""
+    frozen = [
+        Frozen(name, name, *first_slots(reader, name), study[name] if guarded else ())
+        for name in NAMES[:2]
+    ]
+    return JointTraining(
+        reader,
+        MEMBERS[2:3],
+        study.__getitem__,
+        lambda name: first_slots(reader, name),
+        SETTINGS,
+        folder,
+        frozen=frozen,
+    )
+
+
+def test_a_newcomer_learns_beside_those_who_stay_as_they_are(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    run = joining(reader, study, tmp_path / "a")
+    before = run.pool.slots("d2")
+    run.run(lambda _: None)
+    assert run.pool.steps == {"d2": SETTINGS.steps}
+    assert not torch.equal(before[0], run.pool.slots("d2")[0])
+    # Whose questions are asked makes a difference, and where it was stopped does not.
+    unguarded = joining(reader, study, tmp_path / "b", guarded=False)
+    unguarded.run(lambda _: None)
+    assert not torch.equal(run.pool.slots("d2")[0], unguarded.pool.slots("d2")[0])
+    stopped = joining(reader, study, tmp_path / "c")
+    with pytest.raises(Cancelled):
+        stopped.run(lambda _: None, lambda: stopped.step == 7)
+    again = joining(reader, study, tmp_path / "c")
+    again.run(lambda _: None)
+    assert torch.equal(run.pool.slots("d2")[0], again.pool.slots("d2")[0])
+
+
+def test_a_folder_of_other_company_is_another_run(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    joining(reader, study, tmp_path)
+    other = Frozen("d0", "a newer version", *first_slots(reader, "d0"))
+    with pytest.raises(TrainingRefused, match="another"):
+        JointTraining(
+            reader,
+            MEMBERS[2:3],
+            study.__getitem__,
+            lambda name: first_slots(reader, name),
+            SETTINGS,
+            tmp_path,
+            frozen=[other],
+        )
+    with pytest.raises(TrainingRefused, match="two documents"):
+        JointTraining(
+            reader,
+            MEMBERS[2:3],
+            study.__getitem__,
+            lambda name: first_slots(reader, name),
+            SETTINGS,
+            tmp_path / "alone",
+        )

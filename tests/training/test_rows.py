@@ -1,0 +1,59 @@
+"""Rows: frozen documents are asked about too, always with a learner beside them."""
+
+from random import Random
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.examples import StudyExample
+from training.mixing import Mixing
+from training.rows import Draw
+
+NOTHING = np.zeros((1, 1))
+
+
+def example(about: str) -> StudyExample:
+    ids, logprobs = NOTHING.astype(np.int32), NOTHING.astype(np.float32)
+    return StudyExample("question", (1,), (2,), ids, logprobs, about)
+
+
+STUDIES = {name: [example(name)] for name in ("a", "b", "old", "older", "oldest")}
+
+
+def draw(**changes: object) -> Draw:
+    usual: dict[str, object] = {
+        "mixing": Mixing(alone=0.3, most=3),
+        "weights": {"a": 2.0, "b": 1.0},
+        "study": STUDIES.__getitem__,
+        "nearest": {"old": ("oldest", "a"), "a": ("old",)},
+    }
+    return Draw(**(usual | changes))  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 10_000))
+def test_a_frozen_documents_question_has_a_learner_beside_it(seed: int) -> None:
+    drawn = draw(frozen=["old", "older", "oldest"], guarded=["old", "older"], guard=0.5)
+    rows = drawn.rows(40, Random(seed))
+    about = {row.own for row in rows}
+    # One whose study is not known stands beside, and is never asked about.
+    assert about <= {"a", "b", "old", "older"}
+    for row in rows:
+        assert row.own in row.visible
+        assert row.example.question == row.own
+        assert [*row.visible] == sorted(set(row.visible))
+        assert {"a", "b"} & {*row.visible}
+
+
+def test_as_many_rows_guard_as_are_asked_for() -> None:
+    drawn = draw(frozen=["old", "older"], guarded=["old", "older"], guard=0.25)
+    rows = drawn.rows(4_000, Random(0))
+    share = sum(row.own in ("old", "older") for row in rows) / len(rows)
+    assert 0.22 < share < 0.28
+    # Learners are drawn by their weights, as without anybody frozen.
+    mine = [row.own for row in rows if row.own in ("a", "b")]
+    assert 0.62 < mine.count("a") / len(mine) < 0.71
+    # Without a study of theirs nobody can be guarded, and they still stand beside.
+    bare = draw(frozen=["old", "older"], guard=0.25).rows(400, Random(0))
+    assert {row.own for row in bare} == {"a", "b"}
+    assert any("old" in row.visible for row in bare)
