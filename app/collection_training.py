@@ -106,7 +106,7 @@ class CollectionTraining:
     ) -> Iterator[tuple[str, Result]]:
         outcomes = self._distil_collection(
             self._reader,
-            self._texts(documents),
+            [self._shelf.text(document) for document in documents.values()],
             self._settings,
             workdir=workdir,
             find=find,
@@ -146,7 +146,7 @@ class CollectionTraining:
     ) -> Iterator[tuple[str, Result]]:
         assert self._fleet is not None
         for name, result in self._fleet.train(
-            self._texts(documents),
+            [self._shelf.text(document) for document in documents.values()],
             {name: subject_of(each, self._reader) for name, each in documents.items()},
             find,
             workdir=workdir,
@@ -157,17 +157,6 @@ class CollectionTraining:
             if passed is not None:
                 _count(self._tally, passed=passed)
             yield name, result
-
-    def _texts(self, documents: dict[str, Document]) -> list[Text]:
-        return [
-            Text(
-                id,
-                document.sha256,
-                document.text,
-                str(self._shelf.folder(document.collection, id).absolute()),
-            )
-            for id, document in documents.items()
-        ]
 
 
 def count_check(tally: Tally, distilled: Distilled) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from retrieval.documents import DocumentLibrary, check_id
+from retrieval.documents import Document, DocumentLibrary, check_id
+from training.collection import Text
 
 
 class StudyShelf:
@@ -20,6 +21,11 @@ class StudyShelf:
     def folder(self, collection: str, id: str) -> Path:
         """Where a document's studies are, made by whoever writes there."""
         return self._root / check_id(collection, "collection name") / check_id(id)
+
+    def text(self, document: Document) -> Text:
+        """A document as training has it."""
+        folder = self.folder(document.collection, document.id)
+        return Text(document.id, document.sha256, document.text, str(folder.absolute()))
 
     def forget(self, collection: str, id: str) -> None:
         """Delete a document's studies, if there are any."""

@@ -1,8 +1,7 @@
-"""The training task: a job's document becomes a cartridge, or does not; collections and reports have
-files of their own.
+"""The task of every job: a document's training, a collection's, or a report.
 
-Knows the library, the jobs and how to distil; knows no queue and no process. Whatever kills it, running
-the same job again goes on from its last checkpoint.
+Knows the jobs, what begins and ends them and where they keep what they have made; what they do has files of
+its own. Whatever kills it, running the same job again goes on from its last checkpoint.
 """
 
 import fcntl
@@ -14,14 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 
-from app.collection_training import CollectionTraining, DistilCollection, count_check
+from app.collection_training import CollectionTraining, DistilCollection
+from app.document_training import Distil, DocumentTraining, Join
 from app.fleet import Fleet, FleetTrouble
-from app.jobs import Job, Jobs, Subject
-from app.publishing import Publisher, unpublished
+from app.jobs import Job, Jobs
+from app.publishing import Publisher
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import (
@@ -35,7 +35,6 @@ from inference.reader import Reader
 from retrieval.documents import DocumentLibrary
 from retrieval.errors import StorageFull
 from retrieval.retriever import Retriever
-from training.pipeline import Distilled
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 
 logger = logging.getLogger(__name__)
@@ -54,22 +53,6 @@ _SECONDS_BETWEEN_REPORTS = 0.2
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
-class Distil(Protocol):
-    """What `training.pipeline.distil` does."""
-
-    def __call__(
-        self,
-        reader: Reader,
-        text: str,
-        settings: TrainingSettings,
-        *,
-        workdir: Path,
-        studies: Path | None,
-        progress: Callable[[Progress], None],
-        cancelled: Callable[[], bool],
-    ) -> Distilled: ...
-
-
 Report = Callable[[str, Callable[[Progress], None], Callable[[], bool]], dict[str, Any]]
 """Makes the report of an id; what `reporting.Reporting.run` does."""
 
@@ -86,6 +69,7 @@ class Trainer:
         jobs: Jobs,
         reader: Reader,
         distil: Distil,
+        join: Join,
         distil_collection: DistilCollection,
         settings: TrainingSettings,
         root: Path,
@@ -96,11 +80,11 @@ class Trainer:
         shelf: StudyShelf,
         fleet: Fleet | None = None,
     ) -> None:
-        self._publisher = Publisher(library, store, reader)
+        publisher = Publisher(library, store, reader)
         self._collections = CollectionTraining(
             library=library,
             retriever=retriever,
-            publisher=self._publisher,
+            publisher=publisher,
             reader=reader,
             distil_collection=distil_collection,
             settings=settings,
@@ -108,12 +92,19 @@ class Trainer:
             shelf=shelf,
             fleet=fleet,
         )
-        self._library = library
-        self._shelf = shelf
+        self._documents = DocumentTraining(
+            library=library,
+            retriever=retriever,
+            store=store,
+            publisher=publisher,
+            reader=reader,
+            distil=distil,
+            join=join,
+            settings=settings,
+            tally=tally,
+            shelf=shelf,
+        )
         self._jobs = jobs
-        self._reader = reader
-        self._distil = distil
-        self._settings = settings
         self._root = root
         self._stop = stop
         self._send_again = send_again
@@ -146,7 +137,12 @@ class Trainer:
                         _Cancellation(self._jobs, job, self._stop),
                     )
                 else:
-                    result = self._train(job, job.subject, workdir)
+                    result = self._documents.run(
+                        job.subject,
+                        workdir,
+                        _Reporter(self._jobs, job),
+                        _Cancellation(self._jobs, job, self._stop),
+                    )
             except Cancelled:
                 self._stopped(job_id, workdir)
             except TRANSIENT as error:
@@ -166,26 +162,6 @@ class Trainer:
                 self._jobs.succeed(job_id, result)
                 self._tally.add(jobs_succeeded=1)
                 shutil.rmtree(workdir, ignore_errors=True)
-
-    def _train(self, job: Job, subject: Subject, workdir: Path) -> dict[str, Any]:
-        document = self._publisher.wanted(subject)
-        if document is None:
-            return unpublished("The document was deleted or has a newer version.")
-        if subject.reader_fingerprint != self._reader.fingerprint:
-            return unpublished("Another reader is serving now.")
-        began = time.monotonic()
-        with self._shelf.for_documents(subject.collection, [document.id], self._library):
-            distilled = self._distil(
-                self._reader,
-                document.text,
-                self._settings,
-                workdir=workdir,
-                studies=self._shelf.folder(subject.collection, subject.document_id),
-                progress=_Reporter(self._jobs, job),
-                cancelled=_Cancellation(self._jobs, job, self._stop),
-            )
-        count_check(self._tally, distilled)
-        return self._publisher.publish(subject, distilled, time.monotonic() - began)
 
     def _fail(self, job_id: str, reason: str) -> None:
         self._jobs.fail(job_id, reason)

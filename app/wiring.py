@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 from app.answering import Answering
 from app.broker import MAX_RETRIES, JobQueue, current_retries, make_broker, register
 from app.collection_training import DistilCollection
+from app.document_training import Distil, Join
 from app.documents import Documents
 from app.fleet import open_fleet
 from app.heartbeat import Heartbeat
@@ -30,7 +31,7 @@ from app.reporting import Reporting
 from app.settings import Settings
 from app.study_shelf import StudyShelf
 from app.tally import Tally
-from app.tasks import TRANSIENT, Distil, Trainer
+from app.tasks import TRANSIENT, Trainer
 from app.uploads import Parse, open_parser
 from cartridge_store.blobs import BlobStore, LocalBlobs
 from cartridge_store.changes import Changes
@@ -48,6 +49,7 @@ from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder, MiniLmEncoder
 from retrieval.retriever import Retriever
 from training.collection import distil_collection
+from training.joining import join
 from training.pipeline import distil
 from training.settings import TrainingSettings
 
@@ -80,6 +82,7 @@ class Parts:
     engine: Callable[[Settings, Reader], Engine] = _engine
     encoder: Callable[[], Encoder] = MiniLmEncoder
     distil: Distil = distil
+    join: Join = join
     distil_collection: DistilCollection = distil_collection
 
 
@@ -340,6 +343,7 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         jobs=base.jobs,
         reader=base.reader,
         distil=parts.distil,
+        join=parts.join,
         distil_collection=parts.distil_collection,
         settings=training,
         root=settings.data / "training",

@@ -70,6 +70,13 @@ class TrainingSettings:
     hard: float = 0.5  # share of mixed examples whose distractors are what retrieval would bring
     beside: int = 4  # neighbours that a cartridge is checked among
     joint_share: float = 1.0  # of the steps that training each document for itself would take
+    # Of a document that joins a collection:
+    join_company: int = 24  # cartridges, at most, that it learns beside
+    join_share: float = 1.0  # of the steps that training it for itself would take
+    guard: float = 0.5  # share of its rows that ask about those already there
+    replay_most: int = 4  # neighbours, at most, that learn along where they lost by it
+    replay_share: float = 0.3  # of its steps, for that
+    harm: float = 0.2  # of a neighbour's held-out answers, at most, that may be lost by it
 
     def __post_init__(self) -> None:
         if self.compression < 1 or self.min_slots < 1:
@@ -80,6 +87,10 @@ class TrainingSettings:
             raise TrainingRefused("batch, generation_batch, top_k, rounds: at least 1 each.")
         if self.pool < 2 or self.beside < 1 or self.joint_share <= 0:
             raise TrainingRefused("pool: at least 2; beside: at least 1; joint_share: above 0.")
+        if self.join_company < 1 or self.join_share <= 0 or self.replay_share <= 0:
+            raise TrainingRefused("join_company: at least 1; join_share, replay_share: above 0.")
+        if not 0 <= self.guard < 1 or self.replay_most < 0 or not 0 <= self.harm <= 1:
+            raise TrainingRefused("guard is below 1; replay_most at least 0; harm from 0 to 1.")
         if not 0 <= self.accept_at <= 1:
             raise TrainingRefused("accept_at is a share: choose a number from 0 to 1.")
         if not 0 < self.sure_at < 1:

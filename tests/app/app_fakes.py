@@ -167,6 +167,7 @@ def make_parts(reader: str = "fake", engine: FakeEngine | None = None, **changes
         "engine": lambda settings, reader: engine or FakeEngine(),
         "encoder": LexicalEncoder,
         "distil": fake_distil,
+        "join": lambda *_, **__: None,
         "distil_collection": fake_distil_collection,
     }
     return Parts(**(chosen | changes))

@@ -176,6 +176,7 @@ def _trainer(settings: Settings, base: Any) -> Trainer:
         jobs=base.jobs,
         reader=FakeReader(),  # type: ignore[arg-type]
         distil=fake_distil,
+        join=lambda *_, **__: None,
         distil_collection=fake_distil_collection,
         settings=training_settings(settings),
         root=settings.data / "training",

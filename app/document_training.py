@@ -1,0 +1,193 @@
+"""One document's training as a job has it: beside what its collection serves, or for itself.
+
+A collection whose cartridges have learned beside each other would lose by one that has not: whatever
+comes later joins them. Knows library, index, store and publisher; knows no job.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+from app.collection_training import count_check
+from app.jobs import Subject
+from app.publishing import Publisher, unpublished
+from app.reconcile import manifest_of, serves, subject_of
+from app.study_shelf import StudyShelf
+from app.tally import Tally
+from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, LostRace
+from cartridge_store.manifest import PositionRule
+from cartridge_store.store import CartridgeStore
+from inference.reader import Reader
+from retrieval.documents import DocumentLibrary
+from retrieval.errors import DocumentCorrupt
+from retrieval.retriever import Retriever
+from training.collection import Find, Text
+from training.joining import Company, Joined
+from training.neighbourhood import Serving
+from training.pipeline import Distilled
+from training.settings import Progress, TrainingSettings
+
+logger = logging.getLogger(__name__)
+
+Result = dict[str, Any]
+Told = Callable[[Progress], None]
+
+_PAGE = 64
+
+
+class Distil(Protocol):
+    """What `training.pipeline.distil` does."""
+
+    def __call__(
+        self,
+        reader: Reader,
+        text: str,
+        settings: TrainingSettings,
+        *,
+        workdir: Path,
+        studies: Path | None,
+        progress: Told,
+        cancelled: Callable[[], bool],
+    ) -> Distilled: ...
+
+
+class Join(Protocol):
+    """What `training.joining.join` does."""
+
+    def __call__(
+        self,
+        reader: Reader,
+        text: Text,
+        company: Company,
+        settings: TrainingSettings,
+        *,
+        workdir: Path,
+        find: Find,
+        progress: Told,
+        cancelled: Callable[[], bool],
+    ) -> Joined | None: ...
+
+
+class DocumentTraining:
+    """Trains documents and publishes what passes its check."""
+
+    def __init__(
+        self,
+        *,
+        library: DocumentLibrary,
+        retriever: Callable[[], Retriever],
+        store: CartridgeStore,
+        publisher: Publisher,
+        reader: Reader,
+        distil: Distil,
+        join: Join,
+        settings: TrainingSettings,
+        tally: Tally,
+        shelf: StudyShelf,
+    ) -> None:
+        self._library = library
+        self._retriever = retriever  # opened by the first document that has company
+        self._store = store
+        self._publisher = publisher
+        self._reader = reader
+        self._distil = distil
+        self._join = join
+        self._settings = settings
+        self._tally = tally
+        self._shelf = shelf
+
+    def run(
+        self, subject: Subject, workdir: Path, progress: Told, cancelled: Callable[[], bool]
+    ) -> Result:
+        """Train the document's version, unless it is no longer wanted; what its job says.
+
+        Raises TrainingRefused, Cancelled and what `tasks.TRANSIENT` names.
+        """
+        document = self._publisher.wanted(subject)
+        if document is None:
+            return unpublished("The document was deleted or has a newer version.")
+        if subject.reader_fingerprint != self._reader.fingerprint:
+            return unpublished("Another reader is serving now.")
+        began = time.monotonic()
+        with self._shelf.for_documents(subject.collection, [document.id], self._library):
+            joined = self._join(
+                self._reader,
+                self._shelf.text(document),
+                lambda names, count: self._company(subject, names, count),
+                self._settings,
+                workdir=workdir,
+                find=lambda question: self._brought(subject.collection, question),
+                progress=progress,
+                cancelled=cancelled,
+            ) or Joined(
+                self._distil(
+                    self._reader,
+                    document.text,
+                    self._settings,
+                    workdir=workdir,
+                    studies=self._shelf.folder(document.collection, document.id),
+                    progress=progress,
+                    cancelled=cancelled,
+                )
+            )
+        count_check(self._tally, joined.distilled)
+        result = self._publisher.publish(subject, joined.distilled, time.monotonic() - began)
+        if not result["published"] or not joined.relearned:
+            return result
+        return result | {"relearned": dict(self._relearned(subject.collection, joined))}
+
+    def _relearned(self, collection: str, joined: Joined) -> Iterator[tuple[str, Result]]:
+        """Neighbours that learned along, published in their former selves' place."""
+        for each in joined.relearned:
+            document = self._library.find(collection, each.text.name)
+            if document is None or document.sha256 != each.text.digest:
+                yield (
+                    each.text.name,
+                    unpublished("The document was deleted or has a newer version."),
+                )
+                continue
+            try:
+                subject = subject_of(document, self._reader)
+                yield document.id, self._publisher.publish(subject, each.distilled)
+            except (LostRace, CartridgeRefused) as error:
+                yield document.id, unpublished(str(error))
+
+    def _brought(self, collection: str, question: str) -> Sequence[str]:
+        return self._retriever().brought(collection, question, self._settings.rivals + 1)
+
+    def _company(self, subject: Subject, names: Sequence[str], count: int) -> list[Serving]:
+        """Documents with a cartridge that may stand beside this one: those named, then others."""
+        others = [id for id in self._library.ids(subject.collection) if id != subject.document_id]
+        Random(f"company/{self._settings.seed}/{subject.document_id}").shuffle(others)
+        there = set(others)
+        ids = [*dict.fromkeys((*(name for name in names if name in there), *others))]
+        found: list[Serving] = []
+        for start in range(0, len(ids), _PAGE):
+            page = ids[start : start + _PAGE]
+            current = self._store.current(subject.collection, page)
+            for id in page:
+                serving = self._serving(subject.collection, id, current.get(id))
+                if serving is not None:
+                    found.append(serving)
+                if len(found) == count:
+                    return found
+        return found
+
+    def _serving(self, collection: str, id: str, cartridge_id: str | None) -> Serving | None:
+        manifest = manifest_of(self._store, cartridge_id)
+        if manifest is None or manifest.position_rule != PositionRule(
+            "fixed", self._settings.question_offset
+        ):
+            return None
+        try:
+            document = self._library.find(collection, id)
+            if document is None or not serves(manifest, document, self._reader):
+                return None
+            keys, values = self._store.load(manifest.cartridge_id).dense()
+        except (CartridgeRefused, CartridgeNotFound, DocumentCorrupt) as error:
+            logger.warning("%s", error)
+            return None
+        return Serving(self._shelf.text(document), keys, values)

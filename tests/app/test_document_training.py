@@ -1,0 +1,214 @@
+"""A document's training in the service: whom it joins, what is published with it, what leaves with it."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.reconcile import subject_of
+from app.settings import Settings
+from app.tasks import Trainer
+from app.wiring import Foundation, open_foundation, open_retriever, training_settings
+from tests.app.app_fakes import fake_distil, fake_distil_collection, make_parts
+from training.joining import Joined, Relearned
+from training.neighbourhood import Serving
+from training.settings import TrainingSettings
+
+OFFSET = 400  # where fake_distil's cartridges want their questions
+TEXT = "The boiler of the {} was serviced by Franz Huber."
+
+
+@pytest.fixture
+def base(settings: Settings) -> Iterator[Foundation]:
+    foundation = open_foundation(settings, make_parts())
+    yield foundation
+    foundation.close()
+
+
+class Joining:
+    """Stands in for `join`: remembers the company, and gives back what it is told to."""
+
+    def __init__(self) -> None:
+        self.company: dict[str, list[Serving]] = {}
+        self.brought: dict[str, Sequence[str]] = {}
+        self.relearn: tuple[str, ...] = ()
+
+    def __call__(
+        self,
+        reader: Any,
+        text: Any,
+        company: Callable[[Sequence[str], int], Sequence[Serving]],
+        settings: TrainingSettings,
+        *,
+        workdir: Path,
+        find: Callable[[str], Sequence[str]],
+        progress: Any,
+        cancelled: Any,
+    ) -> Joined | None:
+        if not company((), 1):
+            return None
+        self.brought[text.name] = find("Who serviced the boiler?")
+        there = [*company([*self.brought[text.name], text.name, "stranger"], 10)]
+        self.company[text.name] = there
+
+        def made(words: str, seed: int) -> Any:
+            return fake_distil(
+                reader,
+                words,
+                replace(settings, seed=seed),
+                workdir=workdir,
+                progress=progress,
+                cancelled=cancelled,
+            )
+
+        return Joined(
+            made(text.text, 1),
+            tuple(
+                Relearned(each.text, made(each.text.text, 2))
+                for each in there
+                if each.text.name in self.relearn
+            ),
+        )
+
+
+def trainer(settings: Settings, base: Foundation, join: Any) -> Trainer:
+    return Trainer(
+        tally=base.tally,
+        report=lambda *_: {},
+        library=base.library,
+        retriever=lambda: open_retriever(settings, make_parts(), base.library),
+        store=base.store,
+        jobs=base.jobs,
+        reader=base.reader,
+        distil=fake_distil,
+        join=join,
+        distil_collection=fake_distil_collection,
+        settings=replace(training_settings(settings), question_offset=OFFSET),
+        root=settings.data / "training",
+        stop=threading.Event(),
+        send_again=lambda _: None,
+        shelf=base.shelf,
+    )
+
+
+def trained(base: Foundation, trainer: Trainer, id: str, text: str = TEXT) -> dict[str, Any]:
+    document, _ = base.library.put("default", id, None, text.format(id))
+    job = base.jobs.open(subject_of(document, base.reader))
+    trainer.run(job.id)
+    done = base.jobs.get(job.id)
+    assert done is not None
+    assert done.result is not None, done.error
+    return done.result
+
+
+def test_later_documents_join_what_serves(settings: Settings, base: Foundation) -> None:
+    join = Joining()
+    training = trainer(settings, base, join)
+    assert trained(base, training, "first")["published"]
+    assert join.company == {}  # nobody to join: trained for itself
+    trained(base, training, "second")
+    trained(base, training, "vague", "VAGUE words of the {}.")  # is not published
+    base.library.put("default", "waiting", None, "A text without a cartridge.")
+    open_retriever(settings, make_parts(), base.library).reconcile("default")
+    trained(base, training, "third")
+    (first,) = join.company["second"]
+    assert first.text.name == "first"
+    assert first.text.studies == str(base.shelf.folder("default", "first").absolute())
+    assert first.keys.shape == (2, 1, 4, 8)
+    assert "first" in join.brought["third"]
+    # Those who serve, whoever retrieval named first: neither itself nor what has no cartridge.
+    assert {each.text.name for each in join.company["third"]} == {"first", "second"}
+    assert join.company["third"][0].text.name == next(
+        name for name in join.brought["third"] if name in ("first", "second")
+    )
+
+
+def test_company_is_of_the_documents_as_they_stand(settings: Settings, base: Foundation) -> None:
+    join = Joining()
+    training = trainer(settings, base, join)
+    for id in ("first", "second", "third"):
+        trained(base, training, id)
+    base.library.put("default", "first", None, "Another text, and no cartridge of it yet.")
+    base.library.delete("default", "second")
+    trained(base, training, "fourth")
+    assert [each.text.name for each in join.company["fourth"]] == ["third"]
+    # Where questions stand elsewhere, nobody can stand together.
+    elsewhere = trainer(settings, base, join)
+    elsewhere._documents._settings = replace(elsewhere._documents._settings, question_offset=500)
+    trained(base, elsewhere, "fifth")
+    assert "fifth" not in join.company
+
+
+def test_neighbours_that_learned_along_are_published_with_it(
+    settings: Settings, base: Foundation
+) -> None:
+    join = Joining()
+    training = trainer(settings, base, join)
+    for id in ("first", "second"):
+        trained(base, training, id)
+    before = base.store.current("default", ["first", "second"])
+    join.relearn = ("first",)
+    result = trained(base, training, "third")
+    assert result["published"]
+    assert [*result["relearned"]] == ["first"]
+    assert result["relearned"]["first"]["published"]
+    after = base.store.current("default", ["first", "second", "third"])
+    assert after["second"] == before["second"]
+    assert after["first"] != before["first"]
+    parent = base.store.describe(after["first"]).manifest.parent
+    assert parent == before["first"]
+    # For one that is not published nobody is replaced.
+    refused = trained(base, training, "vague", "VAGUE words of the {}.")
+    assert not refused["published"]
+    assert "relearned" not in refused
+    assert base.store.current("default", ["first"]) == {"first": after["first"]}
+
+
+def test_a_neighbour_that_left_meanwhile_does_not_come_back(
+    settings: Settings, base: Foundation
+) -> None:
+    join = Joining()
+    training = trainer(settings, base, join)
+    for id in ("first", "second"):
+        trained(base, training, id)
+    join.relearn = ("first", "second")
+
+    def leaving(*arguments: Any, **named: Any) -> Joined | None:
+        joined = join(*arguments, **named)
+        base.library.delete("default", "first")
+        base.store.remove_document("default", "first")
+        base.library.put("default", "second", None, "Something else.")
+        return joined
+
+    result = trained(base, trainer(settings, base, leaving), "third")
+    assert not any(each["published"] for each in result["relearned"].values())
+    assert "first" not in base.store.current("default", ["first"])
+
+
+def test_studies_leave_with_their_document(settings: Settings, base: Foundation) -> None:
+    base.library.put("default", "boiler", None, TEXT)
+    folders = [base.shelf.folder("default", id) for id in ("boiler", "gone")]
+    with base.shelf.for_documents("default", ["boiler", "gone"], base.library):
+        for folder in folders:
+            folder.mkdir(parents=True)
+            (folder / "study.parquet").write_bytes(b"what it says")
+    assert [folder.exists() for folder in folders] == [True, False]
+    # Of a trainer that died in between, the next reconciling cleans up.
+    folders[1].mkdir()
+    assert sorted(base.shelf.kept()) == [("default", "boiler"), ("default", "gone")]
+    base.reconciler.run()
+    assert [*base.shelf.kept()] == [("default", "boiler")]
+
+
+def test_deleting_a_document_deletes_its_studies(
+    serve: Callable[..., Any], settings: Settings
+) -> None:
+    with serve() as client:
+        client.post("/v1/documents", json={"id": "boiler", "text": TEXT})
+        folder = settings.data / "studies" / "default" / "boiler"
+        folder.mkdir(parents=True)
+        assert client.delete("/v1/documents/boiler").status_code == 204
+        assert not folder.exists()

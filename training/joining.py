@@ -1,0 +1,233 @@
+"""A document joins a trained collection: its cartridge learns beside the others, which stay as they are.
+
+Half of its rows ask about itself, the others about those already there, with the newcomer beside them: a
+newcomer that learned its own questions only takes everybody's. Afterwards old and new are checked in
+company. Neighbours that answer fewer of their held-out questions than before learn along for some steps;
+where that does not help, the newcomer does not pass. This file knows a reader, texts and the slots that
+serve; it knows no store and no index.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.reader import Reader
+from training.collection import Find, Text, in_dtype, short_digest, with_rivals
+from training.company import Slots
+from training.examples import StudyExample, seconds_before
+from training.joint import Frozen, JointSettings, JointTraining, Member
+from training.mixing import Mixing
+from training.neighbourhood import NOTICED, Known, Neighbourhood, Serving, judged
+from training.pipeline import Distilled, first_slots, kept_study, split_study
+from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
+from training.studies import Studies
+
+_STUDY, _JOIN, _REPLAY = 0.4, 0.4, 0.15
+"""Shares of the whole; the rest is checks."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Relearned:
+    """A neighbour that learned along with a newcomer, with what its check says now."""
+
+    text: Text
+    distilled: Distilled
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """The newcomer's cartridge, and those of neighbours that are to be replaced with it."""
+
+    distilled: Distilled
+    relearned: tuple[Relearned, ...] = ()
+
+
+Company = Callable[[Sequence[str], int], Sequence[Serving]]
+"""At most so many documents of the collection that serve: those named, in that order, then others."""
+
+
+def join(
+    reader: Reader,
+    text: Text,
+    company: Company,
+    settings: TrainingSettings,
+    *,
+    workdir: Path,
+    find: Find,
+    progress: Callable[[Progress], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Joined | None:
+    """Train `text` beside what serves already; None where nothing does.
+
+    `find` names the documents that retrieval brings for a question. Everything that is made lies in
+    `workdir`, and the same call goes on from there; for another company the training, not the study, begins
+    anew. Raises TrainingRefused, Cancelled.
+    """
+    tokens = reader.count(text.text)
+    if tokens < 4:
+        raise TrainingRefused("The document is too short to train on; answer it from its text.")
+    if not company((), 1):
+        return None
+
+    def told(stage: str, before: float, share: float) -> Callable[[float], None]:
+        def say(done: float) -> None:
+            if cancelled():
+                raise Cancelled
+            progress(Progress(stage, before + share * done))
+
+        return say
+
+    run = _Joining(reader, text, settings, workdir, told, cancelled)
+    studied_at, examples = run.study(find)
+    brought = Counter(name for example in examples for name in example.rivals)
+    nearest = tuple(name for name, _ in brought.most_common())
+    serving = company(nearest, settings.join_company)
+    if not serving:  # deleted meanwhile
+        return None
+    member = Member(text.name, tokens, text.digest, nearest)
+    return run.among(serving, member, examples, seconds_before(studied_at))
+
+
+Told = Callable[[str, float, float], Callable[[float], None]]
+
+
+class _Joining:
+    def __init__(
+        self,
+        reader: Reader,
+        text: Text,
+        settings: TrainingSettings,
+        workdir: Path,
+        told: Told,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._reader, self._text, self._settings = reader, text, settings
+        self._workdir, self._told, self._cancelled = workdir, told, cancelled
+
+    def study(self, find: Find) -> tuple[Path, list[StudyExample]]:
+        """The newcomer's study with what retrieval brings for each question, and its file."""
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        # Of this text by this reader in this way; anything else is studied anew.
+        run = [self._reader.fingerprint, self._text.digest, self._settings.of_study()]
+        path = self._workdir / f"examples-{short_digest(run)}.parquet"
+        return path, kept_study(
+            self._reader,
+            self._text.text,
+            self._settings,
+            path,
+            self._told("self-study", 0.0, _STUDY),
+            with_rivals(self._text.name, find),
+            self._text.kept,
+        )
+
+    def among(
+        self,
+        serving: Sequence[Serving],
+        member: Member,
+        examples: list[StudyExample],
+        studied_before: float,
+    ) -> Joined:
+        """Learn beside those who serve, look at what it costs them, and mend what it does."""
+        settings, name = self._settings, member.name
+        known = {each.text.name: Known(each.text, self._studied(each.text)) for each in serving}
+        known[name] = Known(self._text, examples)
+        slots = {each.text.name: (each.keys, each.values) for each in serving}
+        frozen = [*slots]
+        steps = self._steps(examples, settings.join_share)
+        wanted = settings.slots(member.tokens)
+
+        def first(_: str) -> Slots:
+            learned = split_study(examples, settings)[1]
+            return first_slots(self._reader, self._text.text, wanted, settings, learned)
+
+        slots |= self._learn([member], known, first, slots, frozen, steps, ("joining", _JOIN))
+        around = Neighbourhood(self._reader, settings, name, slots)
+        say = self._told("check", _STUDY + _JOIN, 0.0)
+        neighbours = [known[each] for each in frozen if known[each].examples][: settings.beside]
+        before, after = {}, {}
+        for each in neighbours:
+            say(0.0)
+            before[each.text.name] = around.agreed(each, without_newcomer=True)
+            after[each.text.name] = around.agreed(each)
+
+        lost = {each: before[each] - after[each] for each in before}
+        harmed = sorted((n for n in lost if lost[n] > NOTICED), key=lambda n: -lost[n])
+        again = harmed[: settings.replay_most]
+        if again:
+            members = [member] + [
+                Member(each, self._reader.count(known[each].text.text), known[each].text.digest)
+                for each in again
+            ]
+            left = [each for each in frozen if each not in again]
+            replay = self._steps(examples, settings.join_share * settings.replay_share)
+            around.slots |= self._learn(
+                members, known, slots.__getitem__, slots, left, replay, ("replay", _REPLAY)
+            )
+            after = {each.text.name: around.agreed(each) for each in neighbours}
+            steps += replay
+        relearned = [
+            Relearned(known[each].text, around.checked(known[each], replay, 0.0)) for each in again
+        ]
+        found = around.checked(known[name], steps, studied_before, member.neighbours)
+        return Joined(judged(found, before, after, settings), tuple(relearned))
+
+    def _studied(self, text: Text) -> list[StudyExample]:
+        """A neighbour's study, where it is kept."""
+        if text.kept is None:
+            return []
+        found = Studies(text.kept).find(self._reader, text.text, self._settings)
+        return [] if found is None else found[0]
+
+    def _steps(self, examples: Sequence[StudyExample], share: float) -> int:
+        learned = split_study(examples, self._settings)[1]
+        return max(1, round(self._settings.steps(len(learned)) * share))
+
+    def _learn(
+        self,
+        members: Sequence[Member],
+        known: dict[str, Known],
+        first: Callable[[str], Slots],
+        slots: dict[str, Slots],
+        frozen: Sequence[str],
+        steps: int,
+        stage: tuple[str, float],
+    ) -> dict[str, Slots]:
+        """The members' slots after so many steps beside those who are frozen."""
+        settings = self._settings
+        learned = {name: split_study(each.examples, settings)[1] for name, each in known.items()}
+        recipe = JointSettings(
+            steps=steps,
+            seed=settings.seed,
+            batch=settings.batch,
+            pool=max(2, len(members)),
+            mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
+            guard=settings.guard,
+            question_offset=settings.question_offset,
+            learning_rate=settings.joint_rate,
+            warm_up=settings.warm_up,
+            final_rate=settings.final_rate,
+            checkpoint_every=settings.checkpoint_every,
+        )
+        beside = [
+            Frozen(each, known[each].text.digest, *slots[each], learned[each]) for each in frozen
+        ]
+        # A folder of its own for each company: what has begun among others is another run.
+        run = [[each.digest for each in members], [each.digest for each in beside]]
+        joint = JointTraining(
+            self._reader,
+            members,
+            learned.__getitem__,
+            lambda name: _as_trained(first(name)),
+            recipe,
+            self._workdir / f"{stage[0]}-{short_digest([*run, settings.to_dict()])}",
+            frozen=beside,
+        )
+        before = _STUDY if stage[0] == "joining" else _STUDY + _JOIN
+        joint.run(self._told(stage[0], before, stage[1]), self._cancelled)
+        return {each.name: in_dtype(joint.pool.slots(each.name), self._reader) for each in members}
+
+
+def _as_trained(slots: Slots) -> Slots:
+    keys, values = slots
+    return keys.float(), values.float()
