@@ -30,7 +30,9 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=90
+	# A process for each core, a thread in each: threads that share cores wait for each other.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile \
+		--cov --cov-report=term --cov-fail-under=90
 
 bench: install
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
