@@ -4,9 +4,11 @@ Knows retriever, store and engine through their own interfaces; knows no HTTP an
 """
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from app.evidence import Evidence, Mode, Mounting, Source, added_texts, best_chunks
 from cartridge_store.cartridge import Cartridge
@@ -16,7 +18,7 @@ from inference.composer import CompositionRefused
 from inference.engine import Completion, Engine, Request, RequestRefused, Sampling, Stream
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary
-from retrieval.errors import DocumentCorrupt, QuestionRefused
+from retrieval.errors import DocumentCorrupt, DocumentNotFound, QuestionRefused
 from retrieval.retriever import Retriever
 from retrieval.selection import Selected
 from retrieval.text import is_text
@@ -75,6 +77,7 @@ class Asked:
         not_stated: str,
     ) -> None:
         self.mode = question.mode
+        self.collection = question.collection
         self.max_tokens = question.sampling.max_tokens
         self.sources = tuple(piece.source for piece in evidence)
         self.notices = tuple(notices)
@@ -84,16 +87,21 @@ class Asked:
         self._load_ms = load_ms
         self._not_stated = not_stated
         self._completion: Completion | None = None
+        self._withdrawn = False
 
     def __iter__(self) -> Iterator[str]:
         if self._stream is None:
             yield self._not_stated
             return
-        yield from self._stream
+        for piece in self._stream:
+            self._require_sources()
+            yield piece
+        self._require_sources()
         self._completion = self._stream.completion
 
     def answer(self) -> Answer:
-        """The whole answer; reads what was not yet read."""
+        """The whole answer; reads what was not yet read. Raises `DocumentNotFound` once withdrawn."""
+        self._require_sources()
         if self._stream is not None and self._completion is None:
             for _ in self:
                 pass
@@ -114,6 +122,15 @@ class Asked:
         """Nobody reads any more."""
         if self._stream is not None:
             self._stream.cancel()
+
+    def withdraw(self) -> None:
+        """A document that it is made from was deleted: it goes no further."""
+        self._withdrawn = True
+        self.cancel()
+
+    def _require_sources(self) -> None:
+        if self._withdrawn:
+            raise DocumentNotFound("A document was deleted while it answered; ask again.")
 
 
 class Answering:
@@ -138,6 +155,8 @@ class Answering:
         self._max_question_chars = max_question_chars
         self._passages = passages
         self._not_stated = not_stated
+        self._lock = threading.Lock()
+        self._under_way: WeakSet[Asked] = WeakSet()
 
     def ask(self, question: Question) -> Asked:
         """Find the documents, mount them and hand the question to the engine.
@@ -174,7 +193,7 @@ class Answering:
                 notices.append(f"The cartridges were refused, so the texts were read. {error}")
                 evidence = [piece.as_text() for piece in evidence]
                 stream = self._submit(question, evidence, added)
-        return Asked(
+        asked = Asked(
             question,
             evidence,
             notices,
@@ -184,6 +203,22 @@ class Answering:
             load_ms=load_ms,
             not_stated=self._not_stated,
         )
+        with self._lock:
+            self._under_way.add(asked)
+        # Deleted since it was found: whoever told so did not know of this answer yet.
+        for source in asked.sources:
+            self.gone(question.collection, source.document_id)
+        return asked
+
+    def gone(self, collection: str, id: str) -> None:
+        """Withdraw the answers under way that are made from a document that is there no more."""
+        if self._library.exists(collection, id):
+            return
+        with self._lock:
+            under_way = list(self._under_way)
+        for asked in under_way:
+            if asked.collection == collection and id in {s.document_id for s in asked.sources}:
+                asked.withdraw()
 
     def _select(self, question: Question) -> list[tuple[Document, Selected]]:
         """The documents to answer from, best first."""

@@ -18,6 +18,7 @@ from app.jobs import Job, Jobs
 from app.reconcile import manifest_of, serves, subject_of
 from app.report_files import ReportFiles
 from app.study_shelf import StudyShelf
+from app.work_folders import WorkFolders
 from cartridge_store.errors import StoreError
 from cartridge_store.manifest import Manifest
 from cartridge_store.registry import Location
@@ -29,6 +30,8 @@ from retrieval.marks import Mark
 from retrieval.retriever import Retriever
 
 _COUNTED_TEXTS = 4096
+_PURGED_AT_ONCE = 64 << 20
+"""Bytes of an index that a deletion writes anew; a larger one waits for the worker's hourly round."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Documents:
         reader: Reader,
         reports: ReportFiles,
         shelf: StudyShelf,
+        work: WorkFolders,
     ) -> None:
         self._library = library
         self._retriever = retriever
@@ -84,6 +88,7 @@ class Documents:
         self._reader = reader
         self._reports = reports
         self._shelf = shelf
+        self._work = work
         # Counting needs the tokenizer, and a text never changes under its checksum.
         self._count = lru_cache(_COUNTED_TEXTS)(self._count_tokens)
 
@@ -144,11 +149,19 @@ class Documents:
 
         Raises `DocumentNotFound` when there was nothing, `RedisError` before anything is removed.
         """
+        self._delete(collection, id, require)
+        self._retriever.purge(collection, _PURGED_AT_ONCE)
+
+    def _delete(self, collection: str, id: str, require: Require = lambda current: None) -> None:
         self._jobs.ping()
         # The text first: from here on nothing is found, trained or published of it.
         there = self._library.delete(collection, id, require)
+        job = self._jobs.last_of(collection, [id]).get(id)
         self._jobs.forget(collection, id)
+        if job is not None:
+            self._work.remove(job.id)
         self._shelf.forget(collection, id)
+        self._reports.forget_made(collection, id)
         self._retriever.remove_document(collection, id)
         removed = self._store.remove_document(collection, id)
         if not there and not removed:
@@ -171,7 +184,8 @@ class Documents:
         ids = self._library.ids(collection)
         for id in ids:
             with suppress(DocumentNotFound):  # somebody else was faster
-                self.delete(collection, id)
+                self._delete(collection, id)
+        self._retriever.purge(collection)
         # What was trained of documents whose texts were gone already.
         left = [id for name, id in self._store.documents() if name == collection]
         for id in left:

@@ -14,6 +14,7 @@ from app.broker import JobQueue
 from app.jobs import Jobs, Subject
 from app.report_files import ReportFiles
 from app.study_shelf import StudyShelf
+from app.work_folders import WorkFolders
 from cartridge_store.errors import CartridgeNotFound, CartridgeRefused
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
@@ -47,6 +48,7 @@ class Reconciler:
         reader: Reader,
         reports: ReportFiles,
         shelf: StudyShelf,
+        work: WorkFolders,
         prefix: str = "cq:",
     ) -> None:
         self._client = client
@@ -57,6 +59,7 @@ class Reconciler:
         self._reader = reader
         self._reports = reports
         self._shelf = shelf
+        self._work = work
         self._mark = f"{prefix}reconciled"
 
     def is_due(self) -> bool:
@@ -70,10 +73,15 @@ class Reconciler:
             registered = self._store.rebuild() if self.is_due() else 0
             requeued = self._requeue_collections() + self._requeue_reports()
             requeued += sum(self._requeue(page) for page in self._pages())
+            self._work.clear(self._is_under_way)
             self._client.set(self._mark, "1")
         if registered or requeued:
             logger.info("Registered %d cartridges, queued %d jobs.", registered, requeued)
         return Reconciled(registered, requeued)
+
+    def _is_under_way(self, job_id: str) -> bool:
+        job = self._jobs.get(job_id)
+        return job is not None and not job.finished
 
     def _complete_deletions(self) -> None:
         """Remove cartridges and studies of documents that were deleted while a trainer died at them."""

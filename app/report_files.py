@@ -73,6 +73,15 @@ class ReportFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
 
+    def forget_made(self, collection: str, document_id: str) -> None:
+        """Delete the cartridges that reports made for themselves of a document, alone or with others."""
+        for made in (self._root / check_id(collection)).glob("*/runs/*/cartridges"):
+            for path in [
+                *made.glob(f"compaction-{check_id(document_id)}.*"),
+                *made.glob("monolithic*"),
+            ]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
     def create(self, id: str, request: dict[str, Any]) -> ReportFolder:
         """A folder for a new report over the request's collection. Raises StorageFull."""
         folder = ReportFolder(id, self._root / check_id(request["collection"]) / id)

@@ -4,14 +4,12 @@ Knows the jobs, what begins and ends them and where they keep what they have mad
 its own. Whatever kills it, running the same job again goes on from its last checkpoint.
 """
 
-import fcntl
 import logging
-import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from app.jobs import Job, Jobs
 from app.publishing import Publisher
 from app.study_shelf import StudyShelf
 from app.tally import Tally
+from app.work_folders import WorkFolders
 from cartridge_store.errors import (
     BeingPublished,
     CartridgeRefused,
@@ -72,7 +71,7 @@ class Trainer:
         join: Join,
         distil_collection: DistilCollection,
         settings: TrainingSettings,
-        root: Path,
+        work: WorkFolders,
         stop: threading.Event,
         send_again: Callable[[str], None],
         tally: Tally,
@@ -105,7 +104,7 @@ class Trainer:
             shelf=shelf,
         )
         self._jobs = jobs
-        self._root = root
+        self._work = work
         self._stop = stop
         self._send_again = send_again
         self._tally = tally
@@ -117,8 +116,8 @@ class Trainer:
         Nothing happens when the job has ended or another process is at it. Raises one of
         `TRANSIENT` when trying again later may help; on the last try the job fails too.
         """
-        workdir = self._root / job_id
-        with _exclusive(workdir) as mine:
+        workdir = self._work.folder(job_id)
+        with self._work.exclusive(job_id) as mine:
             job = self._jobs.get(job_id)
             if not mine or job is None or not self._jobs.start(job_id):
                 return
@@ -223,24 +222,3 @@ class _Cancellation:
             with suppress(redis.RedisError):
                 self._requested = self._jobs.cancel_requested(self._job.id)
         return self._requested or self._stop.is_set()
-
-
-@contextmanager
-def _exclusive(workdir: Path) -> Iterator[bool]:
-    """Whether this process alone is at work in the folder; the system frees it when it dies."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(workdir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageFull(
-            f"The folder of a training job cannot be written ({error.strerror}); free disk space."
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)

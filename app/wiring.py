@@ -33,6 +33,7 @@ from app.study_shelf import StudyShelf
 from app.tally import Tally
 from app.tasks import TRANSIENT, Trainer
 from app.uploads import Parse, open_parser
+from app.work_folders import WorkFolders
 from cartridge_store.blobs import BlobStore, LocalBlobs
 from cartridge_store.changes import Changes
 from cartridge_store.disk_tier import DiskTier
@@ -100,6 +101,7 @@ class Foundation:
     reconciler: Reconciler
     tally: Tally
     shelf: StudyShelf
+    work: WorkFolders
 
     def close(self) -> None:
         """Close the connections to Redis."""
@@ -139,6 +141,7 @@ class WorkerParts:
     """What the worker process uses; `stop` ends the job under way at its next step."""
 
     base: Foundation
+    retriever: Callable[[], Retriever]
     stop: threading.Event = field(default_factory=threading.Event)
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -202,7 +205,7 @@ def open_foundation(settings: Settings, parts: Parts, disk: DiskTier | None = No
     jobs, queue = Jobs(client, prefix), JobQueue(broker)
     reader = parts.reader(settings)
     store = _store(settings, client, disk, pinned=reader.device.type == "cuda")
-    shelf = StudyShelf(settings.data / "studies")
+    shelf, work = StudyShelf(settings.data / "studies"), WorkFolders(settings.data / "training")
     reconciler = Reconciler(
         client=client,
         library=library,
@@ -212,10 +215,13 @@ def open_foundation(settings: Settings, parts: Parts, disk: DiskTier | None = No
         reader=reader,
         reports=ReportFiles(settings.data / "reports"),
         shelf=shelf,
+        work=work,
         prefix=prefix,
     )
     tally = Tally(client, prefix)
-    return Foundation(client, broker, library, store, jobs, queue, reader, reconciler, tally, shelf)
+    return Foundation(
+        client, broker, library, store, jobs, queue, reader, reconciler, tally, shelf, work
+    )
 
 
 @contextlib.contextmanager
@@ -275,6 +281,7 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         reader=base.reader,
         reports=reports,
         shelf=base.shelf,
+        work=base.work,
     )
     answering = open_answering(settings, base, retriever, engine)
     return Api(
@@ -286,7 +293,7 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         parse,
         IdempotencyKeys(base.client, settings.redis_prefix),
         Heartbeat(base.store.beat),
-        base.store.follow(engine.drop if isinstance(engine, Drops) else None),
+        base.store.follow(engine.drop if isinstance(engine, Drops) else None, answering.gone),
         Admission(lambda: engine.load().waiting, settings.max_waiting),
         RateLimit(base.client, settings.redis_prefix, settings.requests_per_minute),
         reports,
@@ -315,8 +322,8 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
     # What a worker holds is at hand for no question: its places are not those of its node's API.
     own = settings.model_copy(update={"node": f"{settings.node}-worker"})
     base = open_foundation(own, parts)
-    worker = WorkerParts(base)
     retriever = cache(lambda: open_retriever(settings, parts, base.library))
+    worker = WorkerParts(base, retriever)
 
     @cache
     def answering() -> Answering:
@@ -346,7 +353,7 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         join=parts.join,
         distil_collection=parts.distil_collection,
         settings=training,
-        root=settings.data / "training",
+        work=base.work,
         stop=worker.stop,
         send_again=base.queue.send,
         tally=base.tally,

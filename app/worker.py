@@ -69,6 +69,8 @@ class _Watch:
     def __init__(self, worker: WorkerParts, grace_seconds: float) -> None:
         self._reconciler = worker.base.reconciler
         self._store = worker.base.store
+        self._library = worker.base.library
+        self._retriever = worker.retriever
         self._grace_seconds = grace_seconds
         self._due = True
         self._collect_at = time.monotonic()
@@ -93,3 +95,6 @@ class _Watch:
         self._collect_at = time.monotonic() + _SECONDS_BETWEEN_COLLECTIONS
         if collected := self._store.collect(self._grace_seconds):
             logger.info("Deleted %d cartridges that were replaced or removed.", len(collected))
+        retriever = self._retriever()
+        for collection in self._library.collections():
+            retriever.purge(collection)

@@ -86,6 +86,7 @@ class CartridgeStore:
         self._uses: Counter[str] = Counter()  # loads since the last heartbeat
         self._degraded = False
         self._let_go: list[Callable[[str], None]] = []
+        self._gone: list[Callable[[str, str], None]] = []
 
     @property
     def degraded(self) -> bool:
@@ -172,14 +173,21 @@ class CartridgeStore:
             with self._lock:
                 self._uses += uses  # for the next time
 
-    def follow(self, let_go: Callable[[str], None] | None = None) -> Changes:
+    def follow(
+        self,
+        let_go: Callable[[str], None] | None = None,
+        gone: Callable[[str, str], None] | None = None,
+    ) -> Changes:
         """Let go of versions as soon as they are replaced or removed anywhere, until that is closed.
 
-        `let_go` is told their ids, whoever replaced them and whether or not they were here. What was said
-        while nobody could hear it is noticed when the registry is there again, and by `current`.
+        `let_go` is told their ids, whoever replaced them and whether or not they were here; `gone` is told
+        collection and id of a document that has no version any more, or had none when it was removed. What
+        was said while nobody could hear it is noticed when the registry is there again, and by `current`.
         """
         if let_go is not None:
             self._let_go.append(let_go)
+        if gone is not None:
+            self._gone.append(gone)
         return self._registry.follow(self._changed, self._missed)
 
     def probe(self) -> None:
@@ -348,6 +356,9 @@ class CartridgeStore:
         for version in change.stale:
             if version != change.current:
                 self._release(version)
+        if change.current is None:
+            for gone in self._gone:
+                gone(change.collection, change.document_id)
 
     def _missed(self) -> None:
         """Look up again what was looked up before; what has changed is let go of by that."""

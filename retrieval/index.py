@@ -84,6 +84,26 @@ class VectorIndex:
         if self.find(document_id):
             self._write([json.dumps({"remove": document_id}).encode() + b"\n"])
 
+    def purge(self, most_bytes: int | None = None) -> bool:
+        """Leave nothing on disk of what was taken out or replaced; returns whether that is so now.
+
+        An index of more than `most_bytes` is left as it is.
+        """
+        if not self._folder.is_dir():
+            return True
+        with self._mutex, locked(self._lock):
+            self._load()
+            if not self._table.dropped:
+                return True
+            folder, _ = self._generation(self._stamp()[0])
+            if (
+                most_bytes is not None
+                and sum(f.stat().st_size for f in folder.iterdir()) > most_bytes
+            ):
+                return False
+            self._advance(self._table)
+            return True
+
     def search(
         self, vector: Vectors, k: int, documents: Collection[str] | None = None
     ) -> list[Hit]:
@@ -228,6 +248,7 @@ class VectorIndex:
         pointer = f"{folder.name} {manifest_sha256}\n".encode("ascii")
         replace_file(self._folder / "CURRENT", pointer)
         self._table = table
+        table.dropped = 0
         self._offset = 0
         self._seen = self._stamp()
         for old in generations:

@@ -65,6 +65,15 @@ class Retriever:
         if self._is_on_disk(collection):
             self._mending(collection, lambda index: index.remove(id))
 
+    def purge(self, collection: str, most_bytes: int | None = None) -> bool:
+        """Leave no text on disk of what is not searchable any more; returns whether that is so now.
+
+        An index of more than `most_bytes` is left for another time.
+        """
+        if not self._is_on_disk(collection):
+            return True
+        return self._mending(collection, lambda index: index.purge(most_bytes))
+
     def is_indexed(self, document: Document) -> bool:
         """Whether exactly this version of the document is searchable."""
         if not self._is_on_disk(document.collection):

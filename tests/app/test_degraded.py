@@ -179,7 +179,7 @@ def _trainer(settings: Settings, base: Any) -> Trainer:
         join=lambda *_, **__: None,
         distil_collection=fake_distil_collection,
         settings=training_settings(settings),
-        root=settings.data / "training",
+        work=base.work,
         stop=threading.Event(),
         send_again=lambda _: None,
     )

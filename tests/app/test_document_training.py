@@ -87,7 +87,7 @@ def trainer(settings: Settings, base: Foundation, join: Any) -> Trainer:
         join=join,
         distil_collection=fake_distil_collection,
         settings=replace(training_settings(settings), question_offset=OFFSET),
-        root=settings.data / "training",
+        work=base.work,
         stop=threading.Event(),
         send_again=lambda _: None,
         shelf=base.shelf,
