@@ -4,9 +4,11 @@ A collection whose cartridges have learned beside each other would lose by one t
 comes later joins them. Knows library, index, store and publisher; knows no job.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -18,17 +20,20 @@ from app.reconcile import manifest_of, serves, subject_of
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, LostRace
-from cartridge_store.manifest import PositionRule
+from cartridge_store.manifest import Manifest, PositionRule
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
-from retrieval.documents import DocumentLibrary
+from retrieval.documents import Document, DocumentLibrary
 from retrieval.errors import DocumentCorrupt
 from retrieval.retriever import Retriever
 from training.collection import Find, Text
+from training.company import Slots
 from training.joining import Company, Joined
 from training.neighbourhood import Serving
 from training.pipeline import Distilled
+from training.revision import still_there
 from training.settings import Progress, TrainingSettings
+from training.studies import Studies
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ class Distil(Protocol):
         *,
         workdir: Path,
         studies: Path | None,
+        before: Slots | None,
         progress: Told,
         cancelled: Callable[[], bool],
     ) -> Distilled: ...
@@ -66,6 +72,7 @@ class Join(Protocol):
         *,
         workdir: Path,
         find: Find,
+        before: Slots | None,
         progress: Told,
         cancelled: Callable[[], bool],
     ) -> Joined | None: ...
@@ -111,7 +118,7 @@ class DocumentTraining:
             return unpublished("The document was deleted or has a newer version.")
         if subject.reader_fingerprint != self._reader.fingerprint:
             return unpublished("Another reader is serving now.")
-        began = time.monotonic()
+        began, before = time.monotonic(), self._before(document)
         with self._shelf.for_documents(subject.collection, [document.id], self._library):
             joined = self._join(
                 self._reader,
@@ -120,6 +127,7 @@ class DocumentTraining:
                 self._settings,
                 workdir=workdir,
                 find=lambda question: self._brought(subject.collection, question),
+                before=before,
                 progress=progress,
                 cancelled=cancelled,
             ) or Joined(
@@ -129,6 +137,7 @@ class DocumentTraining:
                     self._settings,
                     workdir=workdir,
                     studies=self._shelf.folder(document.collection, document.id),
+                    before=before,
                     progress=progress,
                     cancelled=cancelled,
                 )
@@ -155,6 +164,18 @@ class DocumentTraining:
             except (LostRace, CartridgeRefused) as error:
                 yield document.id, unpublished(str(error))
 
+    def _before(self, document: Document) -> Slots | None:
+        """The slots that answer for what the document was, where little of it has changed since."""
+        studies = Studies(self._shelf.folder(document.collection, document.id))
+        earlier = studies.earlier(self._reader, document.text, self._settings)
+        if earlier is None or still_there(document.text, earlier.text) is None:
+            return None
+        current = self._store.current(document.collection, [document.id]).get(document.id)
+        was = replace(
+            document, text=earlier.text, sha256=hashlib.sha256(earlier.text.encode()).hexdigest()
+        )
+        return self._mountable(was, manifest_of(self._store, current))
+
     def _brought(self, collection: str, question: str) -> Sequence[str]:
         return self._retriever().brought(collection, question, self._settings.rivals + 1)
 
@@ -178,16 +199,29 @@ class DocumentTraining:
 
     def _serving(self, collection: str, id: str, cartridge_id: str | None) -> Serving | None:
         manifest = manifest_of(self._store, cartridge_id)
-        if manifest is None or manifest.position_rule != PositionRule(
-            "fixed", self._settings.question_offset
-        ):
+        if manifest is None:
             return None
         try:
             document = self._library.find(collection, id)
-            if document is None or not serves(manifest, document, self._reader):
-                return None
-            keys, values = self._store.load(manifest.cartridge_id).dense()
-        except (CartridgeRefused, CartridgeNotFound, DocumentCorrupt) as error:
+        except DocumentCorrupt as error:
             logger.warning("%s", error)
             return None
-        return Serving(self._shelf.text(document), keys, values)
+        slots = None if document is None else self._mountable(document, manifest)
+        if document is None or slots is None:
+            return None
+        return Serving(self._shelf.text(document), *slots)
+
+    def _mountable(self, document: Document, manifest: Manifest | None) -> Slots | None:
+        """The slots of a cartridge, when it is of this text and of this reader's training."""
+        rule = PositionRule("fixed", self._settings.question_offset)
+        if (
+            manifest is None
+            or manifest.position_rule != rule
+            or not serves(manifest, document, self._reader)
+        ):
+            return None
+        try:
+            return self._store.load(manifest.cartridge_id).dense()
+        except (CartridgeRefused, CartridgeNotFound) as error:
+            logger.warning("%s", error)
+            return None

@@ -26,8 +26,9 @@ from training.examples import StudyExample, read_examples
 from training.joint import JointSettings, JointTraining, Member, OffsetRule
 from training.mixing import Mixing
 from training.monolithic import train_whole
-from training.pipeline import first_slots, kept_study
+from training.pipeline import first_slots
 from training.settings import TrainingSettings
+from training.studying import kept_study
 
 _NAME = "cas"  # of the collection, in its library and index
 

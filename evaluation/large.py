@@ -26,8 +26,9 @@ from reader.tokenizer import dictionary
 from training.examples import read_examples
 from training.joint import JointSettings, JointTraining, Member
 from training.mixing import Mixing
-from training.pipeline import first_slots, kept_study
+from training.pipeline import first_slots
 from training.settings import TrainingSettings
+from training.studying import kept_study
 
 Report = Callable[[str, float], None]
 

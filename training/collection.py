@@ -20,8 +20,9 @@ from training.company import Slots, checked, company_of
 from training.examples import StudyExample, read_examples, seconds_before
 from training.joint import JointSettings, JointTraining, Member
 from training.mixing import Mixing
-from training.pipeline import Distilled, first_slots, kept_study, split_study
+from training.pipeline import Distilled, first_slots
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
+from training.studying import kept_study, split_study
 
 Find = Callable[[str], Sequence[str]]
 """Names of the documents that retrieval brings for a question, best first."""

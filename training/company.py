@@ -13,8 +13,9 @@ from cartridge_store.manifest import PositionRule
 from inference.reader import Reader
 from training.examples import StudyExample
 from training.joint import Member
-from training.pipeline import Distilled, check, in_eight_bits, split_study
+from training.pipeline import Distilled, check, in_eight_bits
 from training.settings import TrainingSettings
+from training.studying import split_study
 
 Slots = tuple[Tensor, Tensor]
 """Keys and values `[layers, kv_heads, slots, head_dim]`, in the reader's dtype."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from inference.reader import Reader
 from training.compaction import compact
 from training.examples import StudyExample
-from training.pipeline import document_key_values
+from training.initialisers import document_key_values
 from training.settings import TrainingSettings
 from training.windows import Windows
 

@@ -7,7 +7,7 @@ knows no model.
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,10 +36,15 @@ class StudyExample:
     rivals: tuple[str, ...] = ()
 
 
-def write_examples(path: Path, examples: Sequence[StudyExample], seconds: float = 0.0) -> None:
+def write_examples(
+    path: Path,
+    examples: Sequence[StudyExample],
+    seconds: float = 0.0,
+    about: Mapping[str, str] | None = None,
+) -> None:
     """Write examples to a Parquet file, whole or not at all.
 
-    `seconds` are what making them took before the run that writes them.
+    `seconds` are what making them took before the run that writes them; `about` is kept with them.
     """
     width = examples[0].top_ids.shape[1] if examples else 0
     table = pa.table(
@@ -54,7 +59,7 @@ def write_examples(path: Path, examples: Sequence[StudyExample], seconds: float 
                 [e.top_logprobs.ravel() for e in examples], pa.list_(pa.float32())
             ),
         },
-        metadata={"top_k": json.dumps(width), "seconds": json.dumps(seconds)},
+        metadata={"top_k": json.dumps(width), "seconds": json.dumps(seconds), **(about or {})},
     )
     # A name of its own: of two that write the same study, neither cuts the other's short.
     aside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
@@ -82,5 +87,10 @@ def read_examples(path: Path) -> list[StudyExample]:
 
 def seconds_before(path: Path) -> float:
     """What making the file's examples took before the run that wrote it."""
-    metadata = pq.read_schema(path).metadata
-    return float(json.loads(metadata.get(b"seconds", b"0")))
+    return float(json.loads(read_about(path).get("seconds", "0")))
+
+
+def read_about(path: Path) -> dict[str, str]:
+    """What is kept with the file's examples, by name."""
+    metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    return {key.decode(): value.decode() for key, value in metadata.items()}

@@ -89,3 +89,10 @@ def initialiser(name: str) -> Initialiser:
     except KeyError:
         known = ", ".join(INITIALISERS)
         raise TrainingRefused(f"There is no initialiser {name!r}; choose one of {known}.") from None
+
+
+def document_key_values(reader: Reader, text: str) -> KeyValues:
+    """KV of the document's place in a prompt, without the sink; a long text is cut to fit."""
+    most = reader.max_positions // 2
+    ids = [reader.chat.sink_id, *reader.chat.documents([text])][:most]
+    return tuple((k[:, :, 1:], v[:, :, 1:]) for k, v in reader.prefill(ids))

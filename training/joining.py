@@ -19,9 +19,10 @@ from training.examples import StudyExample, seconds_before
 from training.joint import Frozen, JointSettings, JointTraining, Member
 from training.mixing import Mixing
 from training.neighbourhood import NOTICED, Known, Neighbourhood, Serving, judged
-from training.pipeline import Distilled, first_slots, kept_study, split_study
+from training.pipeline import Distilled, first_slots
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.studies import Studies
+from training.studying import kept_study, split_study
 
 _STUDY, _JOIN, _REPLAY = 0.4, 0.4, 0.15
 """Shares of the whole; the rest is checks."""
@@ -55,12 +56,14 @@ def join(
     *,
     workdir: Path,
     find: Find,
+    before: Slots | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Joined | None:
     """Train `text` beside what serves already; None where nothing does.
 
-    `find` names the documents that retrieval brings for a question. Everything that is made lies in
+    `find` names the documents that retrieval brings for a question; `before` are the slots of what the
+    document was before it changed, to start from. Everything that is made lies in
     `workdir`, and the same call goes on from there; for another company the training, not the study, begins
     anew. Raises TrainingRefused, Cancelled.
     """
@@ -86,7 +89,7 @@ def join(
     if not serving:  # deleted meanwhile
         return None
     member = Member(text.name, tokens, text.digest, nearest)
-    return run.among(serving, member, examples, seconds_before(studied_at))
+    return run.among(serving, member, examples, seconds_before(studied_at), before)
 
 
 Told = Callable[[str, float, float], Callable[[float], None]]
@@ -127,6 +130,7 @@ class _Joining:
         member: Member,
         examples: list[StudyExample],
         studied_before: float,
+        former: Slots | None,
     ) -> Joined:
         """Learn beside those who serve, look at what it costs them, and mend what it does."""
         settings, name = self._settings, member.name
@@ -134,10 +138,13 @@ class _Joining:
         known[name] = Known(self._text, examples)
         slots = {each.text.name: (each.keys, each.values) for each in serving}
         frozen = [*slots]
-        steps = self._steps(examples, settings.join_share)
+        share = settings.join_share * (1.0 if former is None else settings.update_share)
+        steps = self._steps(examples, share)
         wanted = settings.slots(member.tokens)
 
         def first(_: str) -> Slots:
+            if former is not None:
+                return former
             learned = split_study(examples, settings)[1]
             return first_slots(self._reader, self._text.text, wanted, settings, learned)
 
@@ -160,7 +167,7 @@ class _Joining:
                 for each in again
             ]
             left = [each for each in frozen if each not in again]
-            replay = self._steps(examples, settings.join_share * settings.replay_share)
+            replay = self._steps(examples, share * settings.replay_share)
             around.slots |= self._learn(
                 members, known, slots.__getitem__, slots, left, replay, ("replay", _REPLAY)
             )

@@ -13,8 +13,9 @@ from torch import Tensor
 from inference.reader import Reader
 from training.distillation import Distillation, distilling
 from training.examples import StudyExample
-from training.pipeline import first_slots, kept_study, split_study
+from training.pipeline import first_slots
 from training.settings import TrainingSettings
+from training.studying import kept_study, split_study
 
 _STUDY = 0.4  # share of the whole
 

@@ -15,8 +15,9 @@ from training.collection import Text
 from training.company import Slots, checked
 from training.examples import StudyExample
 from training.joint import Member
-from training.pipeline import Distilled, check, split_study
+from training.pipeline import Distilled, check
 from training.settings import TrainingSettings
+from training.studying import split_study
 
 NOTICED = 0.05
 """A loss of no more than one in twenty held-out answers is not told from chance."""

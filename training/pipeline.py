@@ -5,7 +5,6 @@ This file knows a reader, a text and a folder; it knows no store, no queue and n
 """
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,13 @@ from torch import Tensor
 
 from cartridge_store.manifest import PositionRule
 from cartridge_store.quantisation import dequantised, quantised
-from inference.reader import KeyValues, Reader
+from inference.reader import Reader
 from training.distillation import Distillation, distilling
-from training.examples import StudyExample, read_examples, seconds_before, write_examples
-from training.initialisers import Source, initialiser
-from training.selfstudy import study
+from training.examples import StudyExample, seconds_before
+from training.initialisers import Source, document_key_values, initialiser
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import Lesson, agreement, answer_logits
-from training.studies import Studies
+from training.studying import kept_study, split_study
 from training.teacher import batched
 
 __all__ = [
@@ -34,10 +32,7 @@ __all__ = [
     "TrainingSettings",
     "check",
     "distil",
-    "document_key_values",
     "first_slots",
-    "kept_study",
-    "split_study",
 ]
 
 
@@ -68,12 +63,14 @@ def distil(
     *,
     workdir: Path,
     studies: Path | None = None,
+    before: tuple[Tensor, Tensor] | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Distilled:
     """Distil `text` into slots. Raises TrainingRefused, Cancelled; same call, same result.
 
-    `studies` is where the document's studies are kept beyond this run.
+    `studies` is where the document's studies are kept beyond this run; `before` are the slots of what it
+    was before it changed, to start from.
     """
     tokens = reader.count(text)
     if tokens < 4:
@@ -91,8 +88,13 @@ def distil(
     examples = kept_study(reader, text, settings, studied_at, reported, studies=studies)
     held_out, studied = split_study(examples, settings)
 
-    first = first_slots(reader, text, slots, settings, studied)
-    training = Distillation(*first, settings.steps(len(studied)), settings, workdir)
+    if before is None:
+        first = first_slots(reader, text, slots, settings, studied)
+        steps = settings.steps(len(studied))
+    else:
+        first = (before[0].float(), before[1].float())
+        steps = max(1, round(settings.steps(len(studied)) * settings.update_share))
+    training = Distillation(*first, steps, settings, workdir)
     training.run(
         distilling(reader, studied, settings),
         lambda done: progress(Progress("distillation", 0.4 + 0.55 * done)),
@@ -145,13 +147,6 @@ def first_slots(
     return initialiser(settings.initialiser)(source, slots, settings.seed)
 
 
-def document_key_values(reader: Reader, text: str) -> KeyValues:
-    """KV of the document's place in a prompt, without the sink; a long text is cut to fit."""
-    most = reader.max_positions // 2
-    ids = [reader.chat.sink_id, *reader.chat.documents([text])][:most]
-    return tuple((k[:, :, 1:], v[:, :, 1:]) for k, v in reader.prefill(ids))
-
-
 @torch.no_grad()
 def check(
     reader: Reader,
@@ -180,50 +175,6 @@ def in_eight_bits(values: Tensor, settings: TrainingSettings) -> Tensor | None:
     if not settings.int8_values or values.dtype != torch.bfloat16:
         return None
     return dequantised(*quantised(values), values.dtype)
-
-
-def kept_study(
-    reader: Reader,
-    text: str,
-    settings: TrainingSettings,
-    path: Path,
-    report: Callable[[float], None],
-    annotate: Callable[[list[StudyExample]], list[StudyExample]] = lambda examples: examples,
-    studies: Path | None = None,
-) -> list[StudyExample]:
-    """The text's study: made once and written to `path`, then read from there.
-
-    `annotate` sees the examples before they are written. In `studies` they are kept as they were made, for
-    other runs. Raises TrainingRefused when too little was asked, and what `report` raises to stop.
-    """
-    if path.exists():
-        return read_examples(path)
-    kept = None if studies is None else Studies(studies)
-    found = None if kept is None else kept.find(reader, text, settings)
-    if found is not None:
-        report(1.0)
-        examples, seconds = found
-    else:
-        began, seconds = time.monotonic(), 0.0
-        examples = study(reader, text, settings, report)
-        if len(examples) < 8:
-            raise TrainingRefused(
-                f"The reader found only {len(examples)} questions about this document, too few to "
-                "train on; answer it from its text."
-            )
-        if kept is not None:
-            kept.keep(reader, text, settings, examples, time.monotonic() - began)
-    examples = annotate(examples)
-    write_examples(path, examples, seconds)
-    return examples
-
-
-def split_study(
-    examples: Sequence[StudyExample], settings: TrainingSettings
-) -> tuple[list[StudyExample], list[StudyExample]]:
-    """What is held out for the check, and what is learned."""
-    held_out = min(settings.held_out, len(examples) // 4)
-    return list(examples[:held_out]), list(examples[held_out:])
 
 
 def _require_same_run(path: Path, reader: Reader, text: str, settings: TrainingSettings) -> None:

@@ -17,6 +17,7 @@ from random import Random
 from inference.reader import Reader
 from inference.sampling import Sampling
 from training.examples import StudyExample
+from training.revision import Revision
 from training.seeds import SEEDS, SeedKind
 from training.settings import TrainingSettings
 from training.teacher import Answer, answered, asked, batched
@@ -63,12 +64,18 @@ class Grade(IntEnum):
 
 
 def study(
-    reader: Reader, text: str, settings: TrainingSettings, report: Callable[[float], None]
+    reader: Reader,
+    text: str,
+    settings: TrainingSettings,
+    report: Callable[[float], None],
+    since: Revision | None = None,
 ) -> list[StudyExample]:
     """Distinct questions about all of `text` with B's answers; same reader, text and seed, same result.
 
     Those of the first round, which no difficulty has selected, come first: what checks a cartridge is
-    taken from there. `report` is told the share that is done, 0 to 1, and may raise to stop.
+    taken from there. With `since`, what is left of an earlier text's study counts, and sentences that it
+    did not have are asked about first. `report` is told the share that is done, 0 to 1, and may raise to
+    stop.
     """
     document_tokens = reader.count(text)
     wanted = settings.conversations(document_tokens)
@@ -78,6 +85,11 @@ def study(
     learned = [0] * len(windows)  # examples kept for each piece
     known: set[str] = set()
     kept: list[StudyExample] = []
+    if since is not None:
+        share = math.ceil(wanted / len(windows))
+        learned = [share * (index in since.covered) for index in range(len(windows))]
+        known = {example.question for example in since.kept}
+        wanted = max(wanted - len(since.kept), share * learned.count(0))
     least: Grade | None = None
     for round_ in range(settings.rounds):
         missing = wanted - len(kept)
@@ -115,7 +127,19 @@ def study(
                 kept.append(example)
                 learned[topic.start] += topic.kind != "unanswered"
     report(1.0)
-    return kept
+    return kept if since is None else _mixed(kept, since, settings)
+
+
+def _mixed(
+    new: list[StudyExample], since: Revision, settings: TrainingSettings
+) -> list[StudyExample]:
+    """New examples and those that still hold; the first ones, held out for the check, are of both.
+
+    Of the earlier ones these were held out before: the others have been learned.
+    """
+    half = settings.held_out // 2
+    old = since.kept[: since.held_out]
+    return [*old[:half], *new, *old[half:], *since.kept[since.held_out :]]
 
 
 def ask(

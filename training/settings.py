@@ -76,6 +76,7 @@ class TrainingSettings:
     guard: float = 0.5  # share of its rows that ask about those already there
     replay_most: int = 4  # neighbours, at most, that learn along where they lost by it
     replay_share: float = 0.3  # of its steps, for that
+    update_share: float = 0.5  # of the steps, for a changed document that starts from what it was
     harm: float = 0.2  # of a neighbour's held-out answers, at most, that may be lost by it
 
     def __post_init__(self) -> None:
@@ -87,8 +88,10 @@ class TrainingSettings:
             raise TrainingRefused("batch, generation_batch, top_k, rounds: at least 1 each.")
         if self.pool < 2 or self.beside < 1 or self.joint_share <= 0:
             raise TrainingRefused("pool: at least 2; beside: at least 1; joint_share: above 0.")
-        if self.join_company < 1 or self.join_share <= 0 or self.replay_share <= 0:
-            raise TrainingRefused("join_company: at least 1; join_share, replay_share: above 0.")
+        if self.join_company < 1 or min(self.join_share, self.replay_share, self.update_share) <= 0:
+            raise TrainingRefused(
+                "join_company: at least 1; join_share, replay_share and update_share: above 0."
+            )
         if not 0 <= self.guard < 1 or self.replay_most < 0 or not 0 <= self.harm <= 1:
             raise TrainingRefused("guard is below 1; replay_most at least 0; harm from 0 to 1.")
         if not 0 <= self.accept_at <= 1:

@@ -95,6 +95,7 @@ def fake_distil(
     *,
     workdir: Path,
     studies: Path | None = None,
+    before: Any = None,
     progress: Callable[[Progress], None],
     cancelled: Callable[[], bool],
 ) -> Distilled:

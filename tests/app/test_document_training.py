@@ -6,16 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from app.reconcile import subject_of
 from app.settings import Settings
 from app.tasks import Trainer
 from app.wiring import Foundation, open_foundation, open_retriever, training_settings
 from tests.app.app_fakes import fake_distil, fake_distil_collection, make_parts
+from training.examples import StudyExample
 from training.joining import Joined, Relearned
 from training.neighbourhood import Serving
 from training.settings import TrainingSettings
+from training.studies import Studies
 
 OFFSET = 400  # where fake_distil's cartridges want their questions
 TEXT = "The boiler of the {} was serviced by Franz Huber."
@@ -34,6 +38,7 @@ class Joining:
     def __init__(self) -> None:
         self.company: dict[str, list[Serving]] = {}
         self.brought: dict[str, Sequence[str]] = {}
+        self.before: dict[str, Any] = {}
         self.relearn: tuple[str, ...] = ()
 
     def __call__(
@@ -45,9 +50,11 @@ class Joining:
         *,
         workdir: Path,
         find: Callable[[str], Sequence[str]],
+        before: Any,
         progress: Any,
         cancelled: Any,
     ) -> Joined | None:
+        self.before[text.name] = before
         if not company((), 1):
             return None
         self.brought[text.name] = find("Who serviced the boiler?")
@@ -212,3 +219,34 @@ def test_deleting_a_document_deletes_its_studies(
         folder.mkdir(parents=True)
         assert client.delete("/v1/documents/boiler").status_code == 204
         assert not folder.exists()
+
+
+def test_a_document_that_changed_a_little_starts_from_what_it_was(
+    settings: Settings, base: Foundation
+) -> None:
+    join = Joining()
+    training = trainer(settings, base, join)
+    lines = [f"The {thing} is kept in room {n}." for n, thing in enumerate(("key", "map", "log"))]
+    text, recipe = "\n".join(lines), replace(training_settings(settings), question_offset=OFFSET)
+
+    def studied(words: str) -> None:
+        studies = Studies(base.shelf.folder("default", "first"))
+        ids, logprobs = np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32)
+        example = StudyExample("question", (1,), (2,), ids, logprobs, "Where?")
+        studies.keep(base.reader, words, recipe, [example], 1.0)
+
+    trained(base, training, "first", text)
+    assert join.before["first"] is None  # it was nothing before
+    studied(text)
+    (serving,) = base.store.current("default", ["first"]).values()
+    changed = text.replace("room 1", "room 7")
+    trained(base, training, "first", changed)
+    keys, _ = join.before["first"]
+    assert torch.equal(keys, base.store.load(serving).keys)
+    # What serves is of the changed text now, and the study of that one was never kept.
+    trained(base, training, "first", text.replace("room 2", "room 9"))
+    assert join.before["first"] is None
+    # Of another text altogether nothing is of use.
+    studied(text.replace("room 2", "room 9"))
+    trained(base, training, "first", "Something else.")
+    assert join.before["first"] is None

@@ -15,7 +15,7 @@ from inference.reader import Reader, load_reader
 from retrieval.documents import DocumentLibrary
 from tests.models import TEXT, studied_questions, write_tiny_model
 from training.examples import write_examples
-from training.pipeline import document_key_values
+from training.initialisers import document_key_values
 from training.settings import Cancelled, TrainingSettings
 
 SETTINGS = TrainingSettings(question_offset=256, min_steps=4, max_steps=4, joint_share=0.5)

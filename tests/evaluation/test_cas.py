@@ -11,7 +11,7 @@ from evaluation.held_out import held_out
 from evaluation.large import LargePlan, run_large
 from retrieval.encoder import LexicalEncoder
 from tests.models import write_tiny_model
-from training import pipeline
+from training import studying
 from training.distillation import Distillation
 from training.joint import JointTraining
 from training.settings import TrainingSettings
@@ -103,7 +103,7 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("done again")
 
-    monkeypatch.setattr(pipeline, "study", refuse)
+    monkeypatch.setattr(studying, "study", refuse)
     monkeypatch.setattr(JointTraining, "_learn", refuse)
     monkeypatch.setattr(Distillation, "_rate", refuse)
     again = run_cas(model, tmp_path / "out", PLAN, tmp_path / "work")

@@ -7,8 +7,7 @@ from inference.reader import Reader, load_reader
 from tests.models import TEXT, studied_questions, write_tiny_model
 from training.compaction import compact
 from training.examples import StudyExample
-from training.initialisers import Source, spread_tokens
-from training.pipeline import document_key_values
+from training.initialisers import Source, document_key_values, spread_tokens
 from training.settings import TrainingRefused
 from training.student import Lesson, hidden_states
 

@@ -14,8 +14,8 @@ from inference.reader import Reader, load_reader
 from tests.models import QUESTIONS, TEXT, studied_questions, write_tiny_model
 from training.distillation import Distillation, _rows, distilling, next_token
 from training.examples import StudyExample, read_examples, write_examples
-from training.initialisers import INITIALISERS, initialiser
-from training.pipeline import distil, document_key_values, first_slots
+from training.initialisers import INITIALISERS, document_key_values, initialiser
+from training.pipeline import distil, first_slots
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import Lesson, agreement, answer_logits, distillation_loss
 

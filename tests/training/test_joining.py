@@ -9,12 +9,14 @@ import torch
 
 from inference.reader import Reader, load_reader
 from tests.models import TEXT, studied_questions, write_tiny_model
-from training import neighbourhood, pipeline
+from training import neighbourhood, studying
 from training.collection import Text
+from training.company import Slots
 from training.examples import StudyExample
 from training.joining import Joined, join
 from training.neighbourhood import Known, Serving, judged
 from training.pipeline import Distilled, first_slots
+from training.revision import Revision
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 
 SETTINGS = TrainingSettings(
@@ -45,7 +47,11 @@ def studies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     studied: list[str] = []
 
     def study(
-        reader: Reader, text: str, settings: TrainingSettings, report: Callable[[float], None]
+        reader: Reader,
+        text: str,
+        settings: TrainingSettings,
+        report: Callable[[float], None],
+        since: Revision | None = None,
     ) -> list[StudyExample]:
         studied.append(text[:11])
         report(0.5)
@@ -53,7 +59,7 @@ def studies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         made = studied_questions(reader, text, asked, max_tokens=3, top_k=4)
         return [replace(e, question=q) for e, q in zip(made, asked, strict=True)]
 
-    monkeypatch.setattr(pipeline, "study", study)
+    monkeypatch.setattr(studying, "study", study)
     return studied
 
 
@@ -79,6 +85,7 @@ class House:
         settings: TrainingSettings = SETTINGS,
         progress: Callable[[Progress], None] = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
+        before: Slots | None = None,
     ) -> Joined | None:
         return join(
             self.reader,
@@ -87,13 +94,14 @@ class House:
             settings,
             workdir=folder,
             find=lambda question: ["d1", "new", "d0"],
+            before=before,
             progress=progress,
             cancelled=cancelled,
         )
 
     def _served(self, name: str) -> Serving:
         text = self.text(name)
-        pipeline.kept_study(
+        studying.kept_study(
             self.reader,
             text.text,
             SETTINGS,
@@ -236,3 +244,15 @@ def test_joining_reads_what_is_kept_only(house: House, tmp_path: Path) -> None:
     joined = house.join(tmp_path, replace(SETTINGS, seed=5))
     assert joined is not None
     assert "neighbours" not in joined.distilled.figures
+
+
+def test_a_changed_document_starts_from_what_it_was(house: House, tmp_path: Path) -> None:
+    was = first_slots(house.reader, "Something that it said before, of some length.", 5, SETTINGS)
+    anew = house.join(tmp_path / "a")
+    joined = house.join(tmp_path / "b", before=was)
+    assert anew is not None
+    assert joined is not None
+    assert joined.distilled.keys.shape[2] == 5
+    assert (anew.distilled.figures["steps"], joined.distilled.figures["steps"]) == (6, 3)
+    # And it is close to that still.
+    assert (joined.distilled.keys - was[0]).abs().mean() < was[0].abs().mean()

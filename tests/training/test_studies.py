@@ -8,11 +8,12 @@ import pytest
 
 from inference.reader import Reader, load_reader
 from tests.models import studied_questions, write_tiny_model
-from training import pipeline
+from training import studying
 from training.examples import StudyExample, read_examples, seconds_before
-from training.pipeline import kept_study
+from training.revision import Revision
 from training.settings import TrainingRefused, TrainingSettings
 from training.studies import Studies
+from training.studying import kept_study
 
 TEXT = "The boiler of the garden flat was last serviced by Franz Huber."
 SETTINGS = TrainingSettings(top_k=4)
@@ -29,7 +30,11 @@ def asked(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
 
     def study(
-        reader: Reader, text: str, settings: TrainingSettings, report: Callable[[float], None]
+        reader: Reader,
+        text: str,
+        settings: TrainingSettings,
+        report: Callable[[float], None],
+        since: Revision | None = None,
     ) -> list[StudyExample]:
         texts.append(text)
         questions = [
@@ -37,7 +42,7 @@ def asked(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ]
         return studied_questions(reader, text, questions, max_tokens=4, top_k=4)
 
-    monkeypatch.setattr(pipeline, "study", study)
+    monkeypatch.setattr(studying, "study", study)
     return texts
 
 

@@ -23,8 +23,9 @@ from training.company import Slots, checked
 from training.examples import StudyExample, read_examples, seconds_before, write_examples
 from training.fleet.task import Context, Json
 from training.joint import Member
-from training.pipeline import Distilled, distil, kept_study
+from training.pipeline import Distilled, distil
 from training.settings import Progress, TrainingRefused, TrainingSettings
+from training.studying import kept_study
 
 _PATIENCE_SECONDS = 120.0
 _STUDIES, _GROUPS, _ALONE = "studies", "groups", "isolated"
