@@ -9,10 +9,11 @@ stopped. This file knows HTTP and records; it knows nothing of the service's ins
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -51,10 +52,14 @@ class ComparisonPlan:
     unstated: int = 4  # and that no document does
     joint_share: float = 0.4
     training: Mapping[str, Any] = field(default_factory=dict)  # beside the service's usual recipe
-    concurrency: int = 8
     arms: tuple[str, ...] = (
         *("no_context", "icl", "truncated_icl", "rag_1", "rag_3", "rag_5", "rag_10", "rag_oracle"),
         *("oracle_cartridge", "cartridges_1", "cartridges_3", "cartridges_5"),
+        *("cartridge_and_passage", "compaction"),
+    )
+    # The others answer the same whatever the compression is: they are asked at the first one.
+    compressed: tuple[str, ...] = (
+        *("icl", "rag_3", "oracle_cartridge", "cartridges_1", "cartridges_3", "cartridges_5"),
         *("cartridge_and_passage", "compaction"),
     )
     articles: ArticlesPlan | None = None
@@ -79,7 +84,8 @@ def run_comparison(
         def told(words: str, done: float, place: int = place, at: float = compression) -> None:
             report(f"{at:g}x, {words}", (place + done) / whole)
 
-        found = _compared(compression, plan, work, told)
+        arms = plan.arms if place == 0 else plan.compressed
+        found = _compared(compression, replace(plan, arms=arms), work, told)
         rows.append(_row(compression, found))
         claims |= _claims(found, "" if place == 0 else f"_{compression:g}x")
     if plan.articles is not None:
@@ -112,20 +118,17 @@ def _compared(compression: float, plan: ComparisonPlan, work: Path, report: Repo
     costs: dict[str, list[TrainingCost]] = {}
     training = {**plan.training, "joint_share": plan.joint_share}
     data, ledger = work / "service", Ledger(work / f"{compression:g}x.json")
-    # Collections are trained side by side, a thread each; a report has the machine for itself.
+    # Seeds go side by side, a worker with one thread for each: what takes time is the same for all arms.
     workers = {"workers": str(len(plan.seeds)), "threads": "1"}
     with serving(data, training, compression=str(compression), **workers) as (url, _):
-        _trained(url, ledger, plan, lambda words, done: report(words, 0.7 * done))
-    with (
-        serving(data, training, compression=str(compression)) as (url, _),
-        httpx.Client(base_url=url, timeout=600.0) as client,
-    ):
-        for place, seed in enumerate(plan.seeds):
-
-            def told(words: str, done: float, place: int = place, seed: int = seed) -> None:
-                report(f"seed {seed}: {words}", 0.7 + 0.3 * (place + done) / len(plan.seeds))
-
-            made = _reported(client, ledger, seed, plan, told)
+        _each(url, plan, partial(_trained, ledger), lambda words, done: report(words, 0.7 * done))
+        reports = _each(
+            url,
+            plan,
+            partial(_reported, ledger),
+            lambda words, done: report(words, 0.7 + 0.3 * done),
+        )
+        for seed, made in zip(plan.seeds, reports, strict=True):
             costs |= {
                 arm["name"]: [*costs.get(arm["name"], []), TrainingCost(**arm["training"])]
                 for arm in made["arms"]
@@ -160,33 +163,47 @@ def _compared(compression: float, plan: ComparisonPlan, work: Path, report: Repo
     )
 
 
-def _trained(url: str, ledger: Ledger, plan: ComparisonPlan, report: Report) -> None:
-    """Every seed's documents sent, and their collections trained as a whole."""
+class _Work(Protocol):
+    def __call__(
+        self, client: httpx.Client, seed: int, plan: ComparisonPlan, report: Report
+    ) -> dict[str, Any]: ...
+
+
+def _each(url: str, plan: ComparisonPlan, work: _Work, report: Report) -> list[dict[str, Any]]:
+    """Do the work for every seed at the same time; what comes of it, in the seeds' order."""
     shares = dict.fromkeys(plan.seeds, 0.0)
 
-    def train(seed: int) -> None:
-        collection = _collection(seed)
-
+    def done(seed: int) -> dict[str, Any]:
         def told(stage: str, done: float) -> None:
             shares[seed] = done
-            report(f"training: {stage}", sum(shares.values()) / len(shares))
+            report(stage, sum(shares.values()) / len(shares))
 
         with httpx.Client(base_url=url, timeout=600.0) as client:
-
-            def send() -> dict[str, Any]:
-                sent = client.post(f"/v1/collections/{collection}/train")
-                return dict(sent.raise_for_status().json())
-
-            ingested(client, collection, _drawn(seed, plan).documents)
-            finished(client, ledger, f"{collection}/train", send, told)
+            return work(client, seed, plan, told)
 
     with ThreadPoolExecutor(len(plan.seeds)) as threads:
-        for future in as_completed([threads.submit(train, seed) for seed in plan.seeds]):
-            future.result()
+        futures = [threads.submit(done, seed) for seed in plan.seeds]
+        for future in as_completed(futures):
+            future.result()  # the first that fails ends the run
+        return [future.result() for future in futures]
+
+
+def _trained(
+    ledger: Ledger, client: httpx.Client, seed: int, plan: ComparisonPlan, report: Report
+) -> dict[str, Any]:
+    """A seed's documents sent, and their collection trained as a whole."""
+    collection = _collection(seed)
+
+    def send() -> dict[str, Any]:
+        sent = client.post(f"/v1/collections/{collection}/train")
+        return dict(sent.raise_for_status().json())
+
+    ingested(client, collection, _drawn(seed, plan).documents)
+    return finished(client, ledger, f"{collection}/train", send, report)
 
 
 def _reported(
-    client: httpx.Client, ledger: Ledger, seed: int, plan: ComparisonPlan, report: Report
+    ledger: Ledger, client: httpx.Client, seed: int, plan: ComparisonPlan, report: Report
 ) -> dict[str, Any]:
     """The report over a seed's trained collection."""
     dataset, collection = _drawn(seed, plan), _collection(seed)
@@ -196,7 +213,7 @@ def _reported(
             "collection": collection,
             "questions": to_lines(dataset),
             "arms": [*plan.arms],
-            "concurrency": plan.concurrency,
+            "concurrency": 0,
         }
         return dict(client.post("/v1/reports", json=body).raise_for_status().json())
 
@@ -232,7 +249,6 @@ def _row(compression: float, found: Assembled) -> dict[str, Any]:
             }
             for arm in found.arms
         ],
-        "throughput": [asdict(each) for each in found.throughput],
         "differences": {
             each.against: each.value and _numbers(each.value) for each in found.differences
         },

@@ -40,7 +40,6 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
         stated=2,
         unstated=1,
         training=QUICK | {"accept_at": 0.0},
-        concurrency=0,
         arms=("rag_3", "cartridges_3", "icl"),
         articles=ArticlesPlan(tmp_path / "dev.json", arms=("rag_1",)),
     )
