@@ -104,6 +104,8 @@ def document_cartridge(
     slots: int | None = None,
     offset: int | None = OFFSET,
     fingerprint: str = "",
+    collection: str = "sheets",
+    document_id: str = "",
 ) -> Cartridge:
     """The document's own keys and values, or the first `slots` of them, as a cartridge."""
     layers = reader.prefill_documents([text])
@@ -111,8 +113,8 @@ def document_cartridge(
     return Cartridge.create(
         keys,
         values,
-        collection="sheets",
-        document_id=f"sheet-{zlib.crc32(text.encode()):08x}",
+        collection=collection,
+        document_id=document_id or f"sheet-{zlib.crc32(text.encode()):08x}",
         document_sha256="0" * 64,
         document_tokens=reader.count(text),
         reader_fingerprint=fingerprint or reader.fingerprint,
