@@ -51,7 +51,18 @@ _WORDS = {
     "oracle_gap_20x_points": "ICL minus the document's own mixed cartridge at 20x, points",
     "monolithic_gain_points": "Retrieved cartridges minus one monolithic cartridge, points",
     "rag_difference_points": "Retrieved cartridges minus RAG with the same retriever, points",
+    "rag_difference_low_points": "Lower end of that interval",
     "rag_prompt_token_ratio": "Prompt tokens, RAG over retrieved cartridges",
+    "rag_difference_points_20x": "Retrieved cartridges minus RAG, at 20x, points",
+    "rag_difference_low_points_20x": "Lower end of that interval, at 20x",
+    "rag_prompt_token_ratio_20x": "Prompt tokens, RAG over retrieved cartridges, at 20x",
+    "break_even_questions_vs_rag": "Questions after which training all collections has paid, against RAG",
+    "break_even_questions_vs_icl": "The same against the text in context",
+    "break_even_questions_vs_rag_20x": "Questions until it has paid against RAG, at 20x",
+    "break_even_questions_vs_icl_20x": "The same against the text in context, at 20x",
+    "retrieval_recall_at_1_squad": "SQuAD's articles: the right one found first",
+    "retrieval_recall_at_5_squad": "Among the first five",
+    "retrieval_recall_at_10_squad": "Among the first ten",
     "collection_tokens": "Tokens of the largest collection that was trained",
     "collection_documents": "Documents of that collection",
     "collection_memory_ratio": "Peak memory of its training, over that of an eighth of it",
@@ -121,12 +132,36 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def arms(result: dict[str, Any]) -> str:
+    """What every arm scored, a Markdown table for each compression; nothing for another experiment."""
+    lines: list[str] = []
+    for row in result["rows"]:
+        if not {"compression", "arms"} <= row.keys():
+            continue
+        lines += [
+            f"At {row['compression']:g} document tokens a slot:",
+            "",
+            "| arm | questions | score | 95 % interval | prompt tokens | slots | first token, ms |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for arm in row["arms"]:
+            mean, low, high = arm["score"]
+            interval = "" if low is None else f"{low} to {high}"
+            lines.append(
+                f"| `{arm['arm']}` | {arm['questions']} | {mean} | {interval} | "
+                f"{arm['prompt_tokens']:.0f} | {arm['cartridge_slots']:.0f} | "
+                f"{arm['first_token_ms']:.0f} |"
+            )
+        lines.append("")
+    return "\n".join(lines) + "\n" if lines else ""
+
+
 def rendered(page: str, results: Path) -> str:
     """The page with every block made anew from the result files."""
 
     def block(match: re.Match[str]) -> str:
         result = json.loads((results / f"{match[2]}.json").read_text(encoding="utf-8"))
-        return f"{match[1]}{table(result)}{match[4]}"
+        return f"{match[1]}{arms(result)}{table(result)}{match[4]}"
 
     return _BLOCK.sub(block, page)
 

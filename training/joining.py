@@ -211,7 +211,8 @@ class _Joining:
             mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
             guard=settings.guard,
             question_offset=settings.question_offset,
-            learning_rate=settings.joint_rate,
+            # One that learns alone has every row of a batch to itself, as in its own training.
+            learning_rate=settings.learning_rate if len(members) == 1 else settings.joint_rate,
             warm_up=settings.warm_up,
             final_rate=settings.final_rate,
             checkpoint_every=settings.checkpoint_every,

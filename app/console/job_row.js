@@ -10,6 +10,8 @@ const STAGES = {
   starting: "Starting",
   "self-study": "Self-study",
   distillation: "Distillation",
+  joining: "Learning beside the others",
+  replay: "Neighbours learn along",
   check: "Held-out check",
   asking: "Asking every question by every arm",
   report: "Comparing",
@@ -29,7 +31,9 @@ export function outcomeOf(job) {
   if (job.kind === "train-collection") {
     return `${plural(result.published, "cartridge")} published, ${plural(result.unpublished, "document")} left as before.`;
   }
-  return result.published ? `Ready with ${plural(result.slots, "slot")}.` : `Not published. ${result.reason ?? ""}`.trim();
+  if (!result.published) return `Not published. ${result.reason ?? ""}`.trim();
+  const along = Object.values(result.relearned ?? {}).filter((each) => each.published).length;
+  return `Ready with ${plural(result.slots, "slot")}.${along ? ` ${plural(along, "neighbour")} learned along.` : ""}`;
 }
 
 /** Whether a job ended with less than it was to make. */

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from evaluation.results import Claim, write_result
 from evaluation.statistics import estimate
-from evaluation.tables import PAGES, rendered, table
+from evaluation.tables import PAGES, arms, rendered, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +29,25 @@ def test_a_missed_target_stays_in_the_file(tmp_path: Path) -> None:
     assert result["claims"]["plain"]["ci95"] is None
     assert "**missed**" in table(result)
     assert {"commit", "date", "machine", "seeds", "command"} <= result.keys()
+
+
+def test_what_arms_scored_is_a_table_for_each_compression() -> None:
+    arm = {
+        "arm": "rag_3",
+        "questions": 40,
+        "score": [0.75, 0.6, 0.9],
+        "prompt_tokens": 433.4,
+        "cartridge_slots": 0.0,
+        "first_token_ms": 87.6,
+    }
+    only = arm | {"arm": "icl", "score": [0.5, None, None]}
+    made = arms(
+        {"rows": [{"compression": 10.0, "arms": [arm, only]}, {"articles": 3, "arms": [{}]}]}
+    )
+    assert made.count("document tokens a slot") == 1
+    assert "| `rag_3` | 40 | 0.75 | 0.6 to 0.9 | 433 | 0 | 88 |" in made
+    assert "| `icl` | 40 | 0.5 |  | 433 | 0 | 88 |" in made
+    assert arms({"rows": [{"seed": 1}]}) == ""
 
 
 def test_pages_are_made_from_the_result_files(tmp_path: Path) -> None:
