@@ -80,6 +80,7 @@ class Asked:
         self.collection = question.collection
         self.max_tokens = question.sampling.max_tokens
         self.sources = tuple(piece.source for piece in evidence)
+        self.documents = frozenset(source.document_id for source in self.sources)
         self.notices = tuple(notices)
         self._stream = stream
         self._began = began
@@ -206,19 +207,26 @@ class Answering:
         with self._lock:
             self._under_way.add(asked)
         # Deleted since it was found: whoever told so did not know of this answer yet.
-        for source in asked.sources:
-            self.gone(question.collection, source.document_id)
+        for id in asked.documents:
+            self.gone(question.collection, id)
         return asked
 
     def gone(self, collection: str, id: str) -> None:
         """Withdraw the answers under way that are made from a document that is there no more."""
-        if self._library.exists(collection, id):
-            return
-        with self._lock:
-            under_way = list(self._under_way)
-        for asked in under_way:
-            if asked.collection == collection and id in {s.document_id for s in asked.sources}:
+        if not self._library.exists(collection, id):
+            for asked in self._all_under_way():
+                if asked.collection == collection and id in asked.documents:
+                    asked.withdraw()
+
+    def look(self) -> None:
+        """The same for whatever was deleted while nobody said so."""
+        for asked in self._all_under_way():
+            if not all(self._library.exists(asked.collection, id) for id in asked.documents):
                 asked.withdraw()
+
+    def _all_under_way(self) -> list[Asked]:
+        with self._lock:
+            return list(self._under_way)
 
     def _select(self, question: Question) -> list[tuple[Document, Selected]]:
         """The documents to answer from, best first."""

@@ -5,9 +5,11 @@ comes later joins them. Knows library, index, store and publisher; knows no job.
 """
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -24,13 +26,13 @@ from cartridge_store.manifest import Manifest, PositionRule
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary
+from retrieval.durable import replace_file
 from retrieval.errors import DocumentCorrupt
 from retrieval.retriever import Retriever
 from training.collection import Find, Text
-from training.company import Slots
 from training.joining import Company, Joined
 from training.neighbourhood import Serving
-from training.pipeline import Distilled
+from training.pipeline import Distilled, Former
 from training.revision import still_there
 from training.settings import Progress, TrainingSettings
 from training.studies import Studies
@@ -40,7 +42,16 @@ logger = logging.getLogger(__name__)
 Result = dict[str, Any]
 Told = Callable[[Progress], None]
 
-_PAGE = 64
+_PAGE = 1_000
+_OTHER_SIZE = 0.25
+"""Share by which the number of slots may differ from what a changed document would get."""
+
+
+class CompanyChanged(Exception):
+    """A neighbour has changed while a document learned beside it; the next try finds it as it is."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has changed while this document learned beside it; trying again.")
 
 
 class Distil(Protocol):
@@ -54,7 +65,7 @@ class Distil(Protocol):
         *,
         workdir: Path,
         studies: Path | None,
-        before: Slots | None,
+        before: Former | None,
         progress: Told,
         cancelled: Callable[[], bool],
     ) -> Distilled: ...
@@ -72,7 +83,7 @@ class Join(Protocol):
         *,
         workdir: Path,
         find: Find,
-        before: Slots | None,
+        before: Serving | None,
         progress: Told,
         cancelled: Callable[[], bool],
     ) -> Joined | None: ...
@@ -118,7 +129,7 @@ class DocumentTraining:
             return unpublished("The document was deleted or has a newer version.")
         if subject.reader_fingerprint != self._reader.fingerprint:
             return unpublished("Another reader is serving now.")
-        began, before = time.monotonic(), self._before(document)
+        began, before = time.monotonic(), self._before(document, workdir)
         with self._shelf.for_documents(subject.collection, [document.id], self._library):
             joined = self._join(
                 self._reader,
@@ -143,38 +154,53 @@ class DocumentTraining:
                 )
             )
         count_check(self._tally, joined.distilled)
-        result = self._publisher.publish(subject, joined.distilled, time.monotonic() - began)
-        if not result["published"] or not joined.relearned:
-            return result
-        return result | {"relearned": dict(self._relearned(subject.collection, joined))}
+        seconds = time.monotonic() - began
+        if not joined.distilled.passed or not joined.relearned:
+            return self._publisher.publish(subject, joined.distilled, seconds)
+        # The newcomer was checked beside what its neighbours have become: they go first, or it does not.
+        relearned = dict(self._relearned(subject, joined))
+        result = self._publisher.publish(subject, joined.distilled, seconds)
+        return result | {"relearned": relearned}
 
-    def _relearned(self, collection: str, joined: Joined) -> Iterator[tuple[str, Result]]:
-        """Neighbours that learned along, published in their former selves' place."""
+    def _relearned(self, subject: Subject, joined: Joined) -> Iterator[tuple[str, Result]]:
+        """Neighbours that learned along, published in place of what they were. Raises CompanyChanged."""
         for each in joined.relearned:
-            document = self._library.find(collection, each.text.name)
+            document = self._library.find(subject.collection, each.text.name)
             if document is None or document.sha256 != each.text.digest:
-                yield (
-                    each.text.name,
-                    unpublished("The document was deleted or has a newer version."),
-                )
-                continue
-            try:
-                subject = subject_of(document, self._reader)
-                yield document.id, self._publisher.publish(subject, each.distilled)
-            except (LostRace, CartridgeRefused) as error:
-                yield document.id, unpublished(str(error))
+                raise CompanyChanged(each.text.name)
+            current = self._store.current(subject.collection, [document.id]).get(document.id)
+            result = None
+            if current == each.replaces:
+                with suppress(LostRace, CartridgeRefused):
+                    result = self._publisher.publish(
+                        subject_of(document, self._reader), each.distilled
+                    )
+            if result is None or not result["published"]:
+                raise CompanyChanged(each.text.name)
+            yield document.id, result
 
-    def _before(self, document: Document) -> Slots | None:
-        """The slots that answer for what the document was, where little of it has changed since."""
+    def _before(self, document: Document, workdir: Path) -> Serving | None:
+        """What answers for what the document was, where little of it has changed since.
+
+        Chosen once: a run that goes on begins where it began, whatever it has published.
+        """
+        chosen = workdir / "before.json"
+        if not chosen.is_file():
+            workdir.mkdir(parents=True, exist_ok=True)
+            current = self._store.current(document.collection, [document.id]).get(document.id)
+            replace_file(chosen, json.dumps(current).encode())
+        manifest = manifest_of(self._store, json.loads(chosen.read_text("utf-8")))
         studies = Studies(self._shelf.folder(document.collection, document.id))
         earlier = studies.earlier(self._reader, document.text, self._settings)
-        if earlier is None or still_there(document.text, earlier.text) is None:
+        if manifest is None or earlier is None or still_there(document.text, earlier.text) is None:
             return None
-        current = self._store.current(document.collection, [document.id]).get(document.id)
-        was = replace(
-            document, text=earlier.text, sha256=hashlib.sha256(earlier.text.encode()).hexdigest()
-        )
-        return self._mountable(was, manifest_of(self._store, current))
+        digest = hashlib.sha256(earlier.text.encode()).hexdigest()
+        was = self._mounted(replace(document, text=earlier.text, sha256=digest), manifest)
+        wanted = self._settings.slots(self._reader.count(document.text))
+        # A document that has grown wants more slots than it had.
+        if was is None or abs(was.keys.shape[2] - wanted) > wanted * _OTHER_SIZE:
+            return None
+        return was
 
     def _brought(self, collection: str, question: str) -> Sequence[str]:
         return self._retriever().brought(collection, question, self._settings.rivals + 1)
@@ -206,22 +232,16 @@ class DocumentTraining:
         except DocumentCorrupt as error:
             logger.warning("%s", error)
             return None
-        slots = None if document is None else self._mountable(document, manifest)
-        if document is None or slots is None:
-            return None
-        return Serving(self._shelf.text(document), *slots)
+        return None if document is None else self._mounted(document, manifest)
 
-    def _mountable(self, document: Document, manifest: Manifest | None) -> Slots | None:
-        """The slots of a cartridge, when it is of this text and of this reader's training."""
+    def _mounted(self, document: Document, manifest: Manifest) -> Serving | None:
+        """A cartridge with its document, when it is of this text and of this reader's training."""
         rule = PositionRule("fixed", self._settings.question_offset)
-        if (
-            manifest is None
-            or manifest.position_rule != rule
-            or not serves(manifest, document, self._reader)
-        ):
+        if manifest.position_rule != rule or not serves(manifest, document, self._reader):
             return None
         try:
-            return self._store.load(manifest.cartridge_id).dense()
+            cartridge = self._store.load(manifest.cartridge_id)
         except (CartridgeRefused, CartridgeNotFound) as error:
             logger.warning("%s", error)
             return None
+        return Serving(self._shelf.text(document), cartridge.id, *cartridge.dense())

@@ -4,6 +4,7 @@ Joins library, retriever, store and jobs; what a document's status is, is derive
 kept nowhere. Knows no HTTP.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,13 +26,15 @@ from cartridge_store.registry import Location
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary, Require
-from retrieval.errors import DocumentNotFound
+from retrieval.errors import DocumentNotFound, StorageFull
 from retrieval.marks import Mark
 from retrieval.retriever import Retriever
 
+logger = logging.getLogger(__name__)
+
 _COUNTED_TEXTS = 4096
-_PURGED_AT_ONCE = 64 << 20
-"""Bytes of an index that a deletion writes anew; a larger one waits for the worker's hourly round."""
+_PURGED_AT_ONCE = 8 << 20
+"""Bytes of an index that a deletion writes anew; a larger one waits for a worker, a minute at most."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ class Documents:
         Raises `DocumentNotFound` when there was nothing, `RedisError` before anything is removed.
         """
         self._delete(collection, id, require)
-        self._retriever.purge(collection, _PURGED_AT_ONCE)
+        self._purge(collection, _PURGED_AT_ONCE)
 
     def _delete(self, collection: str, id: str, require: Require = lambda current: None) -> None:
         self._jobs.ping()
@@ -166,6 +169,12 @@ class Documents:
         removed = self._store.remove_document(collection, id)
         if not there and not removed:
             raise DocumentNotFound(f"Collection {collection} has no document {id}.")
+
+    def _purge(self, collection: str, most_bytes: int | None = None) -> None:
+        try:
+            self._retriever.purge(collection, most_bytes)
+        except StorageFull as error:  # deleted it is; a worker tries again
+            logger.warning("%s", error)
 
     def collections(self, sees: Callable[[str], bool] = lambda name: True) -> dict[str, int]:
         """How many documents each collection holds, of those that are to be seen."""
@@ -185,7 +194,7 @@ class Documents:
         for id in ids:
             with suppress(DocumentNotFound):  # somebody else was faster
                 self._delete(collection, id)
-        self._retriever.purge(collection)
+        self._purge(collection)
         # What was trained of documents whose texts were gone already.
         left = [id for name, id in self._store.documents() if name == collection]
         for id in left:

@@ -76,11 +76,10 @@ class ReportFiles:
     def forget_made(self, collection: str, document_id: str) -> None:
         """Delete the cartridges that reports made for themselves of a document, alone or with others."""
         for made in (self._root / check_id(collection)).glob("*/runs/*/cartridges"):
-            for path in [
-                *made.glob(f"compaction-{check_id(document_id)}.*"),
-                *made.glob("monolithic*"),
-            ]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            shutil.rmtree(made / "monolithic", ignore_errors=True)
+            for name in ("monolithic", f"compaction-{check_id(document_id)}"):
+                for suffix in (".safetensors", ".refused"):
+                    (made / f"{name}{suffix}").unlink(missing_ok=True)
 
     def create(self, id: str, request: dict[str, Any]) -> ReportFolder:
         """A folder for a new report over the request's collection. Raises StorageFull."""

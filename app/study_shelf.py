@@ -5,10 +5,11 @@ A study says what its document says: it goes with it. Knows folders and ids; kno
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from retrieval.documents import Document, DocumentLibrary, check_id
+from retrieval.errors import DocumentRefused
 from training.collection import Text
 
 
@@ -46,4 +47,5 @@ class StudyShelf:
     def kept(self) -> Iterator[tuple[str, str]]:
         """Collections and ids of the documents that have studies."""
         for path in self._root.glob("*/*"):
-            yield path.parent.name, path.name
+            with suppress(DocumentRefused):  # whatever else lies there is nobody's study
+                yield check_id(path.parent.name, "collection name"), check_id(path.name)

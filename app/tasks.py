@@ -16,7 +16,7 @@ from typing import Any
 import redis
 
 from app.collection_training import CollectionTraining, DistilCollection
-from app.document_training import Distil, DocumentTraining, Join
+from app.document_training import CompanyChanged, Distil, DocumentTraining, Join
 from app.fleet import Fleet, FleetTrouble
 from app.jobs import Job, Jobs
 from app.publishing import Publisher
@@ -45,6 +45,7 @@ TRANSIENT = (
     BeingPublished,
     RegistryUnavailable,
     FleetTrouble,
+    CompanyChanged,
     redis.RedisError,
 )
 
@@ -148,6 +149,7 @@ class Trainer:
                 logger.warning("Job %s: %s", job_id, error)
                 if last_try:
                     self._fail(job_id, str(error))
+                    shutil.rmtree(workdir, ignore_errors=True)
                 else:
                     self._jobs.give_back(job_id, str(error))
                 raise
@@ -157,6 +159,7 @@ class Trainer:
             except Exception:
                 logger.exception("Job %s failed.", job_id)
                 self._fail(job_id, "Training failed unexpectedly; the worker's log says why.")
+                shutil.rmtree(workdir, ignore_errors=True)
             else:
                 self._jobs.succeed(job_id, result)
                 self._tally.add(jobs_succeeded=1)

@@ -293,7 +293,9 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         parse,
         IdempotencyKeys(base.client, settings.redis_prefix),
         Heartbeat(base.store.beat),
-        base.store.follow(engine.drop if isinstance(engine, Drops) else None, answering.gone),
+        base.store.follow(
+            engine.drop if isinstance(engine, Drops) else None, answering.gone, answering.look
+        ),
         Admission(lambda: engine.load().waiting, settings.max_waiting),
         RateLimit(base.client, settings.redis_prefix, settings.requests_per_minute),
         reports,

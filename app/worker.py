@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_COLLECTIONS = 3600.0
+_SECONDS_BETWEEN_PURGES = 60.0
 _IDLE_MS = 200
 _STOP_MS = 30_000
 
@@ -73,13 +74,14 @@ class _Watch:
         self._retriever = worker.retriever
         self._grace_seconds = grace_seconds
         self._due = True
-        self._collect_at = time.monotonic()
+        self._collect_at = self._purge_at = time.monotonic()
 
     def look(self) -> None:
         try:
             if self._due or self._reconciler.is_due():
                 self._reconciler.run()
             self._due = False
+            self._purge()
             self._collect()
         except redis.RedisError as error:
             if not self._due:
@@ -89,12 +91,17 @@ class _Watch:
             logger.exception("Documents and jobs could not be compared; trying again.")
             self._due = True
 
+    def _purge(self) -> None:
+        if time.monotonic() < self._purge_at:
+            return
+        self._purge_at = time.monotonic() + _SECONDS_BETWEEN_PURGES
+        retriever = self._retriever()
+        for collection in self._library.collections():
+            retriever.purge(collection)
+
     def _collect(self) -> None:
         if time.monotonic() < self._collect_at:
             return
         self._collect_at = time.monotonic() + _SECONDS_BETWEEN_COLLECTIONS
         if collected := self._store.collect(self._grace_seconds):
             logger.info("Deleted %d cartridges that were replaced or removed.", len(collected))
-        retriever = self._retriever()
-        for collection in self._library.collections():
-            retriever.purge(collection)

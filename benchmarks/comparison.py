@@ -6,6 +6,7 @@ compared over all seeds. What is done lies in the working folder: the same comma
 stopped. This file knows HTTP and records; it knows nothing of the service's inside.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -85,8 +86,11 @@ def run_comparison(
             report(f"{at:g}x, {words}", (place + done) / whole)
 
         arms = plan.arms if place == 0 else plan.compressed
-        found = _compared(compression, replace(plan, arms=arms), work, told)
-        rows.append(_row(compression, found))
+        data = work / f"{compression:g}x"
+        if place and not data.exists():
+            _studied_again(work / f"{plan.compressions[0]:g}x", data)
+        found, unpublished = _compared(compression, replace(plan, arms=arms), data, told)
+        rows.append(_row(compression, found) | {"documents_without_a_cartridge": unpublished})
         claims |= _claims(found, "" if place == 0 else f"_{compression:g}x")
     if plan.articles is not None:
         row = run_articles(
@@ -108,20 +112,30 @@ def run_comparison(
     )
 
 
-def _compared(compression: float, plan: ComparisonPlan, work: Path, report: Report) -> Assembled:
-    """One report over all seeds' collections at a compression.
+def _studied_again(other: Path, data: Path) -> None:
+    """Give a service the documents of another one with their studies, which no compression changes.
 
-    Collections stay from one compression to the next and are trained again, from the studies that they
-    have.
+    Nothing else: what was trained there must answer nothing here.
     """
+    for name in ("documents", "indexes", "studies"):
+        shutil.copytree(other / name, data.with_suffix(".tmp") / name, dirs_exist_ok=True)
+    data.with_suffix(".tmp").rename(data)
+
+
+def _compared(
+    compression: float, plan: ComparisonPlan, data: Path, report: Report
+) -> tuple[Assembled, int]:
+    """One report over all seeds' collections, and how many of their documents have no cartridge."""
     records: list[Record] = []
     costs: dict[str, list[TrainingCost]] = {}
     training = {**plan.training, "joint_share": plan.joint_share}
-    data, ledger = work / "service", Ledger(work / f"{compression:g}x.json")
+    ledger = Ledger(data.parent / f"{data.name}.json")
     # Seeds go side by side, a worker with one thread for each: what takes time is the same for all arms.
     workers = {"workers": str(len(plan.seeds)), "threads": "1"}
     with serving(data, training, compression=str(compression), **workers) as (url, _):
-        _each(url, plan, partial(_trained, ledger), lambda words, done: report(words, 0.7 * done))
+        trained = _each(
+            url, plan, partial(_trained, ledger), lambda words, done: report(words, 0.7 * done)
+        )
         reports = _each(
             url,
             plan,
@@ -142,7 +156,7 @@ def _compared(compression: float, plan: ComparisonPlan, work: Path, report: Repo
                 replace(record, question_id=f"{collection}/{record.question_id}")
                 for record in RecordFolder(newest / "records").read()
             ]
-    return assemble(
+    found = assemble(
         records,
         title=f"Cartridges at {compression:g}x, RAG and the text in context",
         dataset=f"{len(plan.seeds)} held-out collections of {plan.documents} documents each",
@@ -161,6 +175,7 @@ def _compared(compression: float, plan: ComparisonPlan, work: Path, report: Repo
             if len(found) == len(plan.seeds)
         },
     )
+    return found, sum(job["result"]["unpublished"] for job in trained)
 
 
 class _Work(Protocol):

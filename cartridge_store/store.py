@@ -87,6 +87,7 @@ class CartridgeStore:
         self._degraded = False
         self._let_go: list[Callable[[str], None]] = []
         self._gone: list[Callable[[str, str], None]] = []
+        self._deaf: list[Callable[[], None]] = []
 
     @property
     def degraded(self) -> bool:
@@ -177,17 +178,21 @@ class CartridgeStore:
         self,
         let_go: Callable[[str], None] | None = None,
         gone: Callable[[str, str], None] | None = None,
+        missed: Callable[[], None] | None = None,
     ) -> Changes:
         """Let go of versions as soon as they are replaced or removed anywhere, until that is closed.
 
         `let_go` is told their ids, whoever replaced them and whether or not they were here; `gone` is told
-        collection and id of a document that has no version any more, or had none when it was removed. What
-        was said while nobody could hear it is noticed when the registry is there again, and by `current`.
+        collection and id of a document that has no version any more, or had none when it was removed.
+        `missed` is called when something may have been said that nobody could hear: versions are looked up
+        again then, documents are not.
         """
         if let_go is not None:
             self._let_go.append(let_go)
         if gone is not None:
             self._gone.append(gone)
+        if missed is not None:
+            self._deaf.append(missed)
         return self._registry.follow(self._changed, self._missed)
 
     def probe(self) -> None:
@@ -368,6 +373,8 @@ class CartridgeStore:
             names = (name for _, name in documents)
             while few := list(islice(names, _ASKED_TOGETHER)):
                 self.current(collection, few)
+        for missed in self._deaf:
+            missed()
 
     def _moved(self, loaded: str, came: list[Held], left: list[Held]) -> None:
         # Locations are hints: a cartridge that is here is served, whoever knows of it.

@@ -77,23 +77,23 @@ class VectorIndex:
         indexed one changes nothing. Raises `ValueError` for vectors of another shape.
         """
         entries = [self._checked(entry) for entry in entries]
-        self._write([_to_record(entry) for entry in entries])
+        self._write([_to_record(entry) for entry in entries], {e.document_id for e in entries})
 
     def remove(self, document_id: str) -> None:
         """Take a document out; nothing happens when it is not there."""
         if self.find(document_id):
-            self._write([json.dumps({"remove": document_id}).encode() + b"\n"])
+            self._write([json.dumps({"remove": document_id}).encode() + b"\n"], {document_id})
 
     def purge(self, most_bytes: int | None = None) -> bool:
         """Leave nothing on disk of what was taken out or replaced; returns whether that is so now.
 
         An index of more than `most_bytes` is left as it is.
         """
-        if not self._folder.is_dir():
+        if not self._leftovers.exists():
             return True
         with self._mutex, locked(self._lock):
             self._load()
-            if not self._table.dropped:
+            if self._seen == _NOTHING:
                 return True
             folder, _ = self._generation(self._stamp()[0])
             if (
@@ -148,6 +148,11 @@ class VectorIndex:
             self._advance(self._table)
 
     @property
+    def _leftovers(self) -> Path:
+        """There while the disk has text of what was taken out or replaced."""
+        return self._folder / "leftovers"
+
+    @property
     def _lock(self) -> Path:
         return self._folder / "lock"
 
@@ -158,7 +163,7 @@ class VectorIndex:
             raise ValueError(f"Document {entry.document_id} needs finite vectors of shape {shape}.")
         return Entry(entry.document_id, entry.version, entry.sha256, entry.chunks, vectors)
 
-    def _write(self, records: list[bytes]) -> None:
+    def _write(self, records: list[bytes], changed: Collection[str]) -> None:
         if not records:
             return
         make_folder(self._folder)
@@ -167,6 +172,8 @@ class VectorIndex:
             if self._seen == _NOTHING:
                 self._advance(self._table)
             folder, _ = self._generation(self._stamp()[0])
+            if not self._table.documents.keys().isdisjoint(changed):
+                self._leftovers.touch()  # before what it speaks of: a crash leaves one too many
             self._offset = append_records(folder / JOURNAL, self._offset, records)
             for record in records:
                 self._replay(record)
@@ -248,11 +255,11 @@ class VectorIndex:
         pointer = f"{folder.name} {manifest_sha256}\n".encode("ascii")
         replace_file(self._folder / "CURRENT", pointer)
         self._table = table
-        table.dropped = 0
         self._offset = 0
         self._seen = self._stamp()
         for old in generations:
             shutil.rmtree(old, ignore_errors=True)
+        self._leftovers.unlink(missing_ok=True)
 
     def _stamp(self) -> _Stamp:
         try:

@@ -65,7 +65,6 @@ class ChunkTable:
         self._documents: dict[str, Indexed] = {}
         self._owner_of_row: dict[int, Indexed] = {}
         self._next_row = 0
-        self.dropped = 0  # documents taken out or replaced, of which the disk may still have text
 
     @classmethod
     def restored(
@@ -121,7 +120,6 @@ class ChunkTable:
         document = self._documents.pop(document_id, None)
         if document is None:
             return
-        self.dropped += 1
         if document.chunks:
             self._vectors.remove_ids(np.array(document.rows, dtype=np.int64))
         for row in document.rows:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from inference.reader import Reader
 from training.collection import Find, Text, in_dtype, short_digest, with_rivals
@@ -30,15 +31,16 @@ _STUDY, _JOIN, _REPLAY = 0.4, 0.4, 0.15
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relearned:
-    """A neighbour that learned along with a newcomer, with what its check says now."""
+    """A neighbour that learned along with a newcomer, in place of the cartridge that `replaces` names."""
 
     text: Text
+    replaces: str
     distilled: Distilled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joined:
-    """The newcomer's cartridge, and those of neighbours that are to be replaced with it."""
+    """The newcomer's cartridge, and those of neighbours without which it is not to be published."""
 
     distilled: Distilled
     relearned: tuple[Relearned, ...] = ()
@@ -56,15 +58,15 @@ def join(
     *,
     workdir: Path,
     find: Find,
-    before: Slots | None = None,
+    before: Serving | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Joined | None:
     """Train `text` beside what serves already; None where nothing does.
 
-    `find` names the documents that retrieval brings for a question; `before` are the slots of what the
-    document was before it changed, to start from. Everything that is made lies in
-    `workdir`, and the same call goes on from there; for another company the training, not the study, begins
+    `find` names the documents that retrieval brings for a question; `before` is what the document was
+    before it changed, to start from. Everything that is made lies in `workdir`, and the same call goes on
+    from there; for another company the training, not the study, begins
     anew. Raises TrainingRefused, Cancelled.
     """
     tokens = reader.count(text.text)
@@ -130,13 +132,14 @@ class _Joining:
         member: Member,
         examples: list[StudyExample],
         studied_before: float,
-        former: Slots | None,
+        former: Serving | None,
     ) -> Joined:
         """Learn beside those who serve, look at what it costs them, and mend what it does."""
         settings, name = self._settings, member.name
         known = {each.text.name: Known(each.text, self._studied(each.text)) for each in serving}
         known[name] = Known(self._text, examples)
-        slots = {each.text.name: (each.keys, each.values) for each in serving}
+        slots = {each.text.name: each.slots for each in serving}
+        ids = {each.text.name: each.cartridge for each in serving}
         frozen = [*slots]
         share = settings.join_share * (1.0 if former is None else settings.update_share)
         steps = self._steps(examples, share)
@@ -144,11 +147,14 @@ class _Joining:
 
         def first(_: str) -> Slots:
             if former is not None:
-                return former
+                return former.slots
             learned = split_study(examples, settings)[1]
             return first_slots(self._reader, self._text.text, wanted, settings, learned)
 
-        slots |= self._learn([member], known, first, slots, frozen, steps, ("joining", _JOIN))
+        begun = [former.cartridge if former is not None else "", ids]
+        slots |= self._learn(
+            [member], known, first, slots, frozen, steps, "joining", (_STUDY, _JOIN), begun
+        )
         around = Neighbourhood(self._reader, settings, name, slots)
         say = self._told("check", _STUDY + _JOIN, 0.0)
         neighbours = [known[each] for each in frozen if known[each].examples][: settings.beside]
@@ -162,22 +168,28 @@ class _Joining:
         harmed = sorted((n for n in lost if lost[n] > NOTICED), key=lambda n: -lost[n])
         again = harmed[: settings.replay_most]
         if again:
+            alone = {each: around.alone(known[each]) for each in again}
             members = [member] + [
-                Member(each, self._reader.count(known[each].text.text), known[each].text.digest)
-                for each in again
+                Member(each, self._reader.count(known[each].text.text), ids[each]) for each in again
             ]
             left = [each for each in frozen if each not in again]
             replay = self._steps(examples, share * settings.replay_share)
+            place = (_STUDY + _JOIN, _REPLAY)
             around.slots |= self._learn(
-                members, known, slots.__getitem__, slots, left, replay, ("replay", _REPLAY)
+                members, known, slots.__getitem__, slots, left, replay, "replay", place, begun
             )
             after = {each.text.name: around.agreed(each) for each in neighbours}
+            # What one has lost for itself counts as much as what it has lost in company.
+            for each_, was in alone.items():
+                lost_alone = was - around.alone(known[each_])
+                after[each_] = min(after[each_], before[each_] - lost_alone)
             steps += replay
-        relearned = [
-            Relearned(known[each].text, around.checked(known[each], replay, 0.0)) for each in again
-        ]
+        relearned = tuple(
+            Relearned(known[each].text, ids[each], around.checked(known[each], replay, 0.0))
+            for each in again
+        )
         found = around.checked(known[name], steps, studied_before, member.neighbours)
-        return Joined(judged(found, before, after, settings), tuple(relearned))
+        return Joined(judged(found, before, after, settings), relearned)
 
     def _studied(self, text: Text) -> list[StudyExample]:
         """A neighbour's study, where it is kept."""
@@ -198,9 +210,14 @@ class _Joining:
         slots: dict[str, Slots],
         frozen: Sequence[str],
         steps: int,
-        stage: tuple[str, float],
+        stage: str,
+        place: tuple[float, float],
+        begun: list[Any],
     ) -> dict[str, Slots]:
-        """The members' slots after so many steps beside those who are frozen."""
+        """The members' slots after so many steps beside those who are frozen.
+
+        `begun` says which cartridges it began with.
+        """
         settings = self._settings
         learned = {name: split_study(each.examples, settings)[1] for name, each in known.items()}
         recipe = JointSettings(
@@ -211,7 +228,7 @@ class _Joining:
             mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
             guard=settings.guard,
             question_offset=settings.question_offset,
-            # One that learns alone has every row of a batch to itself, as in its own training.
+            # One that learns alone is in every row of a batch, as in its own training.
             learning_rate=settings.learning_rate if len(members) == 1 else settings.joint_rate,
             warm_up=settings.warm_up,
             final_rate=settings.final_rate,
@@ -221,18 +238,21 @@ class _Joining:
             Frozen(each, known[each].text.digest, *slots[each], learned[each]) for each in frozen
         ]
         # A folder of its own for each company: what has begun among others is another run.
-        run = [[each.digest for each in members], [each.digest for each in beside]]
+        run = [
+            [[each.name, each.digest] for each in members],
+            [[each.name, each.digest, bool(each.examples)] for each in beside],
+            [begun, steps, settings.to_dict()],
+        ]
         joint = JointTraining(
             self._reader,
             members,
             learned.__getitem__,
             lambda name: _as_trained(first(name)),
             recipe,
-            self._workdir / f"{stage[0]}-{short_digest([*run, settings.to_dict()])}",
+            self._workdir / f"{stage}-{short_digest(run)}",
             frozen=beside,
         )
-        before = _STUDY if stage[0] == "joining" else _STUDY + _JOIN
-        joint.run(self._told(stage[0], before, stage[1]), self._cancelled)
+        joint.run(self._told(stage, *place), self._cancelled)
         return {each.name: in_dtype(joint.pool.slots(each.name), self._reader) for each in members}
 
 

@@ -25,11 +25,20 @@ NOTICED = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Serving:
-    """A document and the cartridge that answers for it: `[layers, kv_heads, slots, head_dim]`."""
+    """A document and the cartridge that answers for it: `[layers, kv_heads, slots, head_dim]`.
+
+    `cartridge` is its id: another one is another company.
+    """
 
     text: Text
+    cartridge: str
     keys: Tensor
     values: Tensor
+
+    @property
+    def slots(self) -> Slots:
+        """Keys and values."""
+        return self.keys, self.values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +74,11 @@ class Neighbourhood:
         held_out, _ = split_study(each.examples, self._settings)
         return check(self._reader, keys, values, held_out, self._settings)
 
+    def alone(self, each: Known) -> float:
+        """The same share with nobody beside it."""
+        held_out, _ = split_study(each.examples, self._settings)
+        return check(self._reader, *self.slots[each.text.name], held_out, self._settings)
+
     def checked(
         self, each: Known, steps: int, studied_before: float, nearest: Sequence[str] = ()
     ) -> Distilled:
@@ -98,8 +112,8 @@ def judged(
 
     `before` and `after` are neighbours' shares of held-out answers, without and with it.
     """
-    if not before:
-        return found
+    if not before:  # nobody's study is kept
+        return replace(found, figures=found.figures | {"neighbours": 0})
     worst = max(before, key=lambda name: before[name] - after[name])
     lost = before[worst] - after[worst]
     figures = found.figures | {

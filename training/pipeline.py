@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -34,6 +34,19 @@ __all__ = [
     "distil",
     "first_slots",
 ]
+
+
+class Former(Protocol):
+    """A cartridge that served: its id and slots `[layers, kv_heads, slots, head_dim]`."""
+
+    @property
+    def cartridge(self) -> str: ...
+
+    @property
+    def keys(self) -> Tensor: ...
+
+    @property
+    def values(self) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,21 +76,22 @@ def distil(
     *,
     workdir: Path,
     studies: Path | None = None,
-    before: tuple[Tensor, Tensor] | None = None,
+    before: Former | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Distilled:
     """Distil `text` into slots. Raises TrainingRefused, Cancelled; same call, same result.
 
-    `studies` is where the document's studies are kept beyond this run; `before` are the slots of what it
-    was before it changed, to start from.
+    `studies` is where the document's studies are kept beyond this run; `before` is the cartridge of what
+    it was before it changed, to start from.
     """
     tokens = reader.count(text)
     if tokens < 4:
         raise TrainingRefused("The document is too short to train on; answer it from its text.")
     slots = settings.slots(tokens)
     workdir.mkdir(parents=True, exist_ok=True)
-    _require_same_run(workdir / "run.json", reader, text, settings)
+    begun = "" if before is None else before.cartridge
+    _require_same_run(workdir / "run.json", reader, text, settings, begun)
 
     def reported(done: float) -> None:
         if cancelled():
@@ -92,7 +106,7 @@ def distil(
         first = first_slots(reader, text, slots, settings, studied)
         steps = settings.steps(len(studied))
     else:
-        first = (before[0].float(), before[1].float())
+        first = (before.keys.float(), before.values.float())
         steps = max(1, round(settings.steps(len(studied)) * settings.update_share))
     training = Distillation(*first, steps, settings, workdir)
     training.run(
@@ -177,10 +191,21 @@ def in_eight_bits(values: Tensor, settings: TrainingSettings) -> Tensor | None:
     return dequantised(*quantised(values), values.dtype)
 
 
-def _require_same_run(path: Path, reader: Reader, text: str, settings: TrainingSettings) -> None:
-    """A folder belongs to one run: reader, text and settings. Anything else starts from nothing."""
+def _require_same_run(
+    path: Path, reader: Reader, text: str, settings: TrainingSettings, begun: str
+) -> None:
+    """A folder belongs to one run: reader, text, settings, and the cartridge that it began with.
+
+    Anything else starts from nothing.
+    """
     run = json.dumps(
-        {"reader": reader.fingerprint, "text": text, "settings": settings.to_dict()}, sort_keys=True
+        {
+            "reader": reader.fingerprint,
+            "text": text,
+            "settings": settings.to_dict(),
+            "begun": begun,
+        },
+        sort_keys=True,
     )
     if path.exists() and path.read_text(encoding="utf-8") != run:
         for stale in ("examples.parquet", "distillation.safetensors"):

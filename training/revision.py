@@ -53,7 +53,9 @@ def revision(
     `report` is told the share that is done, 0 to 1, and may raise to stop.
     """
     covered = still_there(text, before)
-    if covered is None:
+    # A long text is cut where it is read, and each example would cost more than a new one.
+    most = min(2_048, reader.max_positions // 4)
+    if covered is None or max(map(reader.count, (text, before))) > most:
         return None
     old = _likely(reader, before, examples, settings, lambda done: report(done / 2))
     new = _likely(reader, text, examples, settings, lambda done: report(0.5 + done / 2))

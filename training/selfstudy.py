@@ -135,11 +135,12 @@ def _mixed(
 ) -> list[StudyExample]:
     """New examples and those that still hold; the first ones, held out for the check, are of both.
 
-    Of the earlier ones these were held out before: the others have been learned.
+    What was held out before is held out again or left out: it is never learned, because the text may
+    become what it was.
     """
-    half = settings.held_out // 2
-    old = since.kept[: since.held_out]
-    return [*old[:half], *new, *old[half:], *since.kept[since.held_out :]]
+    held_out, old = settings.held_out, since.kept[: since.held_out]
+    fresh = max(min(held_out // 2, len(new) // 2), held_out - len(old))
+    return [*old[: held_out - fresh], *new, *since.kept[since.held_out :]]
 
 
 def ask(

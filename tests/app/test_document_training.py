@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from app.document_training import CompanyChanged
+from app.publishing import Publisher
 from app.reconcile import subject_of
 from app.settings import Settings
 from app.tasks import Trainer
@@ -74,7 +76,7 @@ class Joining:
         return Joined(
             made(text.text, 1),
             tuple(
-                Relearned(each.text, made(each.text.text, 2))
+                Relearned(each.text, each.cartridge, made(each.text.text, 2))
                 for each in there
                 if each.text.name in self.relearn
             ),
@@ -93,7 +95,7 @@ def trainer(settings: Settings, base: Foundation, join: Any) -> Trainer:
         distil=fake_distil,
         join=join,
         distil_collection=fake_distil_collection,
-        settings=replace(training_settings(settings), question_offset=OFFSET),
+        settings=replace(training_settings(settings), question_offset=OFFSET, min_slots=4),
         work=base.work,
         stop=threading.Event(),
         send_again=lambda _: None,
@@ -174,25 +176,51 @@ def test_neighbours_that_learned_along_are_published_with_it(
     assert base.store.current("default", ["first"]) == {"first": after["first"]}
 
 
-def test_a_neighbour_that_left_meanwhile_does_not_come_back(
-    settings: Settings, base: Foundation
+@pytest.mark.parametrize("what", ["deleted", "changed", "trained by another"])
+def test_a_neighbour_that_is_another_now_is_left_and_all_is_tried_again(
+    settings: Settings, base: Foundation, what: str
 ) -> None:
     join = Joining()
     training = trainer(settings, base, join)
     for id in ("first", "second"):
         trained(base, training, id)
-    join.relearn = ("first", "second")
+    join.relearn = ("first",)
 
-    def leaving(*arguments: Any, **named: Any) -> Joined | None:
+    def meanwhile(*arguments: Any, **named: Any) -> Joined | None:
         joined = join(*arguments, **named)
-        base.library.delete("default", "first")
-        base.store.remove_document("default", "first")
-        base.library.put("default", "second", None, "Something else.")
+        if what == "deleted":
+            base.library.delete("default", "first")
+            base.store.remove_document("default", "first")
+        elif what == "changed":
+            base.library.put("default", "first", None, "Something else.")
+        else:
+            document = base.library.get("default", "first")
+            other = replace(training_settings(settings), seed=77)
+            distilled = fake_distil(
+                base.reader,
+                document.text,
+                other,
+                workdir=settings.data,
+                progress=lambda _: None,
+                cancelled=lambda: False,
+            )
+            publisher = Publisher(base.library, base.store, base.reader)
+            assert publisher.publish(subject_of(document, base.reader), distilled)["published"]
         return joined
 
-    result = trained(base, trainer(settings, base, leaving), "third")
-    assert not any(each["published"] for each in result["relearned"].values())
-    assert "first" not in base.store.current("default", ["first"])
+    document, _ = base.library.put("default", "third", None, TEXT.format("third"))
+    job = base.jobs.open(subject_of(document, base.reader))
+    with pytest.raises(CompanyChanged, match="first has changed"):
+        trainer(settings, base, meanwhile).run(job.id, last_try=False)
+    waiting = base.jobs.get(job.id)
+    assert waiting is not None
+    assert waiting.status == "queued"
+    current = base.store.current("default", ["first", "third"])
+    assert "third" not in current
+    assert ("first" in current) == (what != "deleted")
+    # The next try finds its neighbours as they are now.
+    trainer(settings, base, join).run(job.id)
+    assert "third" in base.store.current("default", ["third"])
 
 
 def test_studies_leave_with_their_document(settings: Settings, base: Foundation) -> None:
@@ -241,8 +269,9 @@ def test_a_document_that_changed_a_little_starts_from_what_it_was(
     (serving,) = base.store.current("default", ["first"]).values()
     changed = text.replace("room 1", "room 7")
     trained(base, training, "first", changed)
-    keys, _ = join.before["first"]
-    assert torch.equal(keys, base.store.load(serving).keys)
+    before = join.before["first"]
+    assert before.cartridge == serving
+    assert torch.equal(before.keys, base.store.load(serving).keys)
     # What serves is of the changed text now, and the study of that one was never kept.
     trained(base, training, "first", text.replace("room 2", "room 9"))
     assert join.before["first"] is None
@@ -250,3 +279,27 @@ def test_a_document_that_changed_a_little_starts_from_what_it_was(
     studied(text.replace("room 2", "room 9"))
     trained(base, training, "first", "Something else.")
     assert join.before["first"] is None
+
+
+def test_a_run_that_goes_on_begins_where_it_began(settings: Settings, base: Foundation) -> None:
+    """Killed when its cartridge was published already: that one is not what the document was."""
+    join = Joining()
+    training = trainer(settings, base, join)
+    text = "The key is kept in room 1.\nThe map is kept in room 2.\nThe log is kept in room 3."
+    trained(base, training, "first", text)
+    recipe = replace(training_settings(settings), question_offset=OFFSET)
+    ids, logprobs = np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32)
+    example = StudyExample("question", (1,), (2,), ids, logprobs, "Where?")
+    Studies(base.shelf.folder("default", "first")).keep(base.reader, text, recipe, [example], 1.0)
+    (was,) = base.store.current("default", ["first"]).values()
+    document, _ = base.library.put("default", "first", None, text.replace("1", "7"))
+    subject = subject_of(document, base.reader)
+    workdir = settings.data / "training" / "job"
+    for _ in range(2):
+        result = training._documents.run(subject, workdir, lambda _: None, lambda: False)
+        assert result["published"]
+        assert join.before["first"].cartridge == was
+    assert base.store.current("default", ["first"]) != {"first": was}
+    # A document that has grown wants more slots than it had.
+    grown, _ = base.library.put("default", "first", None, text + " It is long." * 60)
+    assert training._documents._before(grown, settings.data / "training" / "other") is None

@@ -35,12 +35,13 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
     (tmp_path / "dev.json").write_text(json.dumps(SQUAD))
     plan = ComparisonPlan(
         seeds=(7, 8),
-        compressions=(10.0,),
+        compressions=(10.0, 5.0),
         documents=2,
         stated=2,
         unstated=1,
         training=QUICK | {"accept_at": 0.0},
         arms=("rag_3", "cartridges_3", "icl"),
+        compressed=("rag_3", "cartridges_3", "icl"),
         articles=ArticlesPlan(tmp_path / "dev.json", arms=("rag_1",)),
     )
     said: list[str] = []
@@ -49,7 +50,17 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
     assert claims["rag_prompt_token_ratio"]["value"] > 1
     assert claims["retrieval_recall_at_1_squad"]["value"] == 1.0
     assert "rag_difference_points" in claims
-    world, articles = result["rows"]
+    world, denser, articles = result["rows"]
+    # Trained anew from the same studies, and asked what depends on it.
+    assert {arm["arm"] for arm in denser["arms"]} == {"rag_3", "cartridges_3", "icl"}
+    slots = [
+        {arm["arm"]: arm["cartridge_slots"] for arm in row["arms"]}["cartridges_3"]
+        for row in (world, denser)
+    ]
+    assert slots[1] > 1.5 * slots[0]
+    assert world["documents_without_a_cartridge"] == 0
+    files = [[*(tmp_path / "work" / name / "studies").rglob("*.parquet")] for name in ("10x", "5x")]
+    assert len(files[0]) == len(files[1]) == 4
     asked = {arm["arm"]: arm["questions"] for arm in world["arms"]}
     assert asked.keys() == {"rag_3", "cartridges_3", "icl"}
     # Both collections' own, and each has a question of the same number.

@@ -11,7 +11,6 @@ from inference.reader import Reader, load_reader
 from tests.models import TEXT, studied_questions, write_tiny_model
 from training import neighbourhood, studying
 from training.collection import Text
-from training.company import Slots
 from training.examples import StudyExample
 from training.joining import Joined, join
 from training.neighbourhood import Known, Serving, judged
@@ -85,7 +84,7 @@ class House:
         settings: TrainingSettings = SETTINGS,
         progress: Callable[[Progress], None] = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
-        before: Slots | None = None,
+        before: Serving | None = None,
     ) -> Joined | None:
         return join(
             self.reader,
@@ -109,7 +108,9 @@ class House:
             lambda _: None,
             studies=text.kept,
         )
-        return Serving(text, *first_slots(self.reader, text.text, 4, SETTINGS))
+        return Serving(
+            text, f"cartridge of {name}", *first_slots(self.reader, text.text, 4, SETTINGS)
+        )
 
 
 @pytest.fixture
@@ -182,11 +183,12 @@ def test_neighbours_who_lose_learn_along(
         return 0.5 if asked.count("d1") <= 2 else 0.9
 
     monkeypatch.setattr(neighbourhood.Neighbourhood, "agreed", agreed)
+    monkeypatch.setattr(neighbourhood.Neighbourhood, "alone", lambda *_: 1.0)
     said: list[Progress] = []
     joined = house.join(tmp_path, replace(SETTINGS, harm=0.2), said.append)
     assert joined is not None
     (relearned,) = joined.relearned
-    assert relearned.text == house.text("d1")
+    assert (relearned.text, relearned.replaces) == (house.text("d1"), "cartridge of d1")
     assert not torch.equal(relearned.distilled.keys, untouched)
     assert torch.equal(house.serving["d1"].keys, untouched)
     assert joined.distilled.passed
@@ -210,7 +212,7 @@ def test_neighbours_without_a_study_stand_beside_and_are_not_asked(
     }
     joined = house.join(tmp_path)
     assert joined is not None
-    assert "neighbours" not in joined.distilled.figures
+    assert joined.distilled.figures["neighbours"] == 0
     assert joined.distilled.figures["beside"] == 2
 
 
@@ -236,23 +238,51 @@ def test_what_takes_too_much_from_a_neighbour_does_not_pass() -> None:
     assert kept.figures["worst_loss"] == pytest.approx(0.2)
     # What does not pass for itself is not excused by leaving others in peace.
     assert not judged(replace(distilled, passed=False), before, before, settings).passed
-    assert judged(distilled, {}, {}, settings) is distilled
+    assert judged(distilled, {}, {}, settings).figures["neighbours"] == 0
 
 
 def test_joining_reads_what_is_kept_only(house: House, tmp_path: Path) -> None:
     """Of another recipe of study nothing is found: those documents stand beside, and no more."""
     joined = house.join(tmp_path, replace(SETTINGS, seed=5))
     assert joined is not None
-    assert "neighbours" not in joined.distilled.figures
+    assert joined.distilled.figures["neighbours"] == 0
 
 
 def test_a_changed_document_starts_from_what_it_was(house: House, tmp_path: Path) -> None:
     was = first_slots(house.reader, "Something that it said before, of some length.", 5, SETTINGS)
     anew = house.join(tmp_path / "a")
-    joined = house.join(tmp_path / "b", before=was)
+    joined = house.join(tmp_path / "b", before=Serving(house.text("new"), "former", *was))
     assert anew is not None
     assert joined is not None
     assert joined.distilled.keys.shape[2] == 5
     assert (anew.distilled.figures["steps"], joined.distilled.figures["steps"]) == (6, 3)
     # And it is close to that still.
     assert (joined.distilled.keys - was[0]).abs().mean() < was[0].abs().mean()
+
+
+def test_what_a_neighbour_loses_for_itself_counts_too(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """d1 loses in company, learns along, and is whole again in company but not alone."""
+    agreed, alone = iter([1.0, 0.5, 1.0, 1.0, 1.0, 1.0]), iter([1.0, 0.6])
+    monkeypatch.setattr(neighbourhood.Neighbourhood, "agreed", lambda *_, **__: next(agreed))
+    monkeypatch.setattr(neighbourhood.Neighbourhood, "alone", lambda *_: next(alone))
+    joined = house.join(tmp_path, replace(SETTINGS, harm=0.2))
+    assert joined is not None
+    assert joined.distilled.figures["worst_loss"] == pytest.approx(0.4)
+    assert not joined.distilled.passed
+
+
+def test_among_others_it_is_another_run(house: House, tmp_path: Path) -> None:
+    """A neighbour that was replaced since the run was stopped: nothing of before is gone on with."""
+    stopping = iter([False] * 8 + [True] * 10)
+    with pytest.raises(Cancelled):
+        house.join(tmp_path / "a", cancelled=lambda: next(stopping))
+    house.serving["d1"] = replace(
+        house.serving["d1"], cartridge="another", keys=house.serving["d1"].keys * 1.5
+    )
+    resumed = house.join(tmp_path / "a")
+    anew = house.join(tmp_path / "b")
+    assert resumed is not None
+    assert anew is not None
+    assert equal(resumed.distilled, anew.distilled)
