@@ -218,6 +218,8 @@ class _Run:
                 pool=max(2, min(settings.pool, len(settled.members))),
                 mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
                 question_offset=settings.question_offset,
+                absent=settings.absent,
+                not_stated=settings.not_stated,
                 learning_rate=settings.joint_rate,
                 warm_up=settings.warm_up,
                 final_rate=settings.final_rate,

@@ -228,6 +228,8 @@ class _Joining:
             mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
             guard=settings.guard,
             question_offset=settings.question_offset,
+            absent=settings.absent,
+            not_stated=settings.not_stated,
             # One that learns alone is in every row of a batch, as in its own training.
             learning_rate=settings.learning_rate if len(members) == 1 else settings.joint_rate,
             warm_up=settings.warm_up,

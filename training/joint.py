@@ -47,6 +47,8 @@ class JointSettings:
     mixing: Mixing = field(default_factory=Mixing)
     general_share: float = 0.0  # rows about no document, answered as by the reader without any
     guard: float = 0.5  # rows about frozen documents, where there are any
+    absent: float = 0.0  # rows whose own document is not seen, answered by `not_stated`
+    not_stated: str = "That is not stated."
     question_offset: int = 1024
     offset_rule: OffsetRule = "fixed"
     learning_rate: float = 0.04
@@ -63,6 +65,8 @@ class JointSettings:
             raise TrainingRefused("pool must be at least 2: mixing needs company.")
         if not 0 <= self.general_share < 1 or not 0 <= self.rotate_share <= 1:
             raise TrainingRefused("general_share and rotate_share are shares, from 0 to 1.")
+        if not 0 <= self.absent < 1:
+            raise TrainingRefused("absent is a share below 1.")
         if not 0 <= self.guard < 1:
             raise TrainingRefused(
                 "guard is a share below 1: newcomers have to learn for themselves."
@@ -205,6 +209,8 @@ class JointTraining:
             [*self._frozen],
             [name for name, each in self._frozen.items() if each.examples],
             settings.guard,
+            settings.absent,
+            tuple(self._reader.chat.answer(settings.not_stated, self._reader.end_id)),
         )
         return draw.rows(settings.batch, Random(f"step/{settings.seed}/{self.step}"))
 

@@ -6,8 +6,10 @@ names and examples; it knows no slots and no reader.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+
+import numpy as np
 
 from training.examples import StudyExample
 from training.mixing import Mixing, visible_set
@@ -22,13 +24,28 @@ class Row:
     visible: tuple[str, ...]
 
 
+def unanswered(example: StudyExample, silence: Sequence[int]) -> StudyExample:
+    """The same question where nothing answers it: `silence`, the ids of the answer, is certain."""
+    shape = (len(silence), example.top_ids.shape[1])
+    top_ids, top_logprobs = np.zeros(shape, np.int32), np.full(shape, -np.inf, np.float32)
+    top_ids[:, 0], top_logprobs[:, 0] = silence, 0.0
+    return replace(
+        example,
+        kind="unanswered",
+        answer=tuple(silence),
+        top_ids=top_ids,
+        top_logprobs=top_logprobs,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Draw:
     """Whom rows are drawn from, at one step.
 
     `weights` are those of the documents that learn. `guarded` are frozen ones with a study, asked about in
     `guard` of the rows; `frozen` are all that may stand beside. `nearest` of a document are the most
-    like it. `general_share` of the rows about learners are about no document.
+    like it. `general_share` of the rows about learners are about no document; in `absent` of them the
+    document that would answer is not seen, and the answer is `silence`, the ids of *not stated*.
     """
 
     mixing: Mixing
@@ -40,6 +57,8 @@ class Draw:
     frozen: Sequence[str] = ()
     guarded: Sequence[str] = ()
     guard: float = 0.0
+    absent: float = 0.0
+    silence: tuple[int, ...] = ()
 
     def rows(self, count: int, rng: Random) -> list[Row]:
         """`count` rows; the same for the same state of `rng`."""
@@ -49,6 +68,9 @@ class Draw:
         for own in rng.choices(learners, weights, k=count):
             if self.guarded and rng.random() < self.guard:
                 drawn.append(self._guarding(own, at_hand, rng))
+                continue
+            if self.absent and rng.random() < self.absent:
+                drawn.append(self._asked_of_others(own, at_hand, rng))
                 continue
             about = rng.random() >= self.general_share
             example = rng.choice(self.study(own) if about else self.general)
@@ -64,6 +86,15 @@ class Draw:
         example = rng.choice(self.study(own))
         visible = visible_set(self.mixing, own, at_hand, self._nearest(own, example), rng)
         return Row(example, own, tuple(sorted({*visible, learner})))
+
+    def _asked_of_others(self, own: str, at_hand: Sequence[str], rng: Random) -> Row:
+        """A document's question without the document: nobody else is to answer it."""
+        example = rng.choice(self.study(own))
+        visible = visible_set(self.mixing, own, at_hand, self._nearest(own, example), rng)
+        others = [name for name in visible if name != own]
+        if not others:
+            others = [rng.choice([name for name in at_hand if name != own])]
+        return Row(unanswered(example, self.silence), None, tuple(others))
 
     def _nearest(self, own: str, example: StudyExample | None) -> list[str]:
         # What retrieval brings for this very question, then what it brings for the document's.

@@ -23,14 +23,14 @@ from training.settings import TrainingSettings
 from training.teacher import Answer, answered, asked, batched
 from training.windows import Windows
 
-# Questions make most of the study: every fact has to be asked for. The other kinds vary the use.
+# Questions make most of the study: every fact has to be asked for. The other kinds vary the use. Beside
+# these stand the settings' share of questions that the text leaves open.
 _SHARES: dict[SeedKind, float] = {
-    "question": 0.54,
-    "use_case": 0.2,
-    "structuring": 0.06,
-    "summarization": 0.06,
-    "creative": 0.06,
-    "unanswered": 0.08,
+    "question": 0.587,
+    "use_case": 0.217,
+    "structuring": 0.065,
+    "summarization": 0.065,
+    "creative": 0.065,
 }
 
 Report = Callable[[float], None]
@@ -100,7 +100,7 @@ def study(
             Topic(kind, start, windows.at(start, _budget(settings, rng)))
             for start, kind in zip(
                 _least(learned, missing, rng),
-                _kinds(missing, round_, whole_fits, rng),
+                _kinds(missing, round_, settings.unanswered if whole_fits else 0.0, rng),
                 strict=True,
             )
         ]
@@ -239,9 +239,12 @@ def _least(times: Sequence[int], count: int, rng: Random) -> list[int]:
     return chosen
 
 
-def _kinds(count: int, round_: int, whole_fits: bool, rng: Random) -> list[SeedKind]:
+def _kinds(count: int, round_: int, unanswered: float, rng: Random) -> list[SeedKind]:
     """Kinds by their shares; rounds after the first fill gaps, and questions fill them best."""
-    kinds: list[SeedKind] = ["question", "use_case"] if round_ else [*_SHARES]
-    if not whole_fits and "unanswered" in kinds:
-        kinds.remove("unanswered")
-    return rng.choices(kinds, [_SHARES[kind] for kind in kinds], k=count)
+    if round_:
+        return rng.choices(
+            ["question", "use_case"], [_SHARES["question"], _SHARES["use_case"]], k=count
+        )
+    weights = {kind: share * (1 - unanswered) for kind, share in _SHARES.items()}
+    weights["unanswered"] = unanswered
+    return rng.choices([*weights], [*weights.values()], k=count)

@@ -23,7 +23,7 @@ class Progress:
 _OF_STUDY = frozenset(
     "seed window_min window_max conversations_per_token min_conversations max_conversations rounds "
     "asking_temperature bolder max_question max_answer not_stated top_k generation_batch held_out "
-    "sure_at rivals".split()
+    "sure_at rivals unanswered".split()
 )
 
 
@@ -47,6 +47,7 @@ class TrainingSettings:
     max_question: int = 48
     max_answer: int = 64
     not_stated: str = "That is not stated."  # how the reader says so
+    unanswered: float = 0.08  # share of questions that the text leaves open
     top_k: int = 20  # teacher log-probabilities kept for each answer token
     generation_batch: int = 64
     batch: int = 24
@@ -68,6 +69,9 @@ class TrainingSettings:
     distractors: int = 19  # at most, beside an example's own cartridge
     rivals: int = 8  # documents that retrieval brings for a question, kept with it
     hard: float = 0.5  # share of mixed examples whose distractors are what retrieval would bring
+    absent: float = (
+        0.0  # share of examples whose own cartridge is not seen: nobody else is to answer
+    )
     beside: int = 4  # neighbours that a cartridge is checked among
     joint_share: float = 1.0  # of the steps that training each document for itself would take
     # Of a document that joins a collection:
@@ -96,6 +100,8 @@ class TrainingSettings:
             raise TrainingRefused("guard is below 1; replay_most at least 0; harm from 0 to 1.")
         if not 0 <= self.accept_at <= 1:
             raise TrainingRefused("accept_at is a share: choose a number from 0 to 1.")
+        if not 0 <= self.unanswered < 1 or not 0 <= self.absent < 1:
+            raise TrainingRefused("unanswered and absent are shares below 1.")
         if not 0 < self.sure_at < 1:
             raise TrainingRefused("sure_at is a probability: choose a number between 0 and 1.")
 

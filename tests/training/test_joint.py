@@ -505,3 +505,15 @@ def test_a_folder_of_other_company_is_another_run(
             SETTINGS,
             tmp_path / "alone",
         )
+
+
+def test_collections_learn_to_say_nothing_about_who_is_not_there(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    silent = replace(SETTINGS, absent=0.9, steps=60, learning_rate=0.1)
+    run = training(reader, study, tmp_path, silent)
+    run.run(lambda _: None)
+    assert all(loss == loss for loss in run.pool.losses)  # certain answers make no NaN
+    assert sum(run.pool.losses[-10:]) < sum(run.pool.losses[:10])
+    with pytest.raises(TrainingRefused, match="absent"):
+        replace(SETTINGS, absent=1.0)

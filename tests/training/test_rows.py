@@ -57,3 +57,23 @@ def test_as_many_rows_guard_as_are_asked_for() -> None:
     bare = draw(frozen=["old", "older"], guard=0.25).rows(400, Random(0))
     assert {row.own for row in bare} == {"a", "b"}
     assert any("old" in row.visible for row in bare)
+
+
+def test_where_its_document_is_not_seen_a_question_has_no_answer() -> None:
+    names = ("old", "older")
+    drawn = draw(frozen=names, absent=0.3, silence=(7, 8, 1))
+    rows = drawn.rows(2_000, Random(0))
+    absent = [row for row in rows if row.own is None]
+    assert 0.26 < len(absent) / len(rows) < 0.34
+    for row in absent:
+        assert row.example.question not in row.visible
+        assert row.visible
+        assert row.example.answer == (7, 8, 1)
+        assert row.example.top_ids[:, 0].tolist() == [7, 8, 1]
+        assert np.exp(row.example.top_logprobs).sum(axis=1).tolist() == [1.0, 1.0, 1.0]
+    # Without any, rows are what they always were.
+    same = [
+        draw(frozen=names).rows(40, Random(3)),
+        draw(frozen=names, silence=(7,)).rows(40, Random(3)),
+    ]
+    assert same[0] == same[1]
