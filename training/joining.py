@@ -9,7 +9,7 @@ serve; it knows no store and no index.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,8 @@ def join(
 
     `find` names the documents that retrieval brings for a question; `before` is what the document was
     before it changed, to start from. Everything that is made lies in `workdir`, and the same call goes on
-    from there; for another company the training, not the study, begins
-    anew. Raises TrainingRefused, Cancelled.
+    from there; for another company the training, not the study, begins anew. Raises TrainingRefused,
+    Cancelled.
     """
     tokens = reader.count(text.text)
     if tokens < 4:
@@ -189,7 +189,12 @@ class _Joining:
             for each in again
         )
         found = around.checked(known[name], steps, studied_before, member.neighbours)
-        return Joined(judged(found, before, after, settings), relearned)
+        found = judged(found, before, after, settings)
+        for along in relearned:
+            if found.passed and not along.distilled.passed:
+                words = f"{along.text.name}, which learned along: {along.distilled.reason}."
+                found = replace(found, passed=False, reason=words)
+        return Joined(found, relearned)
 
     def _studied(self, text: Text) -> list[StudyExample]:
         """A neighbour's study, where it is kept."""

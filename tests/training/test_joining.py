@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -286,3 +287,24 @@ def test_among_others_it_is_another_run(house: House, tmp_path: Path) -> None:
     assert resumed is not None
     assert anew is not None
     assert equal(resumed.distilled, anew.distilled)
+
+
+def test_a_neighbour_that_does_not_pass_keeps_the_newcomer_back(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreed = iter([1.0, 0.5, 1.0, 1.0, 1.0, 1.0])  # d1 loses and is mended
+    monkeypatch.setattr(neighbourhood.Neighbourhood, "agreed", lambda *_, **__: next(agreed))
+    monkeypatch.setattr(neighbourhood.Neighbourhood, "alone", lambda *_: 1.0)
+    checked = neighbourhood.Neighbourhood.checked
+
+    def refusing(self: neighbourhood.Neighbourhood, each: Known, *rest: Any) -> Distilled:
+        found = checked(self, each, *rest)
+        if each.text.name == "d1":
+            return replace(found, passed=False, reason="too few are right")
+        return found
+
+    monkeypatch.setattr(neighbourhood.Neighbourhood, "checked", refusing)
+    joined = house.join(tmp_path, replace(SETTINGS, harm=0.2))
+    assert joined is not None
+    assert not joined.distilled.passed
+    assert joined.distilled.reason == "d1, which learned along: too few are right."
