@@ -119,9 +119,8 @@ def test_a_gap_of_positions_does_not_cut_the_attention(trainer: Trainer) -> None
     assert not torch.allclose(far, changed)  # the documents are still seen across the gap
 
 
-@pytest.mark.parametrize("steps", [2, 4])  # before the reader is grown, and after
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = replace(CURRICULUM[0], batch_tokens=300, max_steps=3, promote_at=2.0)
     last = replace(short, name="last", grow=True)
@@ -129,23 +128,25 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     monkeypatch.setattr(recipe, "GROWN_BY", 2)
     words = dictionary(word_list())
     assert len(words) > 5_000
-    whole = Trainer(tmp_path / "a", seed=0, rate=1e-3)
-    list(whole.run(tmp_path / "a.jsonl"))
-    first = Trainer(tmp_path / "b", seed=0, rate=1e-3)
-    for _ in range(min(steps, 3)):
-        first._learn(short)
-    if steps > 3:
-        first.stage, first.stage_step = 1, 0
-        first._grow(last)
-        first._learn(last)
-    first.save()
-    second = Trainer(tmp_path / "b", seed=0, rate=1e-3)
-    assert (second.step, second.stage) == (steps, int(steps > 3))
-    list(second.run(tmp_path / "b.jsonl"))
-    for (name, a), (_, b) in zip(
-        whole.model.named_parameters(), second.model.named_parameters(), strict=True
-    ):
-        assert torch.equal(a, b), name
+    whole = Trainer(tmp_path / "whole", seed=0, rate=1e-3)
+    list(whole.run(tmp_path / "whole.jsonl"))
+    for steps in (2, 4):  # before the reader is grown, and after
+        folder = tmp_path / str(steps)
+        first = Trainer(folder, seed=0, rate=1e-3)
+        for _ in range(min(steps, 3)):
+            first._learn(short)
+        if steps > 3:
+            first.stage, first.stage_step = 1, 0
+            first._grow(last)
+            first._learn(last)
+        first.save()
+        second = Trainer(folder, seed=0, rate=1e-3)
+        assert (second.step, second.stage) == (steps, int(steps > 3))
+        list(second.run(tmp_path / f"{steps}.jsonl"))
+        for (name, a), (_, b) in zip(
+            whole.model.named_parameters(), second.model.named_parameters(), strict=True
+        ):
+            assert torch.equal(a, b), name
     assert whole.model.config.hidden_size > SIZES["small"].width
 
 
