@@ -148,26 +148,25 @@ class Trainer:
             except TRANSIENT as error:
                 logger.warning("Job %s: %s", job_id, error)
                 if last_try:
-                    self._fail(job_id, str(error))
-                    shutil.rmtree(workdir, ignore_errors=True)
+                    self._fail(job_id, str(error), workdir)
                 else:
                     self._jobs.give_back(job_id, str(error))
                 raise
             except (TrainingRefused, CartridgeRefused) as error:
-                self._fail(job_id, str(error))
-                shutil.rmtree(workdir, ignore_errors=True)
+                self._fail(job_id, str(error), workdir)
             except Exception:
                 logger.exception("Job %s failed.", job_id)
-                self._fail(job_id, "Training failed unexpectedly; the worker's log says why.")
-                shutil.rmtree(workdir, ignore_errors=True)
+                why = "Training failed unexpectedly; the worker's log says why."
+                self._fail(job_id, why, workdir)
             else:
                 self._jobs.succeed(job_id, result)
                 self._tally.add(jobs_succeeded=1)
                 shutil.rmtree(workdir, ignore_errors=True)
 
-    def _fail(self, job_id: str, reason: str) -> None:
+    def _fail(self, job_id: str, reason: str, workdir: Path) -> None:
         self._jobs.fail(job_id, reason)
         self._tally.add(jobs_failed=1)
+        shutil.rmtree(workdir, ignore_errors=True)
 
     def _stopped(self, job_id: str, workdir: Path) -> None:
         if self._stop.is_set() and not self._jobs.cancel_requested(job_id):

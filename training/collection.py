@@ -19,7 +19,6 @@ from inference.reader import Reader
 from training.company import Slots, checked, company_of
 from training.examples import StudyExample, read_examples, seconds_before
 from training.joint import JointSettings, JointTraining, Member
-from training.mixing import Mixing
 from training.pipeline import Distilled, first_slots
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.studying import kept_study, split_study
@@ -211,19 +210,11 @@ class _Run:
             settled.members,
             lambda name: self._study(by_name[name]),
             first,
-            JointSettings(
+            JointSettings.of(
+                settings,
                 steps=settled.steps,
-                seed=settings.seed,
-                batch=settings.batch,
                 pool=max(2, min(settings.pool, len(settled.members))),
-                mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
-                question_offset=settings.question_offset,
-                absent=settings.absent,
-                not_stated=settings.not_stated,
                 learning_rate=settings.joint_rate,
-                warm_up=settings.warm_up,
-                final_rate=settings.final_rate,
-                checkpoint_every=settings.checkpoint_every,
             ),
             # Named by its members: those of another time have a pool of their own.
             self._folder / f"joint-{short_digest(asdict(settled))}",

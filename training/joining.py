@@ -18,7 +18,6 @@ from training.collection import Find, Text, in_dtype, short_digest, with_rivals
 from training.company import Slots
 from training.examples import StudyExample, seconds_before
 from training.joint import Frozen, JointSettings, JointTraining, Member
-from training.mixing import Mixing
 from training.neighbourhood import NOTICED, Known, Neighbourhood, Serving, judged
 from training.pipeline import Distilled, first_slots
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
@@ -225,21 +224,12 @@ class _Joining:
         """
         settings = self._settings
         learned = {name: split_study(each.examples, settings)[1] for name, each in known.items()}
-        recipe = JointSettings(
+        recipe = JointSettings.of(
+            settings,
             steps=steps,
-            seed=settings.seed,
-            batch=settings.batch,
             pool=max(2, len(members)),
-            mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
-            guard=settings.guard,
-            question_offset=settings.question_offset,
-            absent=settings.absent,
-            not_stated=settings.not_stated,
             # One that learns alone is in every row of a batch, as in its own training.
             learning_rate=settings.learning_rate if len(members) == 1 else settings.joint_rate,
-            warm_up=settings.warm_up,
-            final_rate=settings.final_rate,
-            checkpoint_every=settings.checkpoint_every,
         )
         beside = [
             Frozen(each, known[each].text.digest, *slots[each], learned[each]) for each in frozen

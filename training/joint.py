@@ -27,7 +27,7 @@ from training.examples import StudyExample
 from training.mixing import Mixing
 from training.pool import Pool, Resident
 from training.rows import Draw, Row
-from training.settings import Cancelled, TrainingRefused
+from training.settings import Cancelled, TrainingRefused, TrainingSettings
 from training.student import Lesson, answer_states, distillation_loss
 
 OffsetRule = Literal["fixed", "visible"]
@@ -71,6 +71,27 @@ class JointSettings:
             raise TrainingRefused(
                 "guard is a share below 1: newcomers have to learn for themselves."
             )
+
+    @classmethod
+    def of(
+        cls, settings: TrainingSettings, *, steps: int, pool: int, learning_rate: float
+    ) -> "JointSettings":
+        """A document's recipe, as it is for documents that learn beside each other."""
+        return cls(
+            steps=steps,
+            seed=settings.seed,
+            batch=settings.batch,
+            pool=pool,
+            mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
+            guard=settings.guard,
+            absent=settings.absent,
+            not_stated=settings.not_stated,
+            question_offset=settings.question_offset,
+            learning_rate=learning_rate,
+            warm_up=settings.warm_up,
+            final_rate=settings.final_rate,
+            checkpoint_every=settings.checkpoint_every,
+        )
 
 
 @dataclass(frozen=True, slots=True)
