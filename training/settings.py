@@ -47,7 +47,7 @@ class TrainingSettings:
     max_question: int = 48
     max_answer: int = 64
     not_stated: str = "That is not stated."  # how the reader says so
-    unanswered: float = 0.08  # share of questions that the text leaves open
+    unanswered: float = 0.15  # share of questions that the text leaves open
     top_k: int = 20  # teacher log-probabilities kept for each answer token
     generation_batch: int = 64
     batch: int = 24
