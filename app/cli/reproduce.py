@@ -120,7 +120,7 @@ def _run_comparison(
     report: Callable[[str, float], None],
 ) -> dict[str, Any]:
     from benchmarks.articles import ArticlesPlan
-    from benchmarks.comparison import ComparisonPlan, run_comparison
+    from benchmarks.comparison import FIRST_SEED, ComparisonPlan, run_comparison
 
     articles = None if real is None else real / "squad_v1.1_dev_even.json"
     if articles is not None and not articles.is_file():
@@ -128,7 +128,7 @@ def _run_comparison(
             f"There is no {articles}; name its folder with --real, or leave it out."
         )
     plan = ComparisonPlan(
-        seeds=tuple(range(401, 401 + seeds)),
+        seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)),
         articles=None if articles is None else ArticlesPlan(articles),
     )
     folder = work or Settings().data / "reproduce" / "comparison"
