@@ -7,10 +7,11 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakSet
 
 from app.evidence import Evidence, Mode, Mounting, Source, added_texts, best_chunks
+from app.second_look import SecondLook, sure_at
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
 from cartridge_store.store import CartridgeStore
@@ -68,8 +69,8 @@ class Asked:
         self,
         question: Question,
         evidence: Sequence[Evidence],
-        notices: Sequence[str],
-        stream: Stream | None,
+        notices: list[str],
+        stream: Stream | SecondLook | None,
         *,
         began: float,
         retrieve_ms: float,
@@ -78,10 +79,8 @@ class Asked:
     ) -> None:
         self.mode = question.mode
         self.collection = question.collection
-        self.max_tokens = question.sampling.max_tokens
-        self.sources = tuple(piece.source for piece in evidence)
-        self.documents = frozenset(source.document_id for source in self.sources)
-        self.notices = tuple(notices)
+        self._evidence = evidence
+        self._notices = notices
         self._stream = stream
         self._began = began
         self._retrieve_ms = retrieve_ms
@@ -89,6 +88,21 @@ class Asked:
         self._not_stated = not_stated
         self._completion: Completion | None = None
         self._withdrawn = False
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What it is made from; others than at first, once a second look was taken."""
+        return tuple(piece.source for piece in self._evidence)
+
+    @property
+    def documents(self) -> frozenset[str]:
+        """Their ids."""
+        return frozenset(source.document_id for source in self.sources)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What did not go as asked."""
+        return tuple(self._notices)
 
     def __iter__(self) -> Iterator[str]:
         if self._stream is None:
@@ -148,7 +162,11 @@ class Answering:
         max_question_chars: int,
         passages: int = 4,
         not_stated: str = "That is not stated.",
+        second_look: int = 1,
+        doubt: float = 0.15,
     ) -> None:
+        """`second_look` passages are read where cartridges are doubted; `doubt` is the share of right
+        answers that may be (`app.second_look`). Zero is never."""
         self._library = library
         self._retriever = retriever
         self._engine = engine
@@ -156,6 +174,7 @@ class Answering:
         self._max_question_chars = max_question_chars
         self._passages = passages
         self._not_stated = not_stated
+        self._second_look, self._doubt = second_look, doubt
         self._lock = threading.Lock()
         self._under_way: WeakSet[Asked] = WeakSet()
 
@@ -183,10 +202,10 @@ class Answering:
             evidence = [self._mounting.cut(piece, question.text_tokens) for piece in evidence]
         added = added_texts(selected, question.beside)
         load_ms = _since(loading)
-        stream = None
+        stream: Stream | SecondLook | None = None
         if evidence or question.mounted or question.mode == "none":
             try:
-                stream = self._submit(question, evidence, added)
+                stream = self._submitted(question, evidence, added, notices)
             except (CartridgeRefused, CompositionRefused) as error:
                 if question.mounted:  # there is no text to read in their place
                     raise RequestRefused(str(error)) from error
@@ -263,6 +282,53 @@ class Answering:
         except DocumentCorrupt as error:
             logger.warning("%s", error)
             return None
+
+    def _submitted(
+        self, question: Question, evidence: list[Evidence], added: Sequence[str], notices: list[str]
+    ) -> Stream | SecondLook:
+        """The engine's stream, with a second look where the question leaves the way to us.
+
+        A second look changes `evidence` and adds to `notices`. What is drawn by chance is not doubted: its
+        tokens may be unlikely on purpose.
+        """
+        least = None
+        if question.mode == "auto" and self._second_look and question.sampling.temperature == 0:
+            mounted = [piece.cartridge for piece in evidence if piece.cartridge is not None]
+            least = sure_at(mounted, self._doubt)
+        if least is None:
+            return self._submit(question, evidence, added)
+        wanted = replace(question.sampling, sure_at=least)
+
+        def doubted(said: Completion) -> bool:
+            unsure = said.certainty is not None and said.certainty < least
+            return unsure or _plain(said.text) == _plain(self._not_stated)
+
+        return SecondLook(
+            self._submit(replace(question, sampling=wanted), evidence, added),
+            doubted,
+            lambda: self._look_again(question, evidence, added, notices),
+        )
+
+    def _look_again(
+        self, question: Question, evidence: list[Evidence], added: Sequence[str], notices: list[str]
+    ) -> Stream:
+        """The best passages in place of the cartridges; their own answer where none can be read."""
+        instead = replace(question, mode="rag", top_k=self._second_look)
+        found = self._mounting.mount(self._select(instead), "rag", notices)
+        try:
+            stream = self._submit(instead, found) if found else None
+        except RequestRefused as error:
+            notices.append(f"The cartridges were doubted, but no passage could be read. {error}")
+            stream = None
+        if stream is None:
+            return self._submit(question, evidence, added)
+        evidence[:] = found
+        notices.append("The reader was not sure behind the cartridges, so it read passages.")
+        # Deleted since it was found: whoever told so did not know that this answer reads it.
+        if not all(self._library.exists(question.collection, p.source.document_id) for p in found):
+            stream.cancel()
+            raise DocumentNotFound("A document was deleted while it answered; ask again.")
+        return stream
 
     def _submit(
         self, question: Question, evidence: Sequence[Evidence], added: Sequence[str] = ()

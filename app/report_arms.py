@@ -33,7 +33,7 @@ Form = Callable[[Asked], Question | None]
 
 
 def _of(
-    mode: Literal["cartridge", "rag", "icl", "none"],
+    mode: Literal["auto", "cartridge", "rag", "icl", "none"],
     *,
     top_k: int | None = None,
     oracle: bool = False,
@@ -105,6 +105,10 @@ ARMS: Mapping[str, tuple[str, Form]] = {
     "cartridge_and_passage": (
         "The cartridge of the document found first, and the best passage as text",
         _of("cartridge", top_k=1, beside=1),
+    ),
+    "cartridge_then_passage": (
+        "The cartridge of the document found first; the best passage as text where it is doubted",
+        _of("auto", top_k=1),
     ),
     "compaction": ("The right document's slots by compaction, untrained", _compacted),
     "monolithic": ("One cartridge for the whole collection, as many slots together", _monolithic),

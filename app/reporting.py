@@ -42,7 +42,8 @@ from retrieval.errors import DocumentNotFound
 from training.settings import Progress, TrainingSettings
 
 _KEPT_TOGETHER = 20  # answers in a file
-_CARTRIDGES = ("cartridges_1", "cartridges_3", "cartridges_5", "cartridge_and_passage")
+_BARE = ("cartridges_1", "cartridges_3", "cartridges_5", "oracle_cartridge")
+_CARTRIDGES = ("cartridge_then_passage", *_BARE[:3], "cartridge_and_passage", "oracle_cartridge")
 _TEXTS = ("rag_3", "rag_5", "rag_1", "rag_10", "icl")
 
 
@@ -246,8 +247,9 @@ class Reporting:
             dataset=f"{len(run.questions)} questions over {run.collection}",
             created_at=request["created_at"],
             command=_command(request),
-            cartridge_arm=_first(_CARTRIDGES, arms) or _first(("oracle_cartridge",), arms),
+            cartridge_arm=_first(_CARTRIDGES, arms),
             text_arm=_first(_TEXTS, arms),
+            bare_arm=_first(_BARE, arms),
             settings={
                 "collection": run.collection,
                 "documents": self._library.count(run.collection),

@@ -30,6 +30,7 @@ ReportArm = Literal[
     "cartridges_3",
     "cartridges_5",
     "cartridge_and_passage",
+    "cartridge_then_passage",
     "compaction",
     "monolithic",
 ]
@@ -40,6 +41,7 @@ DEFAULT_ARMS: tuple[ReportArm, ...] = (
     "rag_3",
     "oracle_cartridge",
     "cartridges_1",
+    "cartridge_then_passage",
 )
 DocumentStatus = Literal["text", "draft", "ready", "failed"]
 

@@ -72,6 +72,18 @@ class Settings(BaseSettings):
     top_k: int = Field(
         default=4, ge=1, le=20, description="Passages that answer a question as text."
     )
+    second_look: int = Field(
+        default=1,
+        ge=0,
+        le=20,
+        description="Passages that are read where mode auto doubts its cartridges; 0 for never.",
+    )
+    doubt: float = Field(
+        default=0.15,
+        ge=0,
+        lt=1,
+        description="Share of cartridges' right answers that may be doubted, for the sake of the wrong.",
+    )
     max_batch: int = Field(default=16, ge=1, le=1024, description="Questions decoded together.")
     kv_bytes: int = Field(
         default=1 << 30,

@@ -29,7 +29,7 @@ from inference.requests import (
     RequestRefused,
     Stream,
 )
-from inference.sampling import Top
+from inference.sampling import Top, least
 from inference.speech import Speech
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class _Job:
     arrived: float = field(default_factory=time.perf_counter)
     token_ms: list[float] = field(default_factory=list)
     tops: list[Top] = field(default_factory=list)
+    cut: bool = False
+    certainty: float | None = None
 
 
 class VllmEngine:
@@ -188,13 +190,23 @@ class VllmEngine:
         sampling = job.request.sampling
         for place, token in enumerate(piece.ids):
             job.token_ms.append((time.perf_counter() - job.arrived) * 1e3)
+            if sampling.sure_at is not None:
+                if place >= len(piece.tops):
+                    raise ServerFailed(
+                        "The vLLM server sends no log-probabilities; let it send them."
+                    )
+                job.certainty = least(job.certainty, piece.tops[place].probability(token))
+                if job.certainty < sampling.sure_at:
+                    return True
             if token == self._reader.end_id and not sampling.ignore_end:
                 return True
-            job.tops += piece.tops[place : place + 1]
+            if sampling.logprobs:
+                job.tops += piece.tops[place : place + 1]
             text = job.speech.push(token)
             if text:
                 job.stream.put(text)
-            if job.speech.stopped or len(job.speech.ids) == sampling.max_tokens:
+            job.cut = len(job.speech.ids) == sampling.max_tokens and not job.speech.stopped
+            if job.speech.stopped or job.cut:
                 return True
         return False
 
@@ -215,6 +227,8 @@ class VllmEngine:
             load_ms=0.0,
             first_token_ms=job.token_ms[0] if job.token_ms else 0.0,
             total_ms=(time.perf_counter() - job.arrived) * 1e3,
+            cut=job.cut,
+            certainty=job.certainty,
             tops=tuple(job.tops),
             token_ms=tuple(job.token_ms),
         )

@@ -67,8 +67,8 @@ def body_of(
     }
     if cartridges:
         body["cartridges"] = list(cartridges)
-    if sampling.logprobs:
-        body |= {"logprobs": sampling.logprobs, "return_tokens_as_token_ids": True}
+    if sampling.logprobs or sampling.sure_at is not None:
+        body |= {"logprobs": max(1, sampling.logprobs), "return_tokens_as_token_ids": True}
     return body
 
 

@@ -316,6 +316,8 @@ def open_answering(
         max_question_chars=settings.max_question_chars,
         passages=settings.top_k,
         not_stated=settings.not_stated,
+        second_look=settings.second_look,
+        doubt=settings.doubt,
     )
 
 

@@ -25,8 +25,10 @@ from evaluation.datasets.own import to_lines
 from evaluation.datasets.questions import Dataset
 from evaluation.datasets.world import load_world
 from evaluation.report.assembly import assemble
+from evaluation.report.comparison import Difference, difference
 from evaluation.report.costs import TrainingCost
 from evaluation.report.records import Record, RecordFolder
+from evaluation.report.report import Arm
 from evaluation.report.report import Report as Assembled
 from evaluation.results import Claim, write_result
 from evaluation.statistics import Estimate, estimate
@@ -34,8 +36,9 @@ from evaluation.statistics import Estimate, estimate
 Report = Callable[[str, float], None]
 
 FIRST_SEED = 411
-CARTRIDGES, TEXT = "cartridges_3", "rag_3"
-"""What is held against each other: three documents found, mounted, and three passages found, read."""
+CARTRIDGES, BARE, TEXT = "cartridge_then_passage", "cartridges_1", "rag_3"
+"""What is held against each other: the service's own way with cartridges (a passage is read where they are
+doubted), the best document's cartridge and nothing else, and three passages read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,12 @@ class ComparisonPlan:
     arms: tuple[str, ...] = (
         *("no_context", "icl", "truncated_icl", "rag_1", "rag_3", "rag_5", "rag_10", "rag_oracle"),
         *("oracle_cartridge", "cartridges_1", "cartridges_3", "cartridges_5"),
-        *("cartridge_and_passage", "compaction"),
+        *("cartridge_and_passage", "cartridge_then_passage", "compaction"),
     )
     # The others answer the same whatever the compression is: they are asked at the first one.
     compressed: tuple[str, ...] = (
         *("icl", "rag_3", "oracle_cartridge", "cartridges_1", "cartridges_3", "cartridges_5"),
-        *("cartridge_and_passage", "compaction"),
+        *("cartridge_and_passage", "cartridge_then_passage", "compaction"),
     )
     articles: ArticlesPlan | None = None
 
@@ -91,8 +94,8 @@ def run_comparison(
         data = work / f"{compression:g}x"
         if place and not data.exists():
             _studied_again(work / f"{plan.compressions[0]:g}x", data)
-        found, unpublished = _compared(compression, replace(plan, arms=arms), data, told)
-        rows.append(_row(compression, found) | {"documents_without_a_cartridge": unpublished})
+        found = _compared(compression, replace(plan, arms=arms), data, told)
+        rows.append(_row(compression, found))
         claims |= _claims(found, "" if place == 0 else f"_{compression:g}x")
     if plan.articles is not None:
         row = run_articles(
@@ -124,10 +127,20 @@ def _studied_again(other: Path, data: Path) -> None:
     data.with_suffix(".tmp").rename(data)
 
 
-def _compared(
-    compression: float, plan: ComparisonPlan, data: Path, report: Report
-) -> tuple[Assembled, int]:
-    """One report over all seeds' collections, and how many of their documents have no cartridge."""
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """One report over all seeds' collections.
+
+    `bare` is what cartridges alone are worth against the text, `unpublished` how many documents have none.
+    """
+
+    report: Assembled
+    bare: Difference
+    unpublished: int
+
+
+def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Report) -> _Compared:
+    """Documents in, reports out, of every seed."""
     records: list[Record] = []
     costs: dict[str, list[TrainingCost]] = {}
     training = {**plan.training, "joint_share": plan.joint_share}
@@ -166,6 +179,7 @@ def _compared(
         command="cartridges reproduce comparison",
         cartridge_arm=CARTRIDGES,
         text_arm=TEXT,
+        bare_arm=BARE,
         settings={**training, "compression": compression},
         training={
             arm: TrainingCost(
@@ -177,7 +191,11 @@ def _compared(
             if len(found) == len(plan.seeds)
         },
     )
-    return found, sum(job["result"]["unpublished"] for job in trained)
+    return _Compared(
+        found,
+        difference(records, BARE, TEXT),
+        sum(job["result"]["unpublished"] for job in trained),
+    )
 
 
 class _Work(Protocol):
@@ -246,8 +264,9 @@ def _collection(seed: int) -> str:
     return f"world-{seed}"
 
 
-def _row(compression: float, found: Assembled) -> dict[str, Any]:
+def _row(compression: float, compared: _Compared) -> dict[str, Any]:
     """What the result file keeps of a compression's report."""
+    found = compared.report
     return {
         "compression": compression,
         "lead": found.lead,
@@ -269,6 +288,7 @@ def _row(compression: float, found: Assembled) -> dict[str, Any]:
         "differences": {
             each.against: each.value and _numbers(each.value) for each in found.differences
         },
+        "documents_without_a_cartridge": compared.unpublished,
     }
 
 
@@ -277,24 +297,36 @@ def _numbers(found: Estimate) -> list[float | None]:
     return [None if number is None else round(number, 4) for number in bounds]
 
 
-def _claims(found: Assembled, suffix: str) -> dict[str, Claim]:
+def _claims(compared: _Compared, suffix: str) -> dict[str, Claim]:
+    found = compared.report
     arms = {arm.name: arm for arm in found.arms}
     claims: dict[str, Claim] = {}
-    difference = next(each.value for each in found.differences if each.against == TEXT)
-    if difference is not None:
-        claims["rag_difference_points"] = Claim(_points(difference))
-        if difference.low is not None:
-            claims["rag_difference_low_points"] = Claim(estimate([100 * difference.low]), ">= -2")
-    read, mounted = (arms[name].costs.read_tokens.mean for name in (TEXT, CARTRIDGES))
-    claims["rag_prompt_token_ratio"] = Claim(estimate([read / mounted]), ">= 4")
+    value = next(each.value for each in found.differences if each.against == TEXT)
+    if value is not None:
+        claims["rag_difference_points"] = Claim(_points(value))
+        if value.low is not None:
+            claims["rag_difference_low_points"] = Claim(estimate([100 * value.low]), ">= -2")
+    claims["rag_prompt_token_ratio"] = Claim(
+        estimate([_read(arms[TEXT]) / _read(arms[CARTRIDGES])]), ">= 4"
+    )
+    if compared.bare.value is not None:
+        claims["bare_rag_difference_points"] = Claim(_points(compared.bare.value))
+        claims["bare_rag_prompt_token_ratio"] = Claim(
+            estimate([_read(arms[TEXT]) / _read(arms[BARE])])
+        )
     for against, name in ((TEXT, "rag"), ("icl", "icl")):
         pays = [e for e in found.break_evens if (e.arm, e.against) == (CARTRIDGES, against)]
         for each in pays:
             if each.questions is not None:
                 bounds = (each.low, each.high) if each.high is not None else (None, None)
-                value = Estimate(float(each.questions), *map(_float, bounds))
-                claims[f"break_even_questions_vs_{name}"] = Claim(value)
+                paid = Estimate(float(each.questions), *map(_float, bounds))
+                claims[f"break_even_questions_vs_{name}"] = Claim(paid)
     return {f"{name}{suffix}": claim for name, claim in claims.items()}
+
+
+def _read(arm: Arm) -> float:
+    """Prompt tokens and slots of an answer: a slot is counted as the token that it stands for."""
+    return arm.costs.read_tokens.mean
 
 
 def _points(found: Estimate) -> Estimate:

@@ -42,11 +42,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A row's next token, with the likeliest ones where they were asked for; or what went wrong."""
+    """A row's next token, with the likeliest ones where they were asked for; or what went wrong.
+
+    `probability` is the token's own, before temperature, where the row's `sure_at` asks for it.
+    """
 
     row: Row
     token: int
     top: Top | None = None
+    probability: float | None = None
     error: Exception | None = None
 
 
@@ -178,6 +182,9 @@ class Batch:
             top = None
             if row.sampling.logprobs:
                 top = likeliest(logits[place : place + 1], row.sampling.logprobs)[0]
+            probability = None
+            if row.sampling.sure_at is not None:
+                probability = float(torch.softmax(logits[place].float(), -1)[token])
             row.said.append(token)
-            said.append(Said(row, token, top))
+            said.append(Said(row, token, top, probability))
         return said

@@ -30,7 +30,7 @@ from inference.requests import (
     RequestRefused,
     Stream,
 )
-from inference.sampling import Sampling, Top
+from inference.sampling import Sampling, Top, least
 from inference.speech import Speech
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,8 @@ class _Job:
     load_ms: float = 0.0
     token_ms: list[float] = field(default_factory=list)
     tops: list[Top] = field(default_factory=list)
+    cut: bool = False
+    certainty: float | None = None
 
 
 def build_prompt(reader: Reader, request: Request) -> Prompted:
@@ -328,6 +330,12 @@ class LocalEngine:
             job.stream.put(said.error)
             return
         job.token_ms.append(_since(job.arrived))
+        if said.probability is not None:
+            job.certainty = least(job.certainty, said.probability)
+            if job.certainty < (job.sampling.sure_at or 0.0):
+                self._leave(job)
+                self._finish(job)
+                return
         ended = token == self._reader.end_id and not job.sampling.ignore_end
         if not ended:
             if top is not None:
@@ -335,7 +343,9 @@ class LocalEngine:
             piece = speech.push(token)
             if piece:
                 job.stream.put(piece)
-        if ended or speech.stopped or len(speech.ids) == job.sampling.max_tokens:
+        full = len(speech.ids) == job.sampling.max_tokens
+        if ended or speech.stopped or full:
+            job.cut = full and not (ended or speech.stopped)
             self._leave(job)
             self._finish(job)
 
@@ -354,6 +364,8 @@ class LocalEngine:
                 load_ms=job.load_ms,
                 first_token_ms=job.token_ms[0] if job.token_ms else 0.0,
                 total_ms=_since(job.arrived),
+                cut=job.cut,
+                certainty=job.certainty,
                 tops=tuple(job.tops),
                 token_ms=tuple(job.token_ms),
             )

@@ -17,7 +17,8 @@ class Sampling:
 
     An answer ends before the first of the `stop` strings; `logprobs` says how many of the likeliest
     tokens are reported for each step; `ignore_end` goes on after the reader has ended, for measurements.
-    Raises ValueError for numbers that mean nothing.
+    With `sure_at`, an answer ends at the first token to which the reader gives less probability than
+    that, and its completion says how sure the reader was. Raises ValueError for numbers that mean nothing.
     """
 
     max_tokens: int = 96
@@ -27,6 +28,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     logprobs: int = 0
     ignore_end: bool = False
+    sure_at: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -37,6 +39,8 @@ class Sampling:
             raise ValueError("seed must be from 0 to 2**63 - 1.")
         if self.temperature < 0 or self.logprobs < 0:
             raise ValueError("temperature and logprobs must not be negative.")
+        if self.sure_at is not None and not 0 <= self.sure_at <= 1:
+            raise ValueError("sure_at is a probability, from 0 to 1.")
         if not all(self.stop):
             raise ValueError("A stop string must not be empty.")
 
@@ -47,6 +51,10 @@ class Top:
 
     ids: NDArray[np.int32]
     logprobs: NDArray[np.float32]
+
+    def probability(self, token: int) -> float:
+        """That of a token; 0 where it is not among them."""
+        return float(np.exp(self.logprobs[self.ids == token]).sum())
 
 
 class Chooser:
@@ -76,3 +84,8 @@ def likeliest(logits: Tensor, count: int) -> list[Top]:
     ids = found.indices.to("cpu", torch.int32).numpy()
     logprobs = found.values.cpu().numpy()
     return [Top(ids[row], logprobs[row]) for row in range(len(ids))]
+
+
+def least(before: float | None, probability: float) -> float:
+    """The smaller probability; None is of no token yet."""
+    return probability if before is None else min(before, probability)

@@ -13,7 +13,7 @@ from cartridge_store.manifest import PositionRule
 from inference.reader import Reader
 from training.examples import StudyExample
 from training.joint import Member
-from training.pipeline import Distilled, check, in_eight_bits
+from training.pipeline import Checked, Distilled, check, in_eight_bits, sure_figure
 from training.settings import TrainingSettings
 from training.studying import split_study
 
@@ -48,8 +48,8 @@ def checked(
     keys, values = slots[member.name]
     held_out, studied = split_study(examples, settings)
 
-    def agreed(own: Tensor) -> tuple[float, float]:
-        """Shares alone and beside the others, with these values of the member's own."""
+    def found(own: Tensor) -> tuple[Checked, Checked]:
+        """Alone and beside the others, with these values of the member's own."""
         pairs = [(k, own if name == member.name else v) for name, (k, v) in together_with.items()]
         all_keys, all_values = (torch.cat(side, dim=2) for side in zip(*pairs, strict=True))
         return (
@@ -57,9 +57,10 @@ def checked(
             check(reader, all_keys, all_values, held_out, settings),
         )
 
-    alone, together = agreed(values)
+    checks = found(values)
+    alone, together = (each.agreed for each in checks)
     narrow = in_eight_bits(values, settings)
-    int8 = None if narrow is None else agreed(narrow)
+    int8 = None if narrow is None else [each.agreed for each in found(narrow)]
     passed = min(alone, together) >= settings.accept_at
     beside = len(slots) - 1
     return Distilled(
@@ -73,6 +74,7 @@ def checked(
             "held_out_agreement": round(alone, 4),
             "held_out_agreement_beside": round(together, 4),
             **({} if int8 is None else {"held_out_agreement_int8": round(min(int8), 4)}),
+            **sure_figure(*checks),
             "beside": beside,
             "held_out": len(held_out),
             "conversations": len(studied),

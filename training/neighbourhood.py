@@ -72,12 +72,12 @@ class Neighbourhood:
             for side in zip(*(self.slots[name] for name in sorted(names)), strict=True)
         )
         held_out, _ = split_study(each.examples, self._settings)
-        return check(self._reader, keys, values, held_out, self._settings)
+        return check(self._reader, keys, values, held_out, self._settings).agreed
 
     def alone(self, each: Known) -> float:
         """The same share with nobody beside it."""
         held_out, _ = split_study(each.examples, self._settings)
-        return check(self._reader, *self.slots[each.text.name], held_out, self._settings)
+        return check(self._reader, *self.slots[each.text.name], held_out, self._settings).agreed
 
     def checked(
         self, each: Known, steps: int, studied_before: float, nearest: Sequence[str] = ()

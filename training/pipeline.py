@@ -20,12 +20,13 @@ from training.distillation import Distillation, distilling
 from training.examples import StudyExample, seconds_before
 from training.initialisers import Source, document_key_values, initialiser
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
-from training.student import Lesson, agreement, answer_logits
+from training.student import Lesson, agreement, answer_logits, certainty
 from training.studying import kept_study, split_study
 from training.teacher import batched
 
 __all__ = [
     "Cancelled",
+    "Checked",
     "Distilled",
     "Progress",
     "TrainingRefused",
@@ -117,13 +118,15 @@ def distil(
 
     progress(Progress("check", 0.96))
     keys, values = (t.detach().to(reader.dtype).cpu() for t in (training.keys, training.values))
-    agreed = check(reader, keys, values, held_out, settings)
+    found = check(reader, keys, values, held_out, settings)
+    agreed = found.agreed
     passed = agreed >= settings.accept_at
     narrow = in_eight_bits(values, settings)
-    agreed_int8 = None if narrow is None else check(reader, keys, narrow, held_out, settings)
+    agreed_int8 = None if narrow is None else check(reader, keys, narrow, held_out, settings).agreed
     figures = {
         "held_out_agreement": round(agreed, 4),
         **({} if agreed_int8 is None else {"held_out_agreement_int8": round(agreed_int8, 4)}),
+        **sure_figure(found),
         "held_out": len(held_out),
         "first_loss": round(sum(training.losses[:10]) / len(training.losses[:10]), 4),
         "last_loss": round(sum(training.losses[-10:]) / len(training.losses[-10:]), 4),
@@ -161,6 +164,23 @@ def first_slots(
     return initialiser(settings.initialiser)(source, slots, settings.seed)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the held-out answers say of slots.
+
+    `agreed` is the share that the reader behind them gives token for token; `sure` are, of those, the
+    probabilities of each answer's least likely token, in order: how sure the reader is when it is right.
+    """
+
+    agreed: float
+    sure: tuple[float, ...]
+
+
+def sure_figure(*found: Checked) -> dict[str, list[float]]:
+    """The manifest's figure that tells a service how sure the reader is when it is right."""
+    return {"held_out_certainty": sorted(round(p, 3) for each in found for p in each.sure)}
+
+
 @torch.no_grad()
 def check(
     reader: Reader,
@@ -168,9 +188,10 @@ def check(
     values: Tensor,
     held_out: list[StudyExample],
     settings: TrainingSettings,
-) -> float:
-    """Share of held-out answers that the reader behind the slots gives token for token."""
+) -> Checked:
+    """Let the reader behind the slots answer the held-out questions."""
     right: list[bool] = []
+    sure: list[float] = []
     for rows in batched(len(held_out), settings.batch):
         lesson = Lesson.of([held_out[row] for row in rows], reader.device)
         logits = answer_logits(
@@ -181,7 +202,11 @@ def check(
             settings.question_offset,
         )
         right += agreement(logits, lesson)
-    return sum(right) / len(right) if right else 0.0
+        sure += certainty(logits, lesson)
+    return Checked(
+        agreed=sum(right) / len(right) if right else 0.0,
+        sure=tuple(sorted(p for p, good in zip(sure, right, strict=True) if good)),
+    )
 
 
 def in_eight_bits(values: Tensor, settings: TrainingSettings) -> Tensor | None:

@@ -174,3 +174,13 @@ def agreement(logits: Tensor, lesson: Lesson) -> list[bool]:
     for row, good in zip(lesson.rows.tolist(), right, strict=True):
         wholly[row] &= good
     return wholly
+
+
+@torch.no_grad()
+def certainty(logits: Tensor, lesson: Lesson) -> list[float]:
+    """For each example, the probability that its least likely answer token has."""
+    shares = torch.softmax(logits.float(), -1).gather(-1, lesson.targets[:, None])[:, 0].tolist()
+    least = [1.0] * lesson.ids.shape[0]
+    for row, share in zip(lesson.rows.tolist(), shares, strict=True):
+        least[row] = min(least[row], share)
+    return least

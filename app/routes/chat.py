@@ -106,12 +106,11 @@ def _question(request: Request, body: ChatIn, text: str) -> Question:
 
 
 def _completion(answer: Answer, body: ChatIn) -> ChatOut:
-    limit = body.max_completion_tokens or body.max_tokens or _MAX_TOKENS
     return ChatOut(
         id=_id(),
         created=int(time.time()),
         model=body.model,
-        choices=[Choice(message=Said(content=answer.text), finish_reason=_ended(answer, limit))],
+        choices=[Choice(message=Said(content=answer.text), finish_reason=_ended(answer))],
         usage=_usage(answer),
         sources=[source_out(source) for source in answer.sources],
         abstained=answer.abstained,
@@ -145,7 +144,7 @@ async def _chunks(
             "abstained": answer.abstained,
             "notices": list(answer.notices),
         }
-        yield chunk({}, _ended(answer, asked.max_tokens), more)
+        yield chunk({}, _ended(answer), more)
         if usage:
             yield ServerSentEvent(
                 json.dumps(head | {"choices": [], "usage": _usage(answer).model_dump()})
@@ -158,9 +157,9 @@ async def _chunks(
         asked.cancel()  # the client may have gone: then nobody reads the rest
 
 
-def _ended(answer: Answer, limit: int) -> Literal["stop", "length"]:
+def _ended(answer: Answer) -> Literal["stop", "length"]:
     completion = answer.completion
-    return "length" if completion and completion.completion_tokens >= limit else "stop"
+    return "length" if completion and completion.cut else "stop"
 
 
 def _usage(answer: Answer) -> Usage:

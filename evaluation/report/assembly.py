@@ -44,6 +44,7 @@ def assemble(
     command: str,
     cartridge_arm: str | None,
     text_arm: str | None,
+    bare_arm: str | None = None,
     settings: Mapping[str, Any] | None = None,
     versions: Mapping[str, str] | None = None,
     training: Mapping[str, TrainingCost] | None = None,
@@ -59,6 +60,8 @@ def assemble(
         command: how to rerun it.
         cartridge_arm: the arm that the report is about; without records of it there is no such arm.
         text_arm: the arm that it is held against, RAG or ICL.
+        bare_arm: reads nothing but cartridges, so that broken ones show; where there is none, it is the
+            cartridge arm that tells.
         settings: what the arms ran with; values that JSON does not know are shown as text.
         training: what the arms' cartridges took to make, by arm.
         prices: break-even in money rather than in machine seconds.
@@ -76,7 +79,8 @@ def assemble(
     names.sort(key=lambda name: (name != ours, name != text, -scores[name], name))
     trained = {name: cost for name, cost in (training or {}).items() if name in names}
 
-    broken_ones = broken(ordered, ours, text, seed=seed)
+    bare = bare_arm if bare_arm in names else ours
+    broken_ones = broken(ordered, bare, text, seed=seed)
     hurt = {each.document for each in broken_ones}
     whole = [record for record in ordered if not hurt & {*record.gold_documents}]
     spoke = [name for name in names if any(answered(r) for r in ordered if r.arm == name)]

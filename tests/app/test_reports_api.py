@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from app.keys import KeyRing
 from app.report_files import ReportFiles
 from app.reporting import Reporting
+from app.schemas import DEFAULT_ARMS
 from app.settings import Settings
 from app.wiring import open_api, open_foundation
 from cartridge_store.ids import blob_name
@@ -69,7 +70,7 @@ def test_a_report_is_made_and_read_in_three_forms(
     assert ended["result"]["lead"]
     found = house.get(f"/v1/reports/{job['id']}").json()
     arms = {arm["name"]: arm for arm in found["arms"]}
-    assert set(arms) == {"no_context", "icl", "rag_3", "oracle_cartridge", "cartridges_1"}
+    assert set(arms) == {*DEFAULT_ARMS}
     assert arms["oracle_cartridge"]["score"]["mean"] == 1.0
     page = house.get(f"/v1/reports/{job['id']}", headers={"Accept": "text/html,*/*;q=0.8"})
     assert page.headers["content-type"].startswith("text/html")

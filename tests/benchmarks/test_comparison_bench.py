@@ -40,8 +40,8 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
         stated=2,
         unstated=1,
         training=QUICK | {"accept_at": 0.0},
-        arms=("rag_3", "cartridges_3", "icl"),
-        compressed=("rag_3", "cartridges_3", "icl"),
+        arms=("rag_3", "cartridges_1", "cartridge_then_passage", "cartridges_3", "icl"),
+        compressed=("rag_3", "cartridge_then_passage", "cartridges_3", "icl"),
         articles=ArticlesPlan(tmp_path / "dev.json", arms=("rag_1",)),
     )
     said: list[str] = []
@@ -52,7 +52,9 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
     assert "rag_difference_points" in claims
     world, denser, articles = result["rows"]
     # Trained anew from the same studies, and asked what depends on it.
-    assert {arm["arm"] for arm in denser["arms"]} == {"rag_3", "cartridges_3", "icl"}
+    assert {arm["arm"] for arm in denser["arms"]} == {*plan.compressed}
+    assert "bare_rag_difference_points" in claims
+    assert "bare_rag_difference_points_5x" not in claims
     slots = [
         {arm["arm"]: arm["cartridge_slots"] for arm in row["arms"]}["cartridges_3"]
         for row in (world, denser)
@@ -62,7 +64,7 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
     files = [[*(tmp_path / "work" / name / "studies").rglob("*.parquet")] for name in ("10x", "5x")]
     assert len(files[0]) == len(files[1]) == 4
     asked = {arm["arm"]: arm["questions"] for arm in world["arms"]}
-    assert asked.keys() == {"rag_3", "cartridges_3", "icl"}
+    assert asked.keys() == {*plan.arms}
     # Both collections' own, and each has a question of the same number.
     assert asked["icl"] == 8
     assert asked["rag_3"] > 8

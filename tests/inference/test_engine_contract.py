@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from app.vllm_engine import VllmEngine
@@ -12,6 +13,7 @@ from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
 from inference.composer import CompositionRefused
 from inference.engine import (
+    Completion,
     Engine,
     EngineClosed,
     LocalEngine,
@@ -153,6 +155,30 @@ def test_the_likeliest_tokens_of_every_step(
     said = exact_reader.decode([int(top.ids[0]) for top in completion.tops])
     assert said.strip() == completion.text
     assert all((top.logprobs[:-1] >= top.logprobs[1:]).all() for top in completion.tops)
+
+
+def test_how_sure_the_reader_was_and_where_it_is_not_sure_enough(
+    engine: Engine, shelf: Shelf
+) -> None:
+    """The probability of the least likely token; an answer ends before one that has too little."""
+    question, mounted = shelf.questions[0], shelf.cartridges[:1]
+
+    def ask(sure_at: float | None) -> Completion:
+        sampling = Sampling(6, logprobs=2, sure_at=sure_at, ignore_end=True)
+        return engine.submit(Request(question, mounted, sampling=sampling)).result()
+
+    whole = ask(0.0)
+    likely = [float(np.exp(top.logprobs[0])) for top in whole.tops]
+    assert whole.certainty == pytest.approx(min(likely), rel=1e-3)
+    assert (whole.completion_tokens, whole.cut) == (6, True)
+    assert ask(min(likely) * 0.9).text == whole.text
+    between = (min(likely) + 1) / 2
+    stopped = ask(between)
+    first = next(n for n, share in enumerate(likely) if share < between)
+    assert (stopped.completion_tokens, stopped.cut) == (first, False)
+    assert stopped.certainty == pytest.approx(likely[first], rel=1e-3)
+    assert whole.text.startswith(stopped.text)
+    assert ask(None).certainty is None
 
 
 def test_sampling_follows_its_seed(engine: Engine) -> None:

@@ -1,0 +1,226 @@
+"""A second look: when cartridges are doubted, what is read then, and what is heard of it."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.second_look import SecondLook, sure_at
+from inference.engine import Completion, Request, RequestRefused, Stream
+from tests.app.app_fakes import FakeEngine, fake_distil, make_parts
+
+TEXTS = {
+    "boiler": "# The garden flat\n\nThe boiler of the garden flat was serviced by Franz Huber.",
+    "choir": "# The choir\n\nThe choir rehearses on Tuesdays in the old mill. Mira Tolen leads it.",
+}
+NOTICE = "The reader was not sure behind the cartridges, so it read passages."
+SURE = [0.4, 0.6, 0.8, *[0.9] * 16]  # nineteen right answers: three of twenty may be doubted
+
+
+def cartridge(*sure: Any, figure: Any = None) -> Any:
+    figures = {"held_out_certainty": list(sure) if figure is None else figure}
+    return SimpleNamespace(manifest=SimpleNamespace(figures=figures))
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=60, unique=True),
+    st.floats(0.01, 0.99),
+    st.data(),
+)
+def test_no_more_right_answers_are_doubted_than_may_be(
+    sure: list[float], doubt: float, data: st.DataObject
+) -> None:
+    """Split conformal prediction: any of n + 1 like answers is as likely the one that is asked now."""
+    doubted = 0
+    for place, asked in enumerate(sure):
+        others = sure[:place] + sure[place + 1 :]
+        half = data.draw(st.integers(0, len(others)))
+        least = sure_at([cartridge(*others[:half]), cartridge(*others[half:])], doubt)
+        doubted += least is not None and asked < least
+    assert doubted <= doubt * len(sure) + 1e-6
+
+
+def test_too_few_answers_say_nothing() -> None:
+    assert sure_at([], 0.15) is None
+    assert sure_at([cartridge(0.9, 0.8)], 0.15) is None
+    assert sure_at([cartridge(*SURE)], 0.15) == 0.8
+    assert sure_at([cartridge(*SURE)], 0.0) is None
+
+
+@pytest.mark.parametrize("figure", ["0.9", {"a": 1}, ["0.5", None, 7, -1, float("nan")], 3])
+def test_what_another_trainer_wrote_is_not_believed(figure: Any) -> None:
+    assert sure_at([cartridge(figure=figure)], 0.9) is None
+
+
+class UnsureEngine(FakeEngine):
+    """Of two minds about everything that it has from cartridges, where it is asked."""
+
+    certainty, words = 0.3, "Somebody"
+    refuses_texts = False
+
+    def submit(self, request: Request) -> Stream:
+        if self.refuses_texts and request.texts:
+            raise RequestRefused("The prompt is too long.")
+        return super().submit(request)
+
+    def _say(self, request: Request, stream: Stream) -> None:
+        if request.sampling.sure_at is None:
+            super()._say(request, stream)
+            return
+        stream.put(self.words)
+        sure = self.certainty
+        stream.put(Completion(self.words, 5, 4, 2, 64, 0.5, 0.1, 1.0, 20.0, certainty=sure))
+
+
+@pytest.fixture
+def engine() -> UnsureEngine:
+    return UnsureEngine()
+
+
+@pytest.fixture
+def house(
+    serve: Callable[..., TestClient],
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
+) -> Iterator[TestClient]:
+    """Two documents whose cartridges say how sure they are when they are right."""
+
+    def distil(*args: Any, **fields: Any) -> Any:
+        found = fake_distil(*args, **fields)
+        return replace(found, figures=found.figures | {"held_out_certainty": SURE})
+
+    with serve() as client:
+        with worker(make_parts(distil=distil)):
+            for id, text in TEXTS.items():
+                accepted = client.post("/v1/documents", json={"id": id, "text": text}).json()
+                wait_for(client, accepted["job"]["id"])
+        yield client
+
+
+def ask(client: TestClient, **fields: Any) -> dict[str, Any]:
+    body = {"question": "Who serviced the boiler of the garden flat?"} | fields
+    response = client.post("/v1/answers", json=body)
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+def test_a_doubted_answer_is_read_again(house: TestClient, engine: UnsureEngine) -> None:
+    answer = ask(house)
+    assert answer["answer"] == "0 cartridges and 1 texts"
+    assert [source["via"] for source in answer["sources"]] == ["text"]
+    assert answer["notices"] == [NOTICE]
+    first, second = engine.requests[-2:]
+    assert (first.sampling.sure_at, second.sampling.sure_at) == (0.8, None)
+    assert (len(first.cartridges), len(second.texts)) == (1, 1)
+    assert "Franz Huber" in second.texts[0]
+    # What both took.
+    words = len(second.texts[0].split())
+    assert answer["usage"]["prompt_tokens"] == 5 + words
+    assert answer["usage"]["cartridge_slots"] == 4
+    assert answer["usage"]["completion_tokens"] == 2 + 3
+
+
+def test_a_sure_answer_stays(house: TestClient, engine: UnsureEngine) -> None:
+    engine.certainty = 0.8
+    answer = ask(house)
+    assert (answer["answer"], answer["notices"]) == ("Somebody", [])
+    assert [source["via"] for source in answer["sources"]] == ["cartridge"]
+    assert answer["timings_ms"]["first_token"] >= 20.0  # nothing was heard before
+
+
+def test_what_cartridges_do_not_state_the_text_may(house: TestClient, engine: UnsureEngine) -> None:
+    engine.certainty, engine.words = 0.99, "That is not stated."
+    answer = ask(house)
+    assert (answer["abstained"], answer["notices"]) == (False, [NOTICE])
+
+
+@pytest.mark.parametrize("fields", [{"mode": "cartridge"}, {"temperature": 0.7}, {"mode": "rag"}])
+def test_nobody_doubts_where_the_way_was_chosen(
+    house: TestClient, engine: UnsureEngine, fields: dict[str, Any]
+) -> None:
+    assert ask(house, **fields)["notices"] == []
+    assert engine.requests[-1].sampling.sure_at is None
+
+
+def test_a_stream_says_nothing_that_it_takes_back(house: TestClient) -> None:
+    body = {"question": "Who serviced the boiler?", "stream": True}
+    lines = house.post("/v1/answers", json=body).text.replace("\r\n", "\n").split("\n\n")
+    events = [line.split("\n") for line in lines if line.startswith("event:")]
+    said = [json.loads(data[6:])["text"] for name, data in events if name == "event: token"]
+    assert "".join(said) == "0 cartridges and 1 texts"
+    done = json.loads(events[-1][1][6:])
+    assert done["notices"] == [NOTICE]
+
+
+def test_the_cartridges_answer_where_no_passage_fits(
+    house: TestClient, engine: UnsureEngine
+) -> None:
+    engine.refuses_texts = True
+    answer = ask(house)
+    assert answer["answer"] == "1 cartridges and 0 texts"
+    assert [source["via"] for source in answer["sources"]] == ["cartridge"]
+    assert answer["notices"] == [
+        "The cartridges were doubted, but no passage could be read. The prompt is too long."
+    ]
+
+
+def test_a_document_that_goes_between_the_looks_answers_nothing(
+    house: TestClient, engine: UnsureEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = UnsureEngine.submit
+
+    def deleting(self: UnsureEngine, request: Request) -> Stream:
+        if request.texts:
+            assert house.delete("/v1/documents/boiler").status_code == 204
+        return submit(self, request)
+
+    monkeypatch.setattr(UnsureEngine, "submit", deleting)
+    response = house.post("/v1/answers", json={"question": "Who serviced the boiler?"})
+    assert response.status_code == 404
+
+
+def completion(text: str, certainty: float | None = None) -> Completion:
+    return Completion(text, 3, 0, 2, 8, 0.0, 0.0, 1.0, 2.0, certainty=certainty)
+
+
+def test_nobody_looks_again_for_one_who_has_gone() -> None:
+    first = Stream()
+    look = SecondLook(first, lambda said: True, lambda: pytest.fail("nobody reads any more"))
+    look.cancel()
+    first.put(completion("half"))
+    assert list(look) == ["half"]
+
+
+def test_a_second_look_is_cancelled_with_the_first() -> None:
+    first, second = Stream(), Stream()
+    first.put(completion("no", 0.1))
+    look = SecondLook(first, lambda said: True, lambda: second)
+    pieces = iter(look)
+    waiting = threading.Thread(target=lambda: next(pieces, None))
+    waiting.start()
+    while not look.taken:
+        time.sleep(0.001)
+    look.cancel()
+    assert second.cancelled.is_set()
+    second.put(completion("yes"))
+    waiting.join(10)
+    assert look.completion is not None
+    assert (look.completion.text, look.completion.certainty) == ("yes", 0.1)
+
+
+def test_what_broke_is_told_to_whoever_asks_again() -> None:
+    first, second = Stream(), Stream()
+    first.put(completion("no", 0.1))
+    second.put(RuntimeError("broke"))
+    look = SecondLook(first, lambda said: True, lambda: second)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="broke"):
+            list(look)
