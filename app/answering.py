@@ -6,7 +6,7 @@ Knows retriever, store and engine through their own interfaces; knows no HTTP an
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakSet
 
@@ -164,9 +164,11 @@ class Answering:
         not_stated: str = "That is not stated.",
         second_look: int = 1,
         doubt: float = 0.15,
+        least_relevance: Callable[[str], float | None] = lambda collection: None,
     ) -> None:
         """`second_look` passages are read where cartridges are doubted; `doubt` is the share of right
-        answers that may be (`app.second_look`). Zero is never."""
+        answers that may be (`app.second_look`). Zero is never. `least_relevance` is what a question
+        to a collection must have (`app.relevance`); None for any."""
         self._library = library
         self._retriever = retriever
         self._engine = engine
@@ -175,6 +177,7 @@ class Answering:
         self._passages = passages
         self._not_stated = not_stated
         self._second_look, self._doubt = second_look, doubt
+        self._least_relevance = least_relevance
         self._lock = threading.Lock()
         self._under_way: WeakSet[Asked] = WeakSet()
 
@@ -193,10 +196,10 @@ class Answering:
                 f"The question has {len(text)} characters; ask one of at most "
                 f"{self._max_question_chars}."
             )
-        selected = self._select(question)
+        notices: list[str] = []
+        selected = self._select(question, notices)
         retrieve_ms = _since(began)
         loading = time.perf_counter()
-        notices: list[str] = []
         evidence = self._mounting.mount(selected, question.mode, notices)
         if question.text_tokens is not None:
             evidence = [self._mounting.cut(piece, question.text_tokens) for piece in evidence]
@@ -247,8 +250,8 @@ class Answering:
         with self._lock:
             return list(self._under_way)
 
-    def _select(self, question: Question) -> list[tuple[Document, Selected]]:
-        """The documents to answer from, best first."""
+    def _select(self, question: Question, notices: list[str]) -> list[tuple[Document, Selected]]:
+        """The documents to answer from, best first; none, with a notice, where they do not fit."""
         if question.mode == "none" or question.mounted:
             return []
         named = list(dict.fromkeys(question.documents or ()))
@@ -258,9 +261,15 @@ class Answering:
         top_k = chunks if question.mode == "rag" else question.top_k or 1
         if named and question.mode in ("cartridge", "icl"):
             top_k = question.top_k or len(named)
-        found = self._retriever.search(
+        search = self._retriever.find(
             question.collection, question.text, max(top_k, 1), documents=named or None
         )
+        found: Sequence[Selected] = search.selected
+        if found and question.mode == "auto" and not named:
+            least = self._least_relevance(question.collection)
+            if least is not None and search.relevance() < least:
+                notices.append("No document fits the question well enough, so none was asked.")
+                return []
         if question.mode == "rag":
             found = best_chunks(found, chunks)
         elif named and question.mode in ("cartridge", "icl"):
@@ -314,7 +323,7 @@ class Answering:
     ) -> Stream:
         """The best passages in place of the cartridges; their own answer where none can be read."""
         instead = replace(question, mode="rag", top_k=self._second_look)
-        found = self._mounting.mount(self._select(instead), "rag", notices)
+        found = self._mounting.mount(self._select(instead, notices), "rag", notices)
         try:
             stream = self._submit(instead, found) if found else None
         except RequestRefused as error:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from app.fleet import Fleet
 from app.publishing import Publisher, unpublished
 from app.reconcile import subject_of
+from app.relevance import learn_relevance
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import CartridgeRefused, LostRace
@@ -89,6 +90,9 @@ class CollectionTraining:
 
         with self._shelf.for_documents(collection, [*documents], self._library):
             results = dict(train(documents, brought, workdir, progress, cancelled))
+            learn_relevance(
+                self._shelf, self._retriever, self._reader, self._settings, documents.values()
+            )
         published = sum(result["published"] for result in results.values())
         return {
             "published": published,

@@ -19,6 +19,7 @@ from app.collection_training import count_check
 from app.jobs import Subject
 from app.publishing import Publisher, unpublished
 from app.reconcile import manifest_of, serves, subject_of
+from app.relevance import learn_relevance
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, LostRace
@@ -153,6 +154,7 @@ class DocumentTraining:
                     cancelled=cancelled,
                 )
             )
+            learn_relevance(self._shelf, self._retriever, self._reader, self._settings, [document])
         count_check(self._tally, joined.distilled)
         seconds = time.monotonic() - began
         if not joined.distilled.passed or not joined.relearned:

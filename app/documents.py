@@ -181,6 +181,11 @@ class Documents:
         names = filter(sees, self._library.collections())
         return {name: self._library.count(name) for name in names}
 
+    def require_collection(self, collection: str) -> None:
+        """Raises `DocumentNotFound` for a collection that is not there."""
+        if collection not in self._library.collections():
+            raise DocumentNotFound(f"There is no collection {collection}.")
+
     def create_collection(self, collection: str) -> bool:
         """Let an empty collection be there; returns whether it is new."""
         return self._library.create(collection)

@@ -145,6 +145,24 @@ class CollectionList(Strict):
     collections: list[CollectionOut]
 
 
+class RelevanceIn(Strict):
+    """Questions that a collection answers, in the words of those who ask."""
+
+    questions: list[Annotated[Words, Field(max_length=2000)]] = Field(max_length=2000)
+
+
+class RelevanceOut(Strict):
+    """How well a question must fit a collection for mode auto to answer it."""
+
+    source: Literal["studies", "questions"] = Field(
+        description="Whence it is known: the documents' self-studies, or questions that were given."
+    )
+    questions: int
+    least: float | None = Field(
+        description="Null where too little is known: then all are answered."
+    )
+
+
 class QuestionIn(Strict):
     """A question to a collection, or to some of its documents."""
 

@@ -7,11 +7,11 @@ streams and cartridges; it knows no search and no HTTP.
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from app.conformal import threshold
 from cartridge_store.cartridge import Cartridge
 from inference.requests import Completion, Stream
 
@@ -22,10 +22,7 @@ def sure_at(cartridges: Sequence[Cartridge], doubt: float) -> float | None:
     Of an answer that is right, given the reader's right answers in the cartridges' held-out checks, the
     chance to be doubted is at most `doubt`. None where those are too few to say.
     """
-    sure = sorted(p for each in cartridges for p in _held_out(each.manifest.figures))
-    # 1e-9: 0.15 * 20 is 3.
-    place = math.floor(doubt * (len(sure) + 1) + 1e-9)
-    return sure[place - 1] if place >= 1 else None
+    return threshold((p for each in cartridges for p in _held_out(each.manifest.figures)), doubt)
 
 
 def _held_out(figures: dict[str, Any]) -> list[float]:

@@ -84,6 +84,13 @@ class Settings(BaseSettings):
         lt=1,
         description="Share of cartridges' right answers that may be doubted, for the sake of the wrong.",
     )
+    refuse: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="Share of the questions that a collection answers which mode auto may refuse, for "
+        "the sake of those about something else; 0 for none.",
+    )
     max_batch: int = Field(default=16, ge=1, le=1024, description="Questions decoded together.")
     kv_bytes: int = Field(
         default=1 << 30,

@@ -21,7 +21,11 @@ class StudyShelf:
 
     def folder(self, collection: str, id: str) -> Path:
         """Where a document's studies are, made by whoever writes there."""
-        return self._root / check_id(collection, "collection name") / check_id(id)
+        return self.of_collection(collection) / check_id(id)
+
+    def of_collection(self, collection: str) -> Path:
+        """Where a collection's studies are, a folder for each document."""
+        return self._root / check_id(collection, "collection name")
 
     def text(self, document: Document) -> Text:
         """A document as training has it."""

@@ -26,6 +26,7 @@ from app.idempotency import IdempotencyKeys
 from app.jobs import Jobs
 from app.limits import Admission, RateLimit
 from app.reconcile import Reconciler
+from app.relevance import RelevanceGate
 from app.report_files import ReportFiles
 from app.reporting import Reporting
 from app.settings import Settings
@@ -102,6 +103,7 @@ class Foundation:
     tally: Tally
     shelf: StudyShelf
     work: WorkFolders
+    gate: RelevanceGate
 
     def close(self) -> None:
         """Close the connections to Redis."""
@@ -219,8 +221,9 @@ def open_foundation(settings: Settings, parts: Parts, disk: DiskTier | None = No
         prefix=prefix,
     )
     tally = Tally(client, prefix)
+    gate = RelevanceGate(shelf, settings.data / "relevance", settings.refuse)
     return Foundation(
-        client, broker, library, store, jobs, queue, reader, reconciler, tally, shelf, work
+        client, broker, library, store, jobs, queue, reader, reconciler, tally, shelf, work, gate
     )
 
 
@@ -318,6 +321,7 @@ def open_answering(
         not_stated=settings.not_stated,
         second_look=settings.second_look,
         doubt=settings.doubt,
+        least_relevance=base.gate.least,
     )
 
 

@@ -23,6 +23,7 @@ from retrieval.encoder import Vectors
 from retrieval.errors import IndexCorrupt, StorageFull
 from retrieval.generation import JOURNAL, load_generation, save_generation
 from retrieval.journal import append_records, read_records
+from retrieval.relevance import Rarity
 from retrieval.table import ChunkTable, Entry, Hit, Indexed
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class VectorIndex:
         # None: the table is not a state of the disk, and must be read from the start.
         self._seen: _Stamp | None = _NOTHING
         self._offset = 0
+        self._rarity: Rarity | None = None
+        self._counted = 0  # passages there were when it was
 
     def add(
         self,
@@ -117,6 +120,16 @@ class VectorIndex:
         with self._mutex:
             self._refresh()
             return self._table.search(vector, k, documents)
+
+    def rarity(self) -> Rarity:
+        """How rare words are among its passages: counted when first asked, and when a tenth has changed."""
+        with self._mutex:
+            self._refresh()
+            there = self._table.passages
+            if self._rarity is None or abs(there - self._counted) > 0.1 * self._counted:
+                texts = (c.text for d in self._table.documents.values() for c in d.chunks)
+                self._rarity, self._counted = Rarity(texts), there
+            return self._rarity
 
     def find(self, document_id: str) -> Indexed | None:
         """What is indexed of a document, or None."""

@@ -7,6 +7,7 @@ or HTTP.
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from retrieval.documents import Document, DocumentLibrary, check_id
 from retrieval.encoder import Encoder
 from retrieval.errors import DocumentCorrupt, IndexCorrupt, QuestionRefused
 from retrieval.index import VectorIndex
+from retrieval.relevance import relevance
 from retrieval.selection import Selected, select_documents
 from retrieval.table import Entry, Indexed
 from retrieval.text import is_text
@@ -26,6 +28,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _DOCUMENTS_PER_WRITE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Documents for a question; `relevance` computes how well they fit it (`retrieval.relevance`)."""
+
+    selected: list[Selected]
+    relevance: Callable[[], float]
 
 
 class Retriever:
@@ -108,12 +118,23 @@ class Retriever:
         find. Raises `QuestionRefused` for a question that is blank or not text, and `ValueError`
         for `top_k` or `chunk_k` < 1.
         """
+        return self.find(collection, question, top_k, chunk_k, documents).selected
+
+    def find(
+        self,
+        collection: str,
+        question: str,
+        top_k: int,
+        chunk_k: int = 20,
+        documents: Sequence[str] | None = None,
+    ) -> "Found":
+        """What `search` finds, and how well it fits the question; raises as that does."""
         if not is_text(question) or not question.strip():
             raise QuestionRefused("The question is empty or not text; ask one in words.")
         if top_k < 1 or chunk_k < 1:
             raise ValueError("Ask for at least one document and one chunk.")
         if not self._is_on_disk(collection):
-            return []
+            return Found([], lambda: 0.0)
         vector = self._encoder.encode([question])[0]
         hits = self._mending(
             collection, lambda index: index.search(vector, max(top_k, chunk_k), documents)
@@ -121,7 +142,11 @@ class Retriever:
         # A document is deleted from the library first: from then on nobody may find it.
         found = {hit.document_id for hit in hits}
         held = {id for id in found if self._library.exists(collection, id)}
-        return select_documents((hit for hit in hits if hit.document_id in held), top_k)
+        there = [hit for hit in hits if hit.document_id in held]
+        return Found(
+            select_documents(there, top_k),
+            lambda: relevance(question, there, self._mending(collection, VectorIndex.rarity)),
+        )
 
     def reconcile(self, collection: str) -> tuple[int, int]:
         """Make the index agree with the library; returns how many documents it added and removed.

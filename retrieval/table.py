@@ -101,6 +101,11 @@ class ChunkTable:
     def next_row(self) -> int:
         return self._next_row
 
+    @property
+    def passages(self) -> int:
+        """How many chunks there are."""
+        return len(self._owner_of_row)
+
     def put(self, entry: Entry) -> None:
         """Enter a document, replacing what is held of it, unless that is a newer version."""
         present = self._documents.get(entry.document_id)

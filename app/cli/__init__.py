@@ -9,6 +9,7 @@ import typer
 
 from app.cli.ask import ask
 from app.cli.bench import bench
+from app.cli.calibrate import calibrate
 from app.cli.doctor import doctor
 from app.cli.exchange import export, import_
 from app.cli.ingest import ingest
@@ -40,6 +41,7 @@ for _command in (
         ingest,
         ask,
         train,
+        calibrate,
         report,
         export,
         verify,

@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter, Response
 
-from app.routes.outputs import job_out
+from app.relevance import relevances
+from app.routes.outputs import job_out, relevance_out
 from app.routes.parts import CollectionName, Wired
-from app.schemas import CollectionList, CollectionOut, JobAccepted
+from app.schemas import CollectionList, CollectionOut, JobAccepted, RelevanceIn, RelevanceOut
 from app.security import Administering, Reading, Writing, require_collection
 
 router = APIRouter(tags=["collections"])
@@ -35,6 +36,25 @@ def delete_collection(api: Wired, access: Administering, name: CollectionName) -
     """Remove a collection with all its documents, their passages, cartridges and training."""
     require_collection(access, name)
     api.documents.delete_collection(name)
+    api.base.gate.give(name, ())
+
+
+@router.get("/collections/{name}/relevance")
+def show_relevance(api: Wired, access: Reading, name: CollectionName) -> RelevanceOut:
+    """How well a question must fit this collection to be answered in mode auto."""
+    require_collection(access, name)
+    api.documents.require_collection(name)
+    return relevance_out(api.base.gate.known(name))
+
+
+@router.put("/collections/{name}/relevance")
+def calibrate(api: Wired, access: Writing, name: CollectionName, body: RelevanceIn) -> RelevanceOut:
+    """Go by questions that the collection does answer, instead of its self-studies; by these again
+    without any."""
+    require_collection(access, name)
+    api.documents.require_collection(name)
+    values = relevances(api.retriever, name, body.questions)
+    return relevance_out(api.base.gate.give(name, values))
 
 
 @router.post("/collections/{name}/train", status_code=202)

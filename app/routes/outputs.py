@@ -4,6 +4,7 @@ from app.answering import Answer
 from app.documents import Mounted, View
 from app.evidence import Source
 from app.jobs import Job
+from app.relevance import Known
 from app.schemas import (
     AnswerOut,
     CartridgeOut,
@@ -11,6 +12,7 @@ from app.schemas import (
     JobOut,
     LocationOut,
     PassageOut,
+    RelevanceOut,
     SourceOut,
     TimingsOut,
     UsageOut,
@@ -67,6 +69,11 @@ def job_out(job: Job) -> JobOut:
         collection=job.collection,
         document_id=job.subject.document_id if job.subject else None,
     )
+
+
+def relevance_out(known: Known) -> RelevanceOut:
+    least = None if known.least is None else round(known.least, 4)
+    return RelevanceOut(source=known.source, questions=known.questions, least=least)
 
 
 def source_out(source: Source) -> SourceOut:

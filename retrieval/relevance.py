@@ -1,0 +1,56 @@
+"""How well what was found fits a question: how near it is in meaning, and which of its words it holds.
+
+The encoder's score alone hardly tells a question that some document answers from one that none does;
+nor do words alone. Their sum does. This file knows questions, passages and how rare words are; it knows
+no index and no threshold.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+from retrieval.table import Hit
+
+_WORD = re.compile(r"\w+")
+_STEM = 6
+"""Letters that count: words that begin alike are taken for forms of one."""
+_COUNTED = 20_000
+"""Passages, at most, from which it is learned how rare words are."""
+
+
+def words_of(text: str) -> frozenset[str]:
+    """The different words of a text, without case and endings."""
+    return frozenset(word[:_STEM] for word in _WORD.findall(text.casefold()))
+
+
+class Rarity:
+    """How rare words are in a collection's passages (inverse document frequency)."""
+
+    def __init__(self, passages: Iterable[str]) -> None:
+        """Of very many passages the first ones are counted."""
+        counts: Counter[str] = Counter()
+        self._passages = 0
+        for text in islice(passages, _COUNTED):
+            counts.update(words_of(text))
+            self._passages += 1
+        self._counts: Mapping[str, int] = counts
+
+    def of(self, word: str) -> float:
+        """0 for a word of nearly every passage; most for one that no passage has."""
+        return max(0.0, math.log((self._passages + 1) / (self._counts.get(word, 0) + 0.5)))
+
+
+def relevance(question: str, hits: Iterable[Hit], rarity: Rarity) -> float:
+    """The best passage's score, and the share of the question's words that the fullest one holds.
+
+    The share is of their rarity, from 0 to 1. 0.0 where nothing was found.
+    """
+    found = list(hits)
+    if not found:
+        return 0.0
+    rare = {word: rarity.of(word) for word in words_of(question)}
+    whole = sum(rare.values())
+    held = max(sum(rare[word] for word in rare.keys() & words_of(hit.text)) for hit in found)
+    return max(hit.score for hit in found) + (held / whole if whole else 0.0)
