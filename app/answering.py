@@ -261,13 +261,12 @@ class Answering:
         top_k = chunks if question.mode == "rag" else question.top_k or 1
         if named and question.mode in ("cartridge", "icl"):
             top_k = question.top_k or len(named)
-        search = self._retriever.find(
+        found = self._retriever.search(
             question.collection, question.text, max(top_k, 1), documents=named or None
         )
-        found: Sequence[Selected] = search.selected
         if found and question.mode == "auto" and not named:
             least = self._least_relevance(question.collection)
-            if least is not None and search.relevance() < least:
+            if least is not None and found[0].score < least:
                 notices.append("No document fits the question well enough, so none was asked.")
                 return []
         if question.mode == "rag":

@@ -124,9 +124,10 @@ def relevances(retriever: Retriever, collection: str, questions: Iterable[str]) 
     found = []
     for question in questions:
         try:
-            found.append(retriever.find(collection, question, 1).relevance())
+            selected = retriever.search(collection, question, 1)
         except QuestionRefused:
             continue
+        found.append(selected[0].score if selected else 0.0)
     return found
 
 

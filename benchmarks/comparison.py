@@ -63,10 +63,10 @@ class ComparisonPlan:
         *("oracle_cartridge", "cartridges_1", "cartridges_3", "cartridges_5"),
         *("cartridge_and_passage", "cartridge_then_passage", "compaction"),
     )
-    # The others answer the same whatever the compression is: they are asked at the first one.
+    # At later compressions: what the claims are of. Others answer the same whatever the compression is.
     compressed: tuple[str, ...] = (
-        *("icl", "rag_3", "oracle_cartridge", "cartridges_1", "cartridges_3", "cartridges_5"),
-        *("cartridge_and_passage", "cartridge_then_passage", "compaction"),
+        *("icl", "rag_3", "oracle_cartridge", "cartridges_1", "cartridges_3"),
+        "cartridge_then_passage",
     )
     articles: ArticlesPlan | None = None
 

@@ -1,14 +1,15 @@
-"""How well what was found fits a question: how near it is in meaning, and which of its words it holds.
+"""How well a passage fits a question: how near it is in meaning, and which of its words it holds.
 
-The encoder's score alone hardly tells a question that some document answers from one that none does;
-nor do words alone. Their sum does. This file knows questions, passages and how rare words are; it knows
-no index and no threshold.
+Meaning alone mistakes one document of a kind for another and hardly tells a question that some document
+answers from one that none does; names, numbers and other rare words do. This file knows questions,
+passages and how rare words are; it knows no index and no threshold.
 """
 
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 
 from retrieval.table import Hit
@@ -42,15 +43,14 @@ class Rarity:
         return max(0.0, math.log((self._passages + 1) / (self._counts.get(word, 0) + 0.5)))
 
 
-def relevance(question: str, hits: Iterable[Hit], rarity: Rarity) -> float:
-    """The best passage's score, and the share of the question's words that the fullest one holds.
-
-    The share is of their rarity, from 0 to 1. 0.0 where nothing was found.
-    """
-    found = list(hits)
-    if not found:
-        return 0.0
+def by_relevance(question: str, hits: Iterable[Hit], rarity: Rarity) -> list[Hit]:
+    """The hits, best first, each with its relevance as its score: its nearness and the share that it holds
+    of the question's words, by their rarity (0 to 1). With equal ones the nearer comes first."""
     rare = {word: rarity.of(word) for word in words_of(question)}
-    whole = sum(rare.values())
-    held = max(sum(rare[word] for word in rare.keys() & words_of(hit.text)) for hit in found)
-    return max(hit.score for hit in found) + (held / whole if whole else 0.0)
+    whole = sum(rare.values()) or 1.0
+
+    def held(hit: Hit) -> float:
+        return sum(rare[word] for word in rare.keys() & words_of(hit.text)) / whole
+
+    found = [replace(hit, score=hit.score + held(hit)) for hit in hits]
+    return sorted(found, key=lambda hit: -hit.score)

@@ -7,7 +7,6 @@ or HTTP.
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,9 +17,9 @@ from retrieval.documents import Document, DocumentLibrary, check_id
 from retrieval.encoder import Encoder
 from retrieval.errors import DocumentCorrupt, IndexCorrupt, QuestionRefused
 from retrieval.index import VectorIndex
-from retrieval.relevance import relevance
+from retrieval.relevance import Rarity, by_relevance
 from retrieval.selection import Selected, select_documents
-from retrieval.table import Entry, Indexed
+from retrieval.table import Entry, Hit, Indexed
 from retrieval.text import is_text
 
 logger = logging.getLogger(__name__)
@@ -28,14 +27,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _DOCUMENTS_PER_WRITE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Documents for a question; `relevance` computes how well they fit it (`retrieval.relevance`)."""
-
-    selected: list[Selected]
-    relevance: Callable[[], float]
+_CANDIDATES = 60
+"""Chunks, at least, that are looked at by their words."""
 
 
 class Retriever:
@@ -112,41 +105,32 @@ class Retriever:
         chunk_k: int = 20,
         documents: Sequence[str] | None = None,
     ) -> list[Selected]:
-        """The `top_k` documents whose chunks are among the `chunk_k` nearest to the question.
+        """The `top_k` documents whose chunks are among the `chunk_k` that fit the question best.
 
+        These are chosen among the nearest by what they mean and which of the question's rare words they
+        hold (`retrieval.relevance`), and so are they scored.
         With `documents`, only these are searched. A collection without an index has nothing to
         find. Raises `QuestionRefused` for a question that is blank or not text, and `ValueError`
         for `top_k` or `chunk_k` < 1.
         """
-        return self.find(collection, question, top_k, chunk_k, documents).selected
-
-    def find(
-        self,
-        collection: str,
-        question: str,
-        top_k: int,
-        chunk_k: int = 20,
-        documents: Sequence[str] | None = None,
-    ) -> "Found":
-        """What `search` finds, and how well it fits the question; raises as that does."""
         if not is_text(question) or not question.strip():
             raise QuestionRefused("The question is empty or not text; ask one in words.")
         if top_k < 1 or chunk_k < 1:
             raise ValueError("Ask for at least one document and one chunk.")
         if not self._is_on_disk(collection):
-            return Found([], lambda: 0.0)
+            return []
         vector = self._encoder.encode([question])[0]
-        hits = self._mending(
-            collection, lambda index: index.search(vector, max(top_k, chunk_k), documents)
-        )
+        wanted = max(top_k, chunk_k)
+
+        def near(index: VectorIndex) -> tuple[list[Hit], Rarity]:
+            return index.search(vector, max(wanted, _CANDIDATES), documents), index.rarity()
+
+        hits, rarity = self._mending(collection, near)
         # A document is deleted from the library first: from then on nobody may find it.
         found = {hit.document_id for hit in hits}
         held = {id for id in found if self._library.exists(collection, id)}
-        there = [hit for hit in hits if hit.document_id in held]
-        return Found(
-            select_documents(there, top_k),
-            lambda: relevance(question, there, self._mending(collection, VectorIndex.rarity)),
-        )
+        there = (hit for hit in hits if hit.document_id in held)
+        return select_documents(by_relevance(question, there, rarity)[:wanted], top_k)
 
     def reconcile(self, collection: str) -> tuple[int, int]:
         """Make the index agree with the library; returns how many documents it added and removed.

@@ -134,7 +134,7 @@ def test_studies_tell_without_being_asked(tmp_path: Path) -> None:
     known = gate.known("default")
     assert (known.source, known.questions) == ("studies", 2 * 22)
     assert known.least is not None
-    assert known.least > retriever.find("default", FOREIGN, 1).relevance()
+    assert known.least > retriever.search("default", FOREIGN, 1)[0].score
     shelf.forget("default", "boiler")
     assert gate.known("default").questions == 22
 
