@@ -321,7 +321,8 @@ class Answering:
         self, question: Question, evidence: list[Evidence], added: Sequence[str], notices: list[str]
     ) -> Stream:
         """The best passages in place of the cartridges; their own answer where none can be read."""
-        instead = replace(question, mode="rag", top_k=self._second_look)
+        # No less than what was looked at: documents without a cartridge were read already.
+        instead = replace(question, mode="rag", top_k=max(self._second_look, len(evidence)))
         found = self._mounting.mount(self._select(instead, notices), "rag", notices)
         try:
             stream = self._submit(instead, found) if found else None

@@ -91,7 +91,12 @@ class CollectionTraining:
         with self._shelf.for_documents(collection, [*documents], self._library):
             results = dict(train(documents, brought, workdir, progress, cancelled))
             learn_relevance(
-                self._shelf, self._retriever, self._reader, self._settings, documents.values()
+                self._shelf,
+                self._library,
+                self._retriever,
+                self._reader,
+                self._settings,
+                documents.values(),
             )
         published = sum(result["published"] for result in results.values())
         return {

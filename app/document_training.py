@@ -108,7 +108,7 @@ class DocumentTraining:
         shelf: StudyShelf,
     ) -> None:
         self._library = library
-        self._retriever = retriever  # opened by the first document that has company
+        self._retriever = retriever  # opened by the first document that needs its encoder
         self._store = store
         self._publisher = publisher
         self._reader = reader
@@ -154,9 +154,15 @@ class DocumentTraining:
                     cancelled=cancelled,
                 )
             )
-            learn_relevance(self._shelf, self._retriever, self._reader, self._settings, [document])
         count_check(self._tally, joined.distilled)
         seconds = time.monotonic() - began
+        result = self._published(subject, joined, seconds)
+        learn_relevance(
+            self._shelf, self._library, self._retriever, self._reader, self._settings, [document]
+        )
+        return result
+
+    def _published(self, subject: Subject, joined: Joined, seconds: float) -> Result:
         if not joined.distilled.passed or not joined.relearned:
             return self._publisher.publish(subject, joined.distilled, seconds)
         # The newcomer was checked beside what its neighbours have become: they go first, or it does not.

@@ -7,20 +7,19 @@ Only numbers are kept. This file knows files and numbers; it knows no search and
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from app.conformal import threshold
 from app.study_shelf import StudyShelf
 from inference.reader import Reader
-from retrieval.documents import Document, check_id
-from retrieval.durable import replace_file
-from retrieval.errors import QuestionRefused
+from retrieval.documents import Document, DocumentLibrary, check_id
+from retrieval.durable import locked, make_folder, replace_file
 from retrieval.retriever import Retriever
 from training.settings import TrainingSettings
 from training.studies import Studies
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 _NAME = "relevance.json"
 _DOCUMENTS = 200
-"""Documents, at most, whose studies say what is usual; those with the first ids."""
+"""Documents, at most, whose studies say what is usual; of more, those whose ids are spread evenly."""
 _SECONDS = 30.0  # what was read from the disk holds so long
 
 
@@ -67,10 +66,14 @@ class RelevanceGate:
         """The least relevance that is let in; None where everything is."""
         with self._lock:
             read_at, known = self._known.get(collection, (0.0, None))
-            if known is None or self._clock() - read_at > _SECONDS:
-                known = self.known(collection)
+            fresh = known is not None and self._clock() - read_at <= _SECONDS
+            if known is not None and not fresh:  # read by one; the others go by what was
                 self._known[collection] = self._clock(), known
-            return known.least
+        if known is None or not fresh:
+            known = self.known(collection)
+            with self._lock:
+                self._known[collection] = self._clock(), known
+        return known.least
 
     def known(self, collection: str) -> Known:
         """What the disk says now."""
@@ -78,20 +81,28 @@ class RelevanceGate:
         if given:
             return Known("questions", len(given), threshold(given, self._refuse))
         found = sorted(self._shelf.of_collection(collection).glob(f"*/{_NAME}"))
-        values = [value for path in islice(found, _DOCUMENTS) for value in _read(path)]
+        some = found[:: max(1, -(-len(found) // _DOCUMENTS))]
+        values = [value for path in some for value in _read(path)]
         return Known("studies", len(values), threshold(values, self._refuse))
 
     def give(self, collection: str, values: Sequence[float]) -> Known:
         """Go by these instead of the studies; by the studies again without any. Raises StorageFull."""
         path = self._given(collection)
-        if values:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, values)
-        else:
-            path.unlink(missing_ok=True)
+        make_folder(self._root)
+        with locked(self._root / "lock"):
+            if values:
+                _write(path, values)
+            else:
+                path.unlink(missing_ok=True)
         with self._lock:
             self._known.pop(collection, None)
         return self.known(collection)
+
+    def forget(self, collection: str) -> None:
+        """Let go of what was given for a collection that goes."""
+        self._given(collection).unlink(missing_ok=True)
+        with self._lock:
+            self._known.pop(collection, None)
 
     def _given(self, collection: str) -> Path:
         return self._root / f"{check_id(collection, 'collection name')}.json"
@@ -99,6 +110,7 @@ class RelevanceGate:
 
 def learn_relevance(
     shelf: StudyShelf,
+    library: DocumentLibrary,
     retriever: Callable[[], Retriever],
     reader: Reader,
     settings: TrainingSettings,
@@ -106,41 +118,40 @@ def learn_relevance(
 ) -> None:
     """Note how well the held-out questions of these documents' studies fit, where studies are kept.
 
-    Raises StorageFull.
+    What goes wrong is logged: nobody is to lose a training by it.
     """
     for document in documents:
         folder = shelf.folder(document.collection, document.id)
-        found = Studies(folder).find(reader, document.text, settings)
-        if found is None:
-            continue
-        held_out, _ = split_study(found[0], settings)
-        # What the text leaves open is no question that it answers.
-        asked = [example.question for example in held_out if example.kind != "unanswered"]
-        _write(folder / _NAME, relevances(retriever(), document.collection, asked))
-
-
-def relevances(retriever: Retriever, collection: str, questions: Iterable[str]) -> list[float]:
-    """How well each question fits; what is no question is left out."""
-    found = []
-    for question in questions:
         try:
-            selected = retriever.search(collection, question, 1)
-        except QuestionRefused:
-            continue
-        found.append(selected[0].score if selected else 0.0)
-    return found
+            found = Studies(folder).find(reader, document.text, settings)
+            if found is None:
+                continue
+            held_out, _ = split_study(found[0], settings)
+            # What the text leaves open is no question that it answers.
+            asked = [example.question for example in held_out if example.kind != "unanswered"]
+            _write(folder / _NAME, retriever().relevances(document.collection, asked))
+        except Exception as error:
+            logger.warning("The relevance of %s was not learned: %s", document.id, error)
+        if not library.exists(document.collection, document.id):
+            shelf.forget(document.collection, document.id)
 
 
 def _write(path: Path, values: Sequence[float]) -> None:
-    replace_file(path, json.dumps([round(value, 4) for value in values]).encode())
+    # Rounded down: a question that fits as well as these is let in.
+    replace_file(path, json.dumps([math.floor(value * 1e4) / 1e4 for value in values]).encode())
 
 
 def _read(path: Path) -> list[float]:
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-        return [float(value) for value in listed]
+        listed = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        # A dictionary has keys to iterate over, which is not what is wanted.
+        return [float(value) for value in (listed if isinstance(listed, list) else [listed])]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as error:
         logger.warning("%s cannot be read and is left out: %s", path.name, error)
         return []
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant} is no number")

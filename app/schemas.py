@@ -148,7 +148,7 @@ class CollectionList(Strict):
 class RelevanceIn(Strict):
     """Questions that a collection answers, in the words of those who ask."""
 
-    questions: list[Annotated[Words, Field(max_length=2000)]] = Field(max_length=2000)
+    questions: list[Annotated[Words, Field(max_length=2000)]] = Field(max_length=500)
 
 
 class RelevanceOut(Strict):

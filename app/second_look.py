@@ -15,12 +15,14 @@ from app.conformal import threshold
 from cartridge_store.cartridge import Cartridge
 from inference.requests import Completion, Stream
 
+_MOST = 200  # numbers that are looked at of a cartridge's
+
 
 def sure_at(cartridges: Sequence[Cartridge], doubt: float) -> float | None:
     """The probability that each token of an answer from `cartridges` has to have.
 
-    Of an answer that is right, given the reader's right answers in the cartridges' held-out checks, the
-    chance to be doubted is at most `doubt`. None where those are too few to say.
+    Of an answer that states something and is right, given the reader's right answers in the cartridges'
+    held-out checks, the chance to be doubted is at most `doubt`. None where those are too few to say.
     """
     return threshold((p for each in cartridges for p in _held_out(each.manifest.figures)), doubt)
 
@@ -28,7 +30,7 @@ def sure_at(cartridges: Sequence[Cartridge], doubt: float) -> float | None:
 def _held_out(figures: dict[str, Any]) -> list[float]:
     # Of a cartridge that was trained elsewhere it may be anything.
     found = figures.get("held_out_certainty")
-    listed = found if isinstance(found, list) else []
+    listed = found[:_MOST] if isinstance(found, list) else []
     return [p for p in listed if isinstance(p, int | float) and 0 <= p <= 1]
 
 
@@ -36,7 +38,7 @@ class SecondLook:
     """A stream that lets nothing be heard until it is known which answer counts.
 
     Iterate for text, then read `completion`, as of an engine's stream: its figures are those of both
-    looks, its first token the first that could be heard.
+    looks, its first token the first that could be heard. Until then the pieces of text are empty.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class SecondLook:
         if self.completion is not None:
             return
         if self._second is None:
+            for _ in self._first:
+                yield ""  # nothing to hear yet, but whoever has gone is noticed
             said = self._first.result()
             if self._first.cancelled.is_set() or not self._doubted(said):
                 self.completion = dataclasses.replace(said, first_token_ms=said.total_ms)

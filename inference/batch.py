@@ -184,7 +184,8 @@ class Batch:
                 top = likeliest(logits[place : place + 1], row.sampling.logprobs)[0]
             probability = None
             if row.sampling.sure_at is not None:
-                probability = float(torch.softmax(logits[place].float(), -1)[token])
+                of_all = logits[place].logsumexp(-1)
+                probability = float((logits[place, token] - of_all).exp())
             row.said.append(token)
             said.append(Said(row, token, top, probability))
         return said

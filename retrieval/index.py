@@ -11,7 +11,7 @@ import re
 import shutil
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,19 @@ _POINTER = re.compile(rb"(generation-\d{8}) ([0-9a-f]{64})\n")
 # The bytes of CURRENT, then the size and time of the journal: unlike these, nothing has changed.
 _Stamp = tuple[bytes | None, int, int]
 _NOTHING: _Stamp = (None, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """How rare words were in a table after so many changes."""
+
+    rarity: Rarity
+    table: ChunkTable
+    changes: int
+
+    def holds(self, table: ChunkTable) -> bool:
+        """Whether less than a tenth of the table's passages has changed since."""
+        return table is self.table and 10 * (table.changes - self.changes) <= table.passages
 
 
 class VectorIndex:
@@ -58,8 +71,7 @@ class VectorIndex:
         # None: the table is not a state of the disk, and must be read from the start.
         self._seen: _Stamp | None = _NOTHING
         self._offset = 0
-        self._rarity: Rarity | None = None
-        self._counted = 0  # passages there were when it was
+        self._rarity: _Counted | None = None
 
     def add(
         self,
@@ -125,11 +137,16 @@ class VectorIndex:
         """How rare words are among its passages: counted when first asked, and when a tenth has changed."""
         with self._mutex:
             self._refresh()
-            there = self._table.passages
-            if self._rarity is None or abs(there - self._counted) > 0.1 * self._counted:
-                texts = (c.text for d in self._table.documents.values() for c in d.chunks)
-                self._rarity, self._counted = Rarity(texts), there
-            return self._rarity
+            table = self._table
+            known, state = self._rarity, (table, table.changes)
+            if known is not None and known.holds(table):
+                return known.rarity
+            texts = [c.text for d in table.documents.values() for c in d.chunks]
+        # Not under the lock: meanwhile others search with what was known, or count for themselves.
+        counted = _Counted(Rarity(texts), *state)
+        with self._mutex:
+            self._rarity = counted
+        return counted.rarity
 
     def find(self, document_id: str) -> Indexed | None:
         """What is indexed of a document, or None."""

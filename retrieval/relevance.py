@@ -8,32 +8,34 @@ passages and how rare words are; it knows no index and no threshold.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from retrieval.table import Hit
 
 _WORD = re.compile(r"\w+")
+_DIGIT = re.compile(r"\d")
 _STEM = 6
 """Letters that count: words that begin alike are taken for forms of one."""
-_COUNTED = 20_000
-"""Passages, at most, from which it is learned how rare words are."""
+_COUNTED = 5_000
+"""Passages, at most, from which it is learned how rare words are: about a second's work."""
 
 
 def words_of(text: str) -> frozenset[str]:
-    """The different words of a text, without case and endings."""
-    return frozenset(word[:_STEM] for word in _WORD.findall(text.casefold()))
+    """The different words of a text, without case and endings; what has digits stays as it is."""
+    return frozenset(
+        word if _DIGIT.search(word) else word[:_STEM] for word in _WORD.findall(text.casefold())
+    )
 
 
 class Rarity:
     """How rare words are in a collection's passages (inverse document frequency)."""
 
-    def __init__(self, passages: Iterable[str]) -> None:
-        """Of very many passages the first ones are counted."""
+    def __init__(self, passages: Sequence[str]) -> None:
+        """Of very many passages some are counted, evenly spread."""
         counts: Counter[str] = Counter()
         self._passages = 0
-        for text in islice(passages, _COUNTED):
+        for text in passages[:: max(1, -(-len(passages) // _COUNTED))]:
             counts.update(words_of(text))
             self._passages += 1
         self._counts: Mapping[str, int] = counts
@@ -47,10 +49,11 @@ def by_relevance(question: str, hits: Iterable[Hit], rarity: Rarity) -> list[Hit
     """The hits, best first, each with its relevance as its score: its nearness and the share that it holds
     of the question's words, by their rarity (0 to 1). With equal ones the nearer comes first."""
     rare = {word: rarity.of(word) for word in words_of(question)}
-    whole = sum(rare.values()) or 1.0
+    # fsum: sets have no order, and every process is to rank alike.
+    whole = math.fsum(rare.values()) or 1.0
 
     def held(hit: Hit) -> float:
-        return sum(rare[word] for word in rare.keys() & words_of(hit.text)) / whole
+        return math.fsum(rare[word] for word in rare.keys() & words_of(hit.text)) / whole
 
     found = [replace(hit, score=hit.score + held(hit)) for hit in hits]
     return sorted(found, key=lambda hit: -hit.score)

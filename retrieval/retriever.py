@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from retrieval.chunking import Chunk, chunk
 from retrieval.documents import Document, DocumentLibrary, check_id
-from retrieval.encoder import Encoder
+from retrieval.encoder import Encoder, Vectors
 from retrieval.errors import DocumentCorrupt, IndexCorrupt, QuestionRefused
 from retrieval.index import VectorIndex
 from retrieval.relevance import Rarity, by_relevance
@@ -119,18 +119,47 @@ class Retriever:
             raise ValueError("Ask for at least one document and one chunk.")
         if not self._is_on_disk(collection):
             return []
-        vector = self._encoder.encode([question])[0]
         wanted = max(top_k, chunk_k)
+        vector = self._encoder.encode([question])[0]
+        return select_documents(
+            self._fitting(collection, question, vector, wanted, documents), top_k
+        )
+
+    def relevances(self, collection: str, questions: Sequence[str]) -> list[float]:
+        """How well each question fits the collection (the best passage's score); no question is left out.
+
+        0.0 for one that finds nothing. Raises `QuestionRefused` for one that is blank or not text.
+        """
+        if not all(is_text(question) and question.strip() for question in questions):
+            raise QuestionRefused("A question is empty or not text; ask in words.")
+        if not questions or not self._is_on_disk(collection):
+            return [0.0] * len(questions)
+        vectors = self._encoder.encode(list(questions))
+        found = (
+            self._fitting(collection, question, vector, 1)
+            for question, vector in zip(questions, vectors, strict=True)
+        )
+        return [hits[0].score if hits else 0.0 for hits in found]
+
+    def _fitting(
+        self,
+        collection: str,
+        question: str,
+        vector: Vectors,
+        count: int,
+        documents: Sequence[str] | None = None,
+    ) -> list[Hit]:
+        """The passages that fit a question best, of those nearest to its vector."""
 
         def near(index: VectorIndex) -> tuple[list[Hit], Rarity]:
-            return index.search(vector, max(wanted, _CANDIDATES), documents), index.rarity()
+            return index.search(vector, max(count, _CANDIDATES), documents), index.rarity()
 
         hits, rarity = self._mending(collection, near)
         # A document is deleted from the library first: from then on nobody may find it.
         found = {hit.document_id for hit in hits}
         held = {id for id in found if self._library.exists(collection, id)}
         there = (hit for hit in hits if hit.document_id in held)
-        return select_documents(by_relevance(question, there, rarity)[:wanted], top_k)
+        return by_relevance(question, there, rarity)[:count]
 
     def reconcile(self, collection: str) -> tuple[int, int]:
         """Make the index agree with the library; returns how many documents it added and removed.

@@ -65,6 +65,8 @@ class ChunkTable:
         self._documents: dict[str, Indexed] = {}
         self._owner_of_row: dict[int, Indexed] = {}
         self._next_row = 0
+        self.changes = 0
+        """Chunks that were entered or taken out since it was made."""
 
     @classmethod
     def restored(
@@ -118,6 +120,7 @@ class ChunkTable:
         if entry.chunks:
             self._vectors.add_with_ids(entry.vectors, np.array(document.rows, dtype=np.int64))
         self._next_row += len(entry.chunks)
+        self.changes += len(entry.chunks)
         self._enter(document)
 
     def drop(self, document_id: str) -> None:
@@ -127,6 +130,7 @@ class ChunkTable:
             return
         if document.chunks:
             self._vectors.remove_ids(np.array(document.rows, dtype=np.int64))
+        self.changes += len(document.chunks)
         for row in document.rows:
             del self._owner_of_row[row]
 

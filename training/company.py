@@ -60,7 +60,10 @@ def checked(
     checks = found(values)
     alone, together = (each.agreed for each in checks)
     narrow = in_eight_bits(values, settings)
-    int8 = None if narrow is None else [each.agreed for each in found(narrow)]
+    narrow_checks = None if narrow is None else found(narrow)
+    int8 = narrow_checks is not None and all(
+        ours.agreed >= theirs.agreed for ours, theirs in zip(narrow_checks, checks, strict=True)
+    )
     passed = min(alone, together) >= settings.accept_at
     beside = len(slots) - 1
     return Distilled(
@@ -73,8 +76,12 @@ def checked(
         figures={
             "held_out_agreement": round(alone, 4),
             "held_out_agreement_beside": round(together, 4),
-            **({} if int8 is None else {"held_out_agreement_int8": round(min(int8), 4)}),
-            **sure_figure(*checks),
+            **(
+                {}
+                if narrow_checks is None
+                else {"held_out_agreement_int8": round(min(c.agreed for c in narrow_checks), 4)}
+            ),
+            **sure_figure(*(narrow_checks if int8 and narrow_checks else checks)),
             "beside": beside,
             "held_out": len(held_out),
             "conversations": len(studied),
@@ -87,5 +94,5 @@ def checked(
             f"{together:.0%} beside {beside} others "
             f"({'at least' if passed else 'not both'} the {settings.accept_at:.0%} asked for)"
         ),
-        int8_values=int8 is not None and int8[0] >= alone and int8[1] >= together,
+        int8_values=int8,
     )

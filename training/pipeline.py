@@ -5,6 +5,7 @@ This file knows a reader, a text and a folder; it knows no store, no queue and n
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,11 +123,12 @@ def distil(
     agreed = found.agreed
     passed = agreed >= settings.accept_at
     narrow = in_eight_bits(values, settings)
-    agreed_int8 = None if narrow is None else check(reader, keys, narrow, held_out, settings).agreed
+    found_int8 = None if narrow is None else check(reader, keys, narrow, held_out, settings)
+    int8 = found_int8 is not None and found_int8.agreed >= agreed
     figures = {
         "held_out_agreement": round(agreed, 4),
-        **({} if agreed_int8 is None else {"held_out_agreement_int8": round(agreed_int8, 4)}),
-        **sure_figure(found),
+        **({} if found_int8 is None else {"held_out_agreement_int8": round(found_int8.agreed, 4)}),
+        **sure_figure(found_int8 if int8 and found_int8 is not None else found),
         "held_out": len(held_out),
         "first_loss": round(sum(training.losses[:10]) / len(training.losses[:10]), 4),
         "last_loss": round(sum(training.losses[-10:]) / len(training.losses[-10:]), 4),
@@ -148,7 +150,7 @@ def distil(
             f"{agreed:.0%} of {len(held_out)} held-out answers equal the teacher's "
             f"({'at least' if passed else 'fewer than'} the {settings.accept_at:.0%} asked for)"
         ),
-        int8_values=agreed_int8 is not None and agreed_int8 >= agreed,
+        int8_values=int8,
     )
 
 
@@ -168,17 +170,27 @@ def first_slots(
 class Checked:
     """What the held-out answers say of slots.
 
-    `agreed` is the share that the reader behind them gives token for token; `sure` are, of those, the
-    probabilities of each answer's least likely token, in order: how sure the reader is when it is right.
+    `agreed` is the share that the reader behind them gives token for token. `sure` has for each question
+    the probability of its answer's least likely token, how sure the reader is when it is right; None
+    where it is wrong, or the text leaves the question open.
     """
 
     agreed: float
-    sure: tuple[float, ...]
+    sure: tuple[float | None, ...]
 
 
-def sure_figure(*found: Checked) -> dict[str, list[float]]:
-    """The manifest's figure that tells a service how sure the reader is when it is right."""
-    return {"held_out_certainty": sorted(round(p, 3) for each in found for p in each.sure)}
+def sure_figure(*views: Checked) -> dict[str, list[float]]:
+    """The manifest's figure that tells a service how sure the reader is when it is right.
+
+    Of several views of the same questions (alone, beside others) a question counts once, by the least sure
+    one, where it is right in all. Rounded down: what is as sure as it is here is never doubted.
+    """
+    least = (
+        min(p for p in each if p is not None)
+        for each in zip(*(view.sure for view in views), strict=True)
+        if None not in each
+    )
+    return {"held_out_certainty": sorted(math.floor(p * 1e4) / 1e4 for p in least)}
 
 
 @torch.no_grad()
@@ -205,7 +217,10 @@ def check(
         sure += certainty(logits, lesson)
     return Checked(
         agreed=sum(right) / len(right) if right else 0.0,
-        sure=tuple(sorted(p for p, good in zip(sure, right, strict=True) if good)),
+        sure=tuple(
+            p if good and example.kind != "unanswered" else None
+            for p, good, example in zip(sure, right, held_out, strict=True)
+        ),
     )
 
 

@@ -179,7 +179,8 @@ def agreement(logits: Tensor, lesson: Lesson) -> list[bool]:
 @torch.no_grad()
 def certainty(logits: Tensor, lesson: Lesson) -> list[float]:
     """For each example, the probability that its least likely answer token has."""
-    shares = torch.softmax(logits.float(), -1).gather(-1, lesson.targets[:, None])[:, 0].tolist()
+    chosen = logits.gather(-1, lesson.targets[:, None])[:, 0]
+    shares = (chosen - logits.logsumexp(-1)).exp().tolist()
     least = [1.0] * lesson.ids.shape[0]
     for row, share in zip(lesson.rows.tolist(), shares, strict=True):
         least[row] = min(least[row], share)

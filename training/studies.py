@@ -37,7 +37,7 @@ class Earlier:
 
 
 class Studies:
-    """One document's studies, in a folder that holds nothing else."""
+    """One document's studies, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -10,14 +10,14 @@ from app.cli.measuring import print_result, progress_bar
 from app.cli.output import AsJson, CommandFailed
 from app.settings import Settings
 
-_EXPERIMENTS = ("gates", "reader", "cas", "comparison")
-_WORKING = ("cas", "comparison")  # keep what they have done in a folder
+_EXPERIMENTS = ("gates", "reader", "cas", "comparison", "living")
+_WORKING = ("cas", "comparison", "living")  # keep what they have done in a folder
 _HANDWRITTEN = Path("tests/handwritten")  # of a checkout; left out where there is none
 
 
 def reproduce(
     experiment: Annotated[
-        str, typer.Argument(help="What to measure: gates, reader, cas or comparison.")
+        str, typer.Argument(help="What to measure: gates, reader, cas, comparison or living.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
     seeds: Annotated[int, typer.Option(min=1, max=20, help="How many seeds.")] = 3,
@@ -29,13 +29,14 @@ def reproduce(
         bool, typer.Option(help="cas: a collection of a million tokens too, about an hour.")
     ] = False,
     work: Annotated[
-        Path | None, typer.Option(help="cas, comparison: where its training lies and goes on from.")
+        Path | None,
+        typer.Option(help="cas, comparison, living: where its training lies and goes on from."),
     ] = None,
     real: Annotated[
         Path | None,
         typer.Option(
             envvar="CARTRIDGES_REAL_DATA",
-            help="comparison: a folder with SQuAD's squad_v1.1_dev_even.json; left out without one.",
+            help="comparison, living: a folder with SQuAD's squad_v1.1_dev_even.json, if any.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -48,7 +49,7 @@ def reproduce(
     if experiment != "cas" and (small or ablations or large):
         raise CommandFailed("--small, --ablations and --large are options of cas; leave them out.")
     if experiment not in _WORKING and work:
-        raise CommandFailed("--work is an option of cas and comparison; leave it out.")
+        raise CommandFailed("--work is an option of cas, comparison and living; leave it out.")
     with progress_bar(experiment) as progress:
         if experiment == "cas":
             result = _run_cas(
@@ -56,6 +57,8 @@ def reproduce(
             )
         elif experiment == "comparison":
             result = _run_comparison(out, seeds, work, real, progress)
+        elif experiment == "living":
+            result = _run_living(out, seeds, work, real, progress)
         else:
             result = _run(experiment, out, seeds, progress)
     print_result(result, as_json=as_json)
@@ -122,11 +125,7 @@ def _run_comparison(
     from benchmarks.articles import ArticlesPlan
     from benchmarks.comparison import FIRST_SEED, ComparisonPlan, run_comparison
 
-    articles = None if real is None else real / "squad_v1.1_dev_even.json"
-    if articles is not None and not articles.is_file():
-        raise CommandFailed(
-            f"There is no {articles}; name its folder with --real, or leave it out."
-        )
+    articles = _articles(real)
     plan = ComparisonPlan(
         seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)),
         articles=None if articles is None else ArticlesPlan(articles),
@@ -135,3 +134,31 @@ def _run_comparison(
     named = "" if real is None else " --real FOLDER"
     command = f"cartridges reproduce comparison --seeds {seeds}{named} --json"
     return run_comparison(out, plan, folder, report, command=command)
+
+
+def _run_living(
+    out: Path,
+    seeds: int,
+    work: Path | None,
+    real: Path | None,
+    report: Callable[[str, float], None],
+) -> dict[str, Any]:
+    from benchmarks.living import FIRST_SEED, LivingPlan, run_living
+
+    plan = LivingPlan(seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)), articles=_articles(real))
+    folder = work or Settings().data / "reproduce" / "living"
+    named = "" if real is None else " --real FOLDER"
+    command = f"cartridges reproduce living --seeds {seeds}{named} --json"
+    return run_living(out, plan, folder, report, command=command)
+
+
+def _articles(real: Path | None) -> Path | None:
+    """SQuAD's development set in a folder. Raises CommandFailed where it is not there."""
+    if real is None:
+        return None
+    articles = real / "squad_v1.1_dev_even.json"
+    if not articles.is_file():
+        raise CommandFailed(
+            f"There is no {articles}; name its folder with --real, or leave it out."
+        )
+    return articles

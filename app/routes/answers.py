@@ -65,6 +65,8 @@ async def _events(request: Request, asked: Asked) -> AsyncIterator[ServerSentEve
         )
         yield ServerSentEvent(opening.model_dump_json(), event="sources")
         async for text in iterate_in_threadpool(asked):
+            if not text:
+                continue
             yield ServerSentEvent(TokenEvent(text=text).model_dump_json(), event="token")
         answer = counted(request, await run_in_threadpool(asked.answer))
         yield ServerSentEvent(answer_out(answer).model_dump_json(), event="done")

@@ -137,7 +137,8 @@ async def _chunks(
     try:
         yield chunk({"role": "assistant", "content": ""})
         async for text in iterate_in_threadpool(asked):
-            yield chunk({"content": text})
+            if text:
+                yield chunk({"content": text})
         answer = counted(request, await run_in_threadpool(asked.answer))
         more = {
             "sources": [source_out(source).model_dump() for source in answer.sources],

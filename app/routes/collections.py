@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Response
 
-from app.relevance import relevances
 from app.routes.outputs import job_out, relevance_out
 from app.routes.parts import CollectionName, Wired
 from app.schemas import CollectionList, CollectionOut, JobAccepted, RelevanceIn, RelevanceOut
 from app.security import Administering, Reading, Writing, require_collection
+from retrieval.errors import DocumentNotFound
 
 router = APIRouter(tags=["collections"])
 
@@ -35,8 +35,8 @@ def create_collection(
 def delete_collection(api: Wired, access: Administering, name: CollectionName) -> None:
     """Remove a collection with all its documents, their passages, cartridges and training."""
     require_collection(access, name)
+    api.base.gate.forget(name)  # first: done again, a deletion completes what was interrupted
     api.documents.delete_collection(name)
-    api.base.gate.give(name, ())
 
 
 @router.get("/collections/{name}/relevance")
@@ -53,8 +53,13 @@ def calibrate(api: Wired, access: Writing, name: CollectionName, body: Relevance
     without any."""
     require_collection(access, name)
     api.documents.require_collection(name)
-    values = relevances(api.retriever, name, body.questions)
-    return relevance_out(api.base.gate.give(name, values))
+    known = api.base.gate.give(name, api.retriever.relevances(name, body.questions))
+    try:
+        api.documents.require_collection(name)
+    except DocumentNotFound:  # deleted meanwhile
+        api.base.gate.forget(name)
+        raise
+    return relevance_out(known)
 
 
 @router.post("/collections/{name}/train", status_code=202)

@@ -36,7 +36,7 @@ def load_world(
     """
     words = dictionary(word_list())
     drawn = held_out(
-        seed, sheets=sheets, questions=stated, count=count or _bundled_count(), words=words
+        seed, sheets=sheets, questions=stated, count=count or bundled_count(), words=words
     )
     documents = tuple(
         Document(f"sheet-{seed}-{number}", first_line(sheet.text) or f"Sheet {number}", sheet.text)
@@ -67,6 +67,7 @@ def load_world(
     return Dataset("world", documents, tuple(questions))
 
 
-def _bundled_count() -> Callable[[str], int]:
+def bundled_count() -> Callable[[str], int]:
+    """Counts tokens as the bundled reader does."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(bundled_reader())
     return lambda text: len(tokenizer(text, add_special_tokens=False).input_ids)

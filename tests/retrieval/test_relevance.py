@@ -31,6 +31,11 @@ def test_words_are_known_without_case_and_endings() -> None:
     assert words_of("Straße") == words_of("STRASSE")
 
 
+def test_numbers_are_not_cut() -> None:
+    assert words_of("20240017 and 20240098") == {"20240017", "and", "20240098"}
+    assert words_of("conditioning X2000-117B") == {"condit", "x2000", "117b"}
+
+
 def test_rare_words_count_and_those_of_every_passage_hardly() -> None:
     rarity = Rarity(PASSAGES)
     assert rarity.of("boiler") == pytest.approx(math.log(4 / 1.5))
@@ -83,4 +88,14 @@ def test_a_collections_own_words_decide(tmp_path: Path) -> None:
         document, _ = library.put("default", f"d{number}", None, f"Comet {number} passed Jupiter.")
         retriever.index_document(document)
     assert fits("Which comet passed Jupiter in March?") > foreign + 0.5
+    # As many others in their place: counted anew, too.
+    for number in range(4):
+        library.delete("default", f"d{number}")
+        retriever.remove_document("default", f"d{number}")
+        document, _ = library.put("default", f"e{number}", None, f"Boiler {number} was repaired.")
+        retriever.index_document(document)
+    assert fits("Who repaired a comet?") < fits("Who repaired boiler 3?")
+    assert fits("boiler 3") - fits("boiler") > 0.1
+    document, _ = library.put("default", "d", None, "Comet 9 passed Jupiter.")
+    retriever.index_document(document)
     assert retriever.search("default", "Which comet passed?", 1)[0].document_id.startswith("d")

@@ -1,0 +1,231 @@
+"""Living collections over the real service: documents join, change and leave, and what it costs.
+
+`cartridges reproduce living` trains a collection of the world for each seed, lets documents join it one by
+one, trains all of them together for comparison, changes some, deletes some, and asks about all of it over
+HTTP; on real articles it asks about those that are not there. What was measured is kept in the working
+folder: the same command goes on where it was stopped. This file knows plans, rows and claims.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from benchmarks.living_parts import (
+    Asker,
+    abstained,
+    arrive,
+    asking,
+    changed,
+    deleted,
+    scored,
+    trained_whole,
+)
+from benchmarks.service_process import serving
+from evaluation.abstention import score_abstention
+from evaluation.datasets.changed_world import Changed, load_changed
+from evaluation.datasets.world import load_world
+from evaluation.results import Claim, write_result
+from evaluation.statistics import estimate
+from training.settings import TrainingSettings
+
+Report = Callable[[str, float], None]
+Row = dict[str, Any]
+
+FIRST_SEED = 421
+
+
+@dataclass(frozen=True, slots=True)
+class LivingPlan:
+    """How much lives: of each seed, `documents` are trained together, `joined` come later, `updated` of
+    the first ones change `changes` facts each, and `deleted` others go.
+
+    `asked` questions of each document, `probes` at least about deleted ones, `open` to the collection that
+    it does not answer. `articles` is the file of SQuAD's development set, left out where there is none.
+    """
+
+    seeds: tuple[int, ...] = tuple(range(FIRST_SEED, FIRST_SEED + 3))
+    documents: int = 8
+    joined: int = 4
+    updated: int = 4
+    deleted: int = 2
+    changes: int = 3
+    asked: int = 12
+    probes: int = 200
+    open: int = 24
+    compression: float = 10.0
+    training: Mapping[str, Any] = field(default_factory=lambda: {"alone": 0.5, "distractors": 4})
+    articles: Path | None = None
+    about_articles: int = 200
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        if self.updated + self.deleted > self.documents:
+            raise ValueError(
+                "updated and deleted are different ones of documents: make these more."
+            )
+
+
+def run_living(
+    out: Path,
+    plan: LivingPlan,
+    work: Path,
+    report: Report = lambda *_: None,
+    *,
+    command: str = "cartridges reproduce living --json",
+) -> dict[str, Any]:
+    """Live through every seed's collection, and write living.json."""
+    started = time.monotonic()
+    rows: list[Row] = []
+    for place, seed in enumerate(plan.seeds):
+
+        def told(words: str, done: float, place: int = place, seed: int = seed) -> None:
+            report(f"seed {seed}, {words}", (place + done) / len(plan.seeds))
+
+        folder = work / str(seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows.append({"seed": seed} | _lived(seed, plan, folder, told))
+    report("done", 1.0)
+    return write_result(
+        out,
+        "living",
+        command=command,
+        seeds=plan.seeds,
+        rows=rows,
+        claims=claims_of(rows, plan),
+        seconds=time.monotonic() - started,
+    )
+
+
+class _Kept:
+    """What was measured already, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def part(self, name: str, measure: Callable[[], Row]) -> Row:
+        """What `measure` says, which is asked once."""
+        known: dict[str, Row] = (
+            json.loads(self._path.read_text("utf-8")) if self._path.exists() else {}
+        )
+        if name not in known:
+            known[name] = measure()
+            aside = self._path.with_suffix(".tmp")
+            aside.write_text(json.dumps(known, indent=1), encoding="utf-8")
+            aside.replace(self._path)
+        return known[name]
+
+
+def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
+    sheets = load_changed(seed, sheets=plan.documents + plan.joined, changes=plan.changes)
+    first, later = sheets[: plan.documents], sheets[plan.documents :]
+    kept = _Kept(folder / "parts.json")
+    row: Row = {}
+    settings = TrainingSettings(**plan.training)
+    with _service(folder / "living", plan) as asker:
+        row |= kept.part(
+            "collection", lambda: trained_whole(asker, first, settings, _from(report, 0.0, 0.25))
+        )
+        row |= kept.part("joining", lambda: arrive(asker, later, _from(report, 0.25, 0.15)))
+        row |= kept.part("joined", lambda: {"joined": scored(asker, sheets, plan.asked)})
+    report("all together", 0.45)
+    if not (folder / "whole").exists():
+        aside = folder / "whole.tmp"
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(folder / "living" / "studies", aside / "studies")
+        aside.rename(folder / "whole")
+    with _service(folder / "whole", plan) as asker:
+
+        def together() -> Row:
+            steps = trained_whole(asker, sheets, settings, _from(report, 0.45, 0.25))["steps"]
+            return {"whole_steps": steps, "whole": scored(asker, sheets, plan.asked)}
+
+        row |= kept.part("whole", together)
+    with _service(folder / "living", plan) as asker:
+        change = [*first[: plan.updated]]
+        row |= kept.part(
+            "updates", lambda: changed(asker, change, settings, _from(report, 0.7, 0.15))
+        )
+        row |= kept.part("open", lambda: _open(asker, seed, sheets, plan))
+        leave, stay = first[plan.updated :][: plan.deleted], [*first[plan.updated + plan.deleted :]]
+        stay += later
+        row |= kept.part("deletions", lambda: deleted(asker, leave, stay, plan.probes, plan.asked))
+    if plan.articles is not None:
+        path = plan.articles
+        with _service(folder / "articles", plan) as asker:
+            row |= kept.part("articles", lambda: abstained(asker, path, plan.about_articles, seed))
+    return row
+
+
+def _service(folder: Path, plan: LivingPlan) -> AbstractContextManager[Asker]:
+    """Somebody who asks the real service on a folder."""
+    return asking(
+        serving(folder, plan.training, compression=str(plan.compression), threads=str(plan.threads))
+    )
+
+
+def _from(report: Report, start: float, share: float) -> Report:
+    return lambda words, done: report(words, start + share * done)
+
+
+def _open(asker: Asker, seed: int, sheets: Sequence[Changed], plan: LivingPlan) -> Row:
+    """Abstaining where these documents leave a question open, in mode auto."""
+    drawn = load_world(seed, sheets=len(sheets), stated=1, unstated_too=4)
+    unstated = [q.text for q in drawn.questions if q.kind == "unanswerable"][: plan.open]
+    stated = [a.question for sheet in sheets for a in sheet.asked if not a.changed][: len(unstated)]
+    quiet = [asker.ask(question)["abstained"] for question in (*unstated, *stated)]
+    found = score_abstention(quiet, [True] * len(unstated) + [False] * len(stated))
+    return {"world_abstention": {"precision": found.precision, "recall": found.recall}}
+
+
+def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
+    """What the file says; intervals are over seeds."""
+
+    def over(name: str, of: Callable[[Row], float | None], target: str | None = None) -> None:
+        found = [value for row in rows if (value := of(row)) is not None]
+        if found:
+            claims[name] = Claim(estimate(found), target)
+
+    def gap(row: Row) -> float:
+        """The worst of the three ways to ask."""
+        whole: dict[str, float] = row["whole"]
+        joined: dict[str, float] = row["joined"]
+        return max(100 * (right - joined[way]) for way, right in whole.items())
+
+    claims: dict[str, Claim] = {}
+    over("living_documents", lambda row: plan.documents, ">= 100")
+    over("joined_documents", lambda row: plan.joined, ">= 100")
+    over("updated_documents", lambda row: plan.updated, ">= 50")
+    over("seconds_to_text", lambda row: fmean(row["seconds_to_text"]), "<= 1")
+    over("seconds_to_trained", lambda row: fmean(row["seconds_to_trained"]), "<= 30")
+    over("join_gap_points", gap, "<= 2")
+    over("join_step_ratio", lambda row: sum(row["join_steps"]) / row["whole_steps"], "<= 0.35")
+    over("changed_facts_new", lambda row: row["changed_new"], ">= 0.9")
+    over("changed_facts_old", lambda row: row["changed_old"], "<= 0.02")
+    over(
+        "unchanged_facts_change_points",
+        lambda row: 100 * (row["unchanged_after"] - row["unchanged_before"]),
+        ">= -2",
+    )
+    over("update_step_ratio", lambda row: row["update_step_ratio"], "<= 0.5")
+    over("deleted_probes", lambda row: row["probes"], ">= 200")
+    over("deleted_facts_revealed", lambda row: row["revealed"], "<= 0")
+    over(
+        "neighbours_after_deletion_points",
+        lambda row: 100 * (row["neighbours_after"] - row["neighbours_before"]),
+    )
+    for figure in ("precision", "recall"):
+        for name, key in (("world_abstain", "world_abstention"), ("abstain", "article_abstention")):
+            over(f"{name}_{figure}", partial(_within, key, figure), ">= 0.9")
+    return claims
+
+
+def _within(key: str, figure: str, row: Row) -> float | None:
+    found: float | None = row.get(key, {}).get(figure)
+    return found

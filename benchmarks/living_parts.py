@@ -1,0 +1,236 @@
+"""The parts of a collection's life, each over HTTP: arriving, being asked, changing, leaving.
+
+Knows HTTP, sheets and articles; knows no plan and nothing of the service's inside.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import cycle
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any
+
+import httpx
+
+from benchmarks.waiting import ingested
+from evaluation.abstention import score_abstention
+from evaluation.datasets.catalogue import load
+from evaluation.datasets.changed_world import Changed
+from evaluation.datasets.questions import Document
+from evaluation.scoring import states
+from training.settings import TrainingSettings
+
+Report = Callable[[str, float], None]
+Row = dict[str, Any]
+
+COLLECTION = "living"
+_LOOK_SECONDS = 0.25
+_TEXT_SECONDS = 60.0
+_WAYS: tuple[dict[str, Any], ...] = (
+    *({"mode": mode} for mode in ("auto", "cartridge", "rag", "icl")),
+    {"mode": "cartridge", "top_k": 3},
+)
+
+
+class Asker:
+    """Somebody who sends documents and questions to a running service."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
+
+    def ask(self, question: str, **fields: Any) -> Row:
+        """The answer, as the service gives it."""
+        body = {"question": question, "collection": COLLECTION} | fields
+        return dict(self.http.post("/v1/answers", json=body).raise_for_status().json())
+
+    def says(self, question: str, value: str, **fields: Any) -> bool:
+        """Whether the answer states the value."""
+        return states(self.ask(question, **fields)["answer"], value)
+
+    def send(self, document: Document) -> str:
+        """The job of a document, or of a version of it."""
+        body = {
+            "collection": COLLECTION,
+            "id": document.id,
+            "title": document.title,
+            "text": document.text,
+        }
+        return str(
+            self.http.post("/v1/documents", json=body).raise_for_status().json()["job"]["id"]
+        )
+
+    def wait(self, job: str, report: Callable[[float], None] = lambda _: None) -> Row:
+        """A job when it has ended. Raises RuntimeError where it came to nothing."""
+        while True:
+            found = dict(self.http.get(f"/v1/jobs/{job}").raise_for_status().json())
+            if found["status"] == "succeeded":
+                return found
+            if found["status"] not in ("queued", "running"):
+                raise RuntimeError(f"A job {found['status']}. {found['error'] or ''}")
+            report(found["progress"])
+            time.sleep(_LOOK_SECONDS)
+
+
+@contextlib.contextmanager
+def asking(service: AbstractContextManager[tuple[str, Any]]) -> Iterator[Asker]:
+    """Somebody who asks a service for as long as it runs."""
+    with service as (url, _), httpx.Client(base_url=url, timeout=600.0) as http:
+        yield Asker(http)
+
+
+def trained_whole(
+    asker: Asker, sheets: Sequence[Changed], settings: TrainingSettings, report: Report
+) -> Row:
+    """Documents sent and trained together; the steps that it took."""
+    ingested(asker.http, COLLECTION, [sheet.before for sheet in sheets])
+    job = asker.http.post(f"/v1/collections/{COLLECTION}/train").raise_for_status().json()["job"]
+    result = asker.wait(job["id"], lambda done: report("collection", done))["result"]
+    studied = [each["figures"]["conversations"] for each in result["documents"].values()]
+    steps = settings.joint_share * sum(map(settings.steps, studied))
+    return {"steps": round(steps), "published": result["published"]}
+
+
+def arrive(asker: Asker, sheets: Sequence[Changed], report: Report) -> Row:
+    """One document after another: seconds until its text and until its cartridge answers, and steps."""
+    to_text, to_trained, steps, published = [], [], [], 0
+    for place, sheet in enumerate(sheets):
+        report("joining", place / len(sheets))
+        began = time.monotonic()
+        job = asker.send(sheet.before)
+        to_text.append(_until_right(asker, sheet) - began)
+        result = asker.wait(job)["result"]
+        to_trained.append(time.monotonic() - began)
+        steps.append(result.get("figures", {}).get("steps", 0))
+        published += result["published"]
+    return {
+        "seconds_to_text": to_text,
+        "seconds_to_trained": to_trained,
+        "join_steps": steps,
+        "joined_published": published,
+    }
+
+
+def _until_right(asker: Asker, sheet: Changed) -> float:
+    """When a question to the document was first answered rightly. Raises RuntimeError after a minute."""
+    until = time.monotonic() + _TEXT_SECONDS
+    while time.monotonic() < until:
+        for asked in sheet.asked:
+            if asker.says(asked.question, asked.before):
+                return time.monotonic()
+    raise RuntimeError(f"Nothing about {sheet.before.id} was answered rightly within a minute.")
+
+
+def scored(asker: Asker, sheets: Sequence[Changed], asked: int) -> dict[str, float]:
+    """Shares of right answers from cartridges: the document's alone, among three others, and found."""
+    ids = [sheet.before.id for sheet in sheets]
+    right: dict[str, list[bool]] = {"alone": [], "composed": [], "retrieved": []}
+    for place, sheet in enumerate(sheets):
+        company = [ids[(place + step) % len(ids)] for step in range(min(4, len(ids)))]
+        for each in sheet.asked[:asked]:
+            for way, fields in (
+                ("alone", {"documents": company[:1]}),
+                ("composed", {"documents": company}),
+                ("retrieved", {"top_k": 3}),
+            ):
+                said = asker.says(each.question, each.before, mode="cartridge", **fields)
+                right[way].append(said)
+    return {way: fmean(each) for way, each in right.items()}
+
+
+def changed(
+    asker: Asker, sheets: Sequence[Changed], settings: TrainingSettings, report: Report
+) -> Row:
+    """Documents sent in their next version: what is then said of what changed, and of the rest."""
+
+    def known(sheet: Changed, *, after: bool) -> list[bool]:
+        return [
+            asker.says(a.question, a.after if after else a.before, mode="cartridge", documents=[id])
+            for a in sheet.asked
+            if not a.changed
+        ]
+
+    before, since, new, old, ratios, published = [], [], [], [], [], 0
+    for place, sheet in enumerate(sheets):
+        report("updates", place / len(sheets))
+        id = sheet.before.id
+        before += known(sheet, after=False)
+        result = asker.wait(asker.send(sheet.after))["result"]
+        published += result["published"]
+        if figures := result.get("figures"):
+            ratios.append(figures["steps"] / settings.steps(figures["conversations"]))
+        since += known(sheet, after=True)
+        for each in (each for each in sheet.asked if each.changed):
+            said = asker.ask(each.question, mode="cartridge", documents=[id])["answer"]
+            new.append(states(said, each.after))
+            old.append(states(said, each.before))
+    return {
+        "changed_new": fmean(new),
+        "changed_old": fmean(old),
+        "unchanged_before": fmean(before),
+        "unchanged_after": fmean(since),
+        "update_step_ratio": fmean(ratios) if ratios else None,
+        "updates_published": published,
+    }
+
+
+def deleted(
+    asker: Asker, leaving: Sequence[Changed], staying: Sequence[Changed], probes: int, asked: int
+) -> Row:
+    """Documents deleted, then asked about in every way; and the others before and after.
+
+    A value that another document has, too, would prove nothing: its question is not asked.
+    """
+    rest = [sheet.before.text + sheet.after.text for sheet in staying]
+    about = [
+        (sheet.before.id, each)
+        for sheet in leaving
+        for each in sheet.asked
+        if not any(each.before in text for text in rest)
+    ]
+    before = scored(asker, staying, asked)["retrieved"]
+    for sheet in leaving:
+        path = f"/v1/documents/{sheet.before.id}"
+        asker.http.delete(path, params={"collection": COLLECTION}).raise_for_status()
+    tried = revealed = 0
+    for id, each in cycle(about):
+        if tried >= probes:
+            break
+        for way in _WAYS:
+            revealed += asker.says(each.question, each.before, **way)
+        body = {"question": each.question, "collection": COLLECTION, "documents": [id]}
+        revealed += asker.http.post("/v1/answers", json=body).status_code != 404
+        tried += len(_WAYS) + 1
+    return {
+        "probes": tried,
+        "revealed": revealed,
+        "neighbours_before": before,
+        "neighbours_after": scored(asker, staying, asked)["retrieved"],
+    }
+
+
+def abstained(asker: Asker, path: Path, count: int, seed: int) -> Row:
+    """Real articles, half of them there: questions about all, after a calibration by other questions."""
+    dataset = load("squad", path, None, None, seed)
+    rng = Random(f"living/{seed}")
+    articles = rng.sample(dataset.documents, len(dataset.documents))
+    there = articles[: len(articles) // 2]
+    ingested(asker.http, COLLECTION, there)
+    ids = {article.id for article in there}
+    questions = rng.sample(dataset.questions, len(dataset.questions))
+    inside = [q.text for q in questions if ids & {*q.documents}]
+    outside = [q.text for q in questions if not ids & {*q.documents}][: count // 2]
+    asked, known = inside[: count // 2], inside[count // 2 :][:count]
+    asker.http.put(
+        f"/v1/collections/{COLLECTION}/relevance", json={"questions": known}
+    ).raise_for_status()
+    quiet = [_refused(asker, question) for question in (*asked, *outside)]
+    found = score_abstention(quiet, [False] * len(asked) + [True] * len(outside))
+    return {"article_abstention": {"precision": found.precision, "recall": found.recall}}
+
+
+def _refused(asker: Asker, question: str) -> bool:
+    """Whether nothing was looked at for the question: what the reader makes of real text is not asked."""
+    return not asker.ask(question, max_tokens=1)["sources"]

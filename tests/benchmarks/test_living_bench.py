@@ -1,0 +1,100 @@
+"""`cartridges reproduce living`: a small life from beginning to end, and what is claimed of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.living import LivingPlan, claims_of, run_living
+from benchmarks.service_process import QUICK
+
+TITLES = ("Mill", "Ferry", "Choir", "Tower")
+
+
+def articles(path: Path) -> Path:
+    """Four articles in SQuAD's format, with questions that hold their titles."""
+    data = [
+        {
+            "title": title,
+            "paragraphs": [
+                {
+                    "context": f"The {title.lower()} of the valley was built by Mira Tolen in 18{n}0.",
+                    "qas": [
+                        {
+                            "id": f"{title}{part}",
+                            "question": f"Who built the {title.lower()} of the valley, part {part}?",
+                            "answers": [{"text": "Mira Tolen"}],
+                        }
+                        for part in range(20)
+                    ],
+                }
+            ],
+        }
+        for n, title in enumerate(TITLES)
+    ]
+    path.write_text(json.dumps({"data": data}))
+    return path
+
+
+def test_a_small_life(tmp_path: Path) -> None:
+    plan = LivingPlan(
+        seeds=(7,),
+        documents=2,
+        joined=1,
+        updated=1,
+        deleted=1,
+        asked=1,
+        probes=12,
+        open=2,
+        training=QUICK | {"accept_at": 0.0, "harm": 1.0},
+        articles=articles(tmp_path / "dev.json"),
+        about_articles=8,
+    )
+    said: list[str] = []
+    result = run_living(tmp_path, plan, tmp_path / "work", lambda words, _: said.append(words))
+    (row,), claims = result["rows"], result["claims"]
+    assert row["published"] == 2
+    assert row["joined_published"] == 1
+    assert len(row["seconds_to_text"]) == len(row["seconds_to_trained"]) == 1
+    assert 0 < row["seconds_to_text"][0] < row["seconds_to_trained"][0]
+    assert row["joined"].keys() == row["whole"].keys() == {"alone", "composed", "retrieved"}
+    assert row["probes"] == 12
+    assert claims["deleted_facts_revealed"]["value"] == 0
+    assert claims["joined_documents"]["met"] is False
+    assert {"changed_facts_old", "join_step_ratio", "abstain_recall"} <= claims.keys()
+    assert json.loads((tmp_path / "living.json").read_text())["claims"] == claims
+    # What was measured is not measured again.
+    again = run_living(tmp_path, plan, tmp_path / "work")
+    assert again["rows"] == result["rows"]
+
+
+def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
+    row = {
+        "seconds_to_text": [0.2, 0.4],
+        "seconds_to_trained": [20.0],
+        "whole": {"alone": 0.9, "composed": 0.8},
+        "joined": {"alone": 0.9, "composed": 0.75},
+        "join_steps": [30, 40],
+        "whole_steps": 700,
+        "changed_new": 0.9,
+        "changed_old": 0.0,
+        "unchanged_before": 0.8,
+        "unchanged_after": 0.79,
+        "update_step_ratio": None,
+        "probes": 200,
+        "revealed": 0,
+        "neighbours_before": 0.7,
+        "neighbours_after": 0.7,
+        "world_abstention": {"precision": 0.9, "recall": 0.8},
+    }
+    claims = claims_of([row, row], LivingPlan(seeds=(1, 2)))
+    assert claims["join_gap_points"].value.mean == pytest.approx(5.0)
+    assert claims["join_step_ratio"].value.mean == pytest.approx(0.1)
+    assert claims["world_abstain_recall"].value.mean == 0.8
+    assert "update_step_ratio" not in claims
+    assert "abstain_recall" not in claims
+
+
+def test_nobody_changes_and_leaves() -> None:
+    with pytest.raises(ValueError, match="make these more"):
+        LivingPlan(documents=3, updated=2, deleted=2)
