@@ -6,17 +6,17 @@ Knows retriever, store and engine through their own interfaces; knows no HTTP an
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from weakref import WeakSet
 
-from app.evidence import Evidence, Mode, Mounting, Source, added_texts, best_chunks
+from app.asked import Asked, Question, plain, since
+from app.evidence import Evidence, Mounting, added_texts, best_chunks
 from app.second_look import SecondLook, sure_at
-from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
 from cartridge_store.store import CartridgeStore
 from inference.composer import CompositionRefused
-from inference.engine import Completion, Engine, Request, RequestRefused, Sampling, Stream
+from inference.engine import Completion, Engine, Request, RequestRefused, Stream
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary
 from retrieval.errors import DocumentCorrupt, DocumentNotFound, QuestionRefused
@@ -25,127 +25,6 @@ from retrieval.selection import Selected
 from retrieval.text import is_text
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked, of which documents, and how it is to be answered.
-
-    For comparisons: `text_tokens` cuts every text that is read, `beside` adds that many of the best
-    passages as text to what the cartridges hold, and `mounted` are cartridges in place of whatever
-    would be found.
-    """
-
-    text: str
-    collection: str = "default"
-    mode: Mode = "auto"
-    documents: tuple[str, ...] | None = None
-    top_k: int | None = None
-    sampling: Sampling = field(default_factory=Sampling)
-    text_tokens: int | None = None
-    beside: int = 0
-    mounted: tuple[Cartridge, ...] = ()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer with its sources, `Completion` figures (None when nothing was asked) and times."""
-
-    text: str
-    mode: Mode
-    abstained: bool
-    sources: tuple[Source, ...]
-    notices: tuple[str, ...]
-    completion: Completion | None
-    retrieve_ms: float
-    load_ms: float
-    total_ms: float
-
-
-class Asked:
-    """A question on its way: iterate for the answer's text, then read `answer`."""
-
-    def __init__(
-        self,
-        question: Question,
-        evidence: Sequence[Evidence],
-        notices: list[str],
-        stream: Stream | SecondLook | None,
-        *,
-        began: float,
-        retrieve_ms: float,
-        load_ms: float,
-        not_stated: str,
-    ) -> None:
-        self.mode = question.mode
-        self.collection = question.collection
-        self._evidence = evidence
-        self._notices = notices
-        self._stream = stream
-        self._began = began
-        self._retrieve_ms = retrieve_ms
-        self._load_ms = load_ms
-        self._not_stated = not_stated
-        self._completion: Completion | None = None
-        self._withdrawn = False
-
-    @property
-    def sources(self) -> tuple[Source, ...]:
-        """What it is made from; others than at first, once a second look was taken."""
-        return tuple(piece.source for piece in self._evidence)
-
-    @property
-    def documents(self) -> frozenset[str]:
-        """Their ids."""
-        return frozenset(source.document_id for source in self.sources)
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What did not go as asked."""
-        return tuple(self._notices)
-
-    def __iter__(self) -> Iterator[str]:
-        if self._stream is None:
-            yield self._not_stated
-            return
-        for piece in self._stream:
-            self._require_sources()
-            yield piece
-        self._require_sources()
-        self._completion = self._stream.completion
-
-    def answer(self) -> Answer:
-        """The whole answer; reads what was not yet read. Raises `DocumentNotFound` once withdrawn."""
-        self._require_sources()
-        if self._stream is not None and self._completion is None:
-            for _ in self:
-                pass
-        text = self._completion.text if self._completion is not None else self._not_stated
-        return Answer(
-            text=text,
-            mode=self.mode,
-            abstained=self._stream is None or _plain(text) == _plain(self._not_stated),
-            sources=self.sources,
-            notices=self.notices,
-            completion=self._completion,
-            retrieve_ms=self._retrieve_ms,
-            load_ms=self._load_ms,
-            total_ms=_since(self._began),
-        )
-
-    def cancel(self) -> None:
-        """Nobody reads any more."""
-        if self._stream is not None:
-            self._stream.cancel()
-
-    def withdraw(self) -> None:
-        """A document that it is made from was deleted: it goes no further."""
-        self._withdrawn = True
-        self.cancel()
-
-    def _require_sources(self) -> None:
-        if self._withdrawn:
-            raise DocumentNotFound("A document was deleted while it answered; ask again.")
 
 
 class Answering:
@@ -198,13 +77,13 @@ class Answering:
             )
         notices: list[str] = []
         selected = self._select(question, notices)
-        retrieve_ms = _since(began)
+        retrieve_ms = since(began)
         loading = time.perf_counter()
         evidence = self._mounting.mount(selected, question.mode, notices)
         if question.text_tokens is not None:
             evidence = [self._mounting.cut(piece, question.text_tokens) for piece in evidence]
         added = added_texts(selected, question.beside)
-        load_ms = _since(loading)
+        load_ms = since(loading)
         stream: Stream | SecondLook | None = None
         if evidence or question.mounted or question.mode == "none":
             try:
@@ -309,7 +188,7 @@ class Answering:
 
         def doubted(said: Completion) -> bool:
             unsure = said.certainty is not None and said.certainty < least
-            return unsure or _plain(said.text) == _plain(self._not_stated)
+            return unsure or plain(said.text) == plain(self._not_stated)
 
         return SecondLook(
             self._submit(replace(question, sampling=wanted), evidence, added),
@@ -351,11 +230,3 @@ class Answering:
                 sampling=question.sampling,
             )
         )
-
-
-def _plain(text: str) -> str:
-    return text.strip().rstrip(".").casefold()
-
-
-def _since(began: float) -> float:
-    return (time.perf_counter() - began) * 1e3

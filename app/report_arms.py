@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app.answering import Question
+from app.asked import Question
 from app.report_cartridges import MadeCartridges
 from cartridge_store.cartridge import Cartridge
 from inference.sampling import Sampling

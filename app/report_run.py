@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app import answering as service
+from app import asked as service
 from app.report_arms import ARMS, Asked
 from app.report_cartridges import MadeCartridges
 from app.report_scoring import question_of

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from app.answering import Answer
+from app.asked import Answer
 from evaluation.datasets.questions import Question
 from evaluation.marking import mark
 from evaluation.report.records import Record

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from app.answering import Answering, Question
+from app.answering import Answering
+from app.asked import Question
 from evaluation.report.costs import Throughput
 from inference.requests import GenerationFailed, RequestRefused
 from retrieval.errors import DocumentCorrupt, DocumentNotFound, QuestionRefused

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.answering import Answer
+from app.asked import Answer
 
 
 class TracingUnavailable(RuntimeError):

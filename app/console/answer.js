@@ -45,8 +45,9 @@ export class AnswerCard {
     this.text.append(text);
   }
 
-  /** Show the whole answer with its figures. */
+  /** Show the whole answer with its figures, and the sources that it is from: after a second look, others. */
   finish(answer) {
+    this.showSources(answer);
     this.text.textContent = answer.answer;
     this.end(answer.abstained ? "Not in the documents" : "Answered", answer.abstained ? "badge" : "badge good");
     this.notices.replaceChildren(...answer.notices.map(notice));

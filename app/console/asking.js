@@ -4,7 +4,7 @@ import { Problem, stream } from "./api.js";
 
 /** The modes that are compared, in their order, with their names and what they are. */
 export const MODES = [
-  { mode: "auto", name: "Cartridge", hint: "Reads the best document's trained cartridge, or its text while there is none." },
+  { mode: "auto", name: "Cartridge", hint: "Reads the best document's trained cartridge, and passages where it has none or the reader is unsure." },
   { mode: "rag", name: "RAG", hint: "Reads the best passages that retrieval finds, as text (retrieval-augmented generation)." },
   { mode: "icl", name: "ICL", hint: "Reads the whole text of the best document (in-context learning)." },
 ];

@@ -33,10 +33,12 @@ export class Comparison {
   }
 
   summarise() {
-    const cartridge = this.answers.get("auto")?.usage;
+    const ours = this.answers.get("auto");
+    const cartridge = ours?.usage;
     const whole = this.answers.get("icl")?.usage;
-    // Said only where a cartridge was read, and did take less.
-    if (!cartridge?.cartridge_slots || !(whole?.kv_bytes > cartridge.kv_bytes)) return;
+    // Said only where cartridges alone answered, and did take less.
+    if (!ours?.sources.length || ours.sources.some(({ via }) => via !== "cartridge")) return;
+    if (!cartridge.cartridge_slots || !(whole?.kv_bytes > cartridge.kv_bytes)) return;
     const ratio = tenth(whole.kv_bytes / cartridge.kv_bytes);
     this.summary.textContent = `With the cartridge this question took ${ratio} times fewer bytes of keys and values than with the whole text.`;
     this.summary.hidden = false;
@@ -77,7 +79,8 @@ class Row {
   }
 
   /** Show the whole answer with its figures. */
-  finish({ answer, usage, timings_ms: timings }) {
+  finish({ answer, sources, usage, timings_ms: timings }) {
+    this.showSources({ sources });
     this.text.className = "";
     this.text.textContent = answer;
     const values = [

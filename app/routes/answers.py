@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
-from app.answering import Asked, Question
+from app.asked import Asked, Question
 from app.problems import problem_of
 from app.routes.asking import asked as handed_in
 from app.routes.asking import counted
@@ -30,7 +30,9 @@ async def answer_question(
     """Answer from the documents that fit the question.
 
     With `stream`, server-sent events: `sources` once, `token` for every piece of text, `done` with
-    the whole answer; `error` with a problem when it breaks off.
+    the whole answer; `error` with a problem when it breaks off. In mode auto an answer from
+    cartridges is heard when it is whole, and may be read again from passages: then the sources are
+    those of `done`.
     """
     question = Question(
         text=body.question,

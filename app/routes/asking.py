@@ -6,7 +6,7 @@ Knows access, admission and answering; knows no form of a request or an answer.
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from app.answering import Answer, Asked, Question
+from app.asked import Answer, Asked, Question
 from app.keys import Access
 from app.metrics import Metrics
 from app.security import require_collection

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
-from app.answering import Answer, Asked, Question
+from app.asked import Answer, Asked, Question
 from app.keys import Access
 from app.openai_schemas import (
     ChatIn,

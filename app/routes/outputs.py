@@ -1,6 +1,6 @@
 """How documents, jobs and answers are written as JSON. Knows both sides and decides nothing."""
 
-from app.answering import Answer
+from app.asked import Answer
 from app.documents import Mounted, View
 from app.evidence import Source
 from app.jobs import Job

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.answering import Answer
+from app.asked import Answer
 from app.report_cartridges import MadeCartridges, training_cost
 from app.report_scoring import question_of, scored
 from app.study_shelf import StudyShelf
