@@ -58,15 +58,14 @@ class ComparisonPlan:
     joint_share: float = 0.4
     # Beside the service's usual recipe: the company is what is mounted, one document or up to five.
     training: Mapping[str, Any] = field(default_factory=lambda: {"alone": 0.5, "distractors": 4})
+    # Those that the claims are of, and what they are seen beside; a report has more.
     arms: tuple[str, ...] = (
-        *("no_context", "icl", "truncated_icl", "rag_1", "rag_3", "rag_5", "rag_10", "rag_oracle"),
-        *("oracle_cartridge", "cartridges_1", "cartridges_3", "cartridges_5"),
-        *("cartridge_and_passage", "cartridge_then_passage", "compaction"),
+        *("no_context", "icl", "truncated_icl", "rag_1", "rag_3", "rag_5"),
+        *("oracle_cartridge", "cartridges_1", "cartridges_3", "cartridge_then_passage"),
     )
     # At later compressions: what the claims are of. Others answer the same whatever the compression is.
     compressed: tuple[str, ...] = (
-        *("icl", "rag_3", "oracle_cartridge", "cartridges_1", "cartridges_3"),
-        "cartridge_then_passage",
+        *("icl", "rag_3", "oracle_cartridge", "cartridges_1", "cartridge_then_passage"),
     )
     articles: ArticlesPlan | None = None
 
