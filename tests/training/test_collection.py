@@ -13,6 +13,7 @@ from inference.reader import Reader, load_reader
 from tests.models import QUESTIONS, TEXT, studied_questions, write_tiny_model
 from training.collection import Outcome, Text, distil_collection
 from training.examples import StudyExample, read_examples, write_examples
+from training.pipeline import Checked
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 
 SETTINGS = TrainingSettings(
@@ -118,8 +119,8 @@ def test_a_check_that_fails_in_company_refuses_the_cartridge(
 ) -> None:
     alone = SETTINGS.slots(reader.count(TEXTS[0].text))
 
-    def agreed(_: Reader, keys: torch.Tensor, *__: object) -> float:
-        return 1.0 if keys.shape[2] == alone else 0.2
+    def agreed(_: Reader, keys: torch.Tensor, *__: object) -> Checked:
+        return Checked(1.0 if keys.shape[2] == alone else 0.2, (0.9, None))
 
     monkeypatch.setattr(company, "check", agreed)
     outcomes = run(reader, tmp_path, settings=replace(SETTINGS, accept_at=0.5))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,15 @@ from tests.models import QUESTIONS, TEXT, studied_questions, write_tiny_model
 from training.distillation import Distillation, _rows, distilling, next_token
 from training.examples import StudyExample, read_examples, write_examples
 from training.initialisers import INITIALISERS, document_key_values, initialiser
-from training.pipeline import distil, first_slots
+from training.pipeline import Checked, check, distil, first_slots, sure_figure
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
-from training.student import Lesson, agreement, answer_logits, distillation_loss
+from training.student import (
+    Lesson,
+    agreement,
+    answer_logits,
+    certainty,
+    distillation_loss,
+)
 
 SETTINGS = TrainingSettings(
     compression=10,
@@ -245,12 +252,60 @@ def test_eight_bits_are_chosen_where_the_check_loses_nothing(
         "training.pipeline.in_eight_bits",
         lambda values, _: dequantised(*quantised(values), values.dtype),
     )
-    shares = iter([0.75, 0.75, 0.75, 0.5])
-    monkeypatch.setattr("training.pipeline.check", lambda *_: next(shares))
+    checks = iter(
+        Checked(agreed, (sure,))
+        for agreed, sure in ((0.75, 0.9), (0.75, 0.8), (0.75, 0.9), (0.5, 0.8))
+    )
+    monkeypatch.setattr("training.pipeline.check", lambda *_: next(checks))
     kept = distil(reader, TEXT, settings, workdir=tmp_path / "a")
     lost = distil(reader, TEXT, settings, workdir=tmp_path / "a")
     assert (kept.int8_values, lost.int8_values) == (True, False)
     assert lost.figures["held_out_agreement_int8"] == 0.5
+    # How sure the reader is behind what will be served.
+    assert kept.figures["held_out_certainty"] == [0.8]
+    assert lost.figures["held_out_certainty"] == [0.9]
+
+
+def test_how_sure_the_reader_is_when_it_is_right(reader: Reader) -> None:
+    """The least likely token of each right answer; none of what the text leaves open."""
+    rng = np.random.default_rng(0)
+    keys, values = first_slots(reader, TEXT, 8, SETTINGS)
+    prompt = tuple(reader.chat.question("Who?"))
+    examples = []
+    for number in range(6):
+        ids = tuple(int(id) for id in rng.integers(5, reader.config.vocab_size, 3))
+        top = np.zeros((3, 2), np.int32), np.zeros((3, 2), np.float32)
+        kind: Any = "unanswered" if number == 5 else "question"
+        examples.append(StudyExample(kind, prompt, ids, *top, "Who?"))
+    lesson = Lesson.of(examples, reader.device)
+    shares = torch.softmax(answer_logits(reader, keys, values, lesson, 64), -1)
+    chosen = shares[torch.arange(len(lesson.targets)), lesson.targets].view(6, 3)
+    logits = answer_logits(reader, keys, values, lesson, 64)
+    assert certainty(logits, lesson) == pytest.approx(chosen.amin(1).tolist(), rel=1e-4)
+    # The reader's own first token, and an answer that it would not give.
+    said = int(logits[0].argmax())
+    right = replace(examples[0], answer=(said,), top_ids=top[0][:1], top_logprobs=top[1][:1])
+    found = check(
+        reader,
+        keys,
+        values,
+        [right, examples[0], replace(right, kind="unanswered")],
+        replace(SETTINGS, question_offset=64),
+    )
+    assert found.agreed == pytest.approx(2 / 3)
+    sure, *others = found.sure
+    assert sure is not None
+    assert 0 < sure < 1
+    assert others == [None, None]
+
+
+def test_a_question_counts_once_and_is_rounded_down() -> None:
+    alone, beside = (
+        Checked(1.0, (0.99999, 0.7, None, 0.5)),
+        Checked(1.0, (0.9, 0.8, 0.9, None)),
+    )
+    assert sure_figure(alone) == {"held_out_certainty": [0.5, 0.7, 0.9999]}
+    assert sure_figure(alone, beside) == {"held_out_certainty": [0.7, 0.9]}
 
 
 def test_bad_input_is_refused_in_a_sentence(reader: Reader, tmp_path: Path) -> None:
