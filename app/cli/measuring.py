@@ -1,6 +1,7 @@
 """What commands that measure share: a progress bar on stderr, and claims as lines."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,9 +20,23 @@ def progress_bar(name: str) -> Iterator[Callable[[str, float], None]]:
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with _ended_gently(), Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(name, total=1.0)
         yield lambda words, done: bars.update(task, description=words, completed=done)
+
+
+@contextmanager
+def _ended_gently() -> Iterator[None]:
+    """Let SIGTERM end this process as Ctrl-C does: what it has started ends with it."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def print_result(result: dict[str, Any], *, as_json: bool) -> None:
