@@ -74,6 +74,18 @@ def test_a_refused_cartridge_is_named_with_the_services_words() -> None:
         assert "Its bytes do not match." in paragraph
 
 
+def test_one_that_a_second_look_makes_up_for_is_named_all_the_same() -> None:
+    """The arm that the report is about reads text where its cartridges are doubted."""
+    whole = [record for record in records() if record.arm == "cartridge"]
+    rescued = [replace(record, arm="cartridge-then-text") for record in whole]
+    found = [*records(broken="boiler-manual"), *rescued]
+    report = sample(found, cartridge_arm="cartridge-then-text", bare_arm="cartridge")
+    for paragraph in first_paragraphs(report):
+        assert paragraph.startswith("The cartridge of document boiler-manual is broken: ")
+    assert report.cartridge_arm == "cartridge-then-text"
+    assert sample(found, cartridge_arm="cartridge-then-text").broken == ()
+
+
 def test_many_broken_cartridges_are_all_named() -> None:
     made = [
         replace(record, score=0.0 if record.arm == "cartridge" else 1.0)
