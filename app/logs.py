@@ -4,38 +4,37 @@ Set up once by a process's command; libraries and tests are left alone. Knows no
 """
 
 import logging
-import logging.config
 from typing import Literal
+
+from asgi_correlation_id import CorrelationIdFilter
+from pythonjsonlogger.json import JsonFormatter
 
 
 def set_up_logs(form: Literal["text", "json"], level: str) -> None:
     """Send every log of this process to stderr in this form."""
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "filters": {
-                "request": {"()": "asgi_correlation_id.CorrelationIdFilter", "default_value": "-"}
-            },
-            "formatters": {
-                "text": {
-                    "format": "%(asctime)s %(levelname)s %(name)s [%(correlation_id)s] %(message)s"
-                },
-                "json": {
-                    "()": "pythonjsonlogger.json.JsonFormatter",
-                    "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-                    "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-                },
-            },
-            "handlers": {
-                "stderr": {
-                    "class": "logging.StreamHandler",
-                    "formatter": form,
-                    "filters": ["request"],
-                }
-            },
-            "root": {"handlers": ["stderr"], "level": level},
-            # An audit is kept whatever the level; requests are many, so only where they are asked for.
-            "loggers": {"cartridges.audit": {"level": "INFO"}, "dramatiq": {"level": "WARNING"}},
-        }
+    handler = logging.StreamHandler()
+    handler.addFilter(CorrelationIdFilter(default_value="-"))
+    handler.setFormatter(_FORMATTERS[form]())
+    root = logging.getLogger()
+    # Taken off and not closed, as dictConfig would: a library's handler may close stderr with itself.
+    for before in root.handlers[:]:
+        root.removeHandler(before)
+    root.addHandler(handler)
+    root.setLevel(level)
+    # An audit is kept whatever the level; requests are many, so only where they are asked for.
+    logging.getLogger("cartridges.audit").setLevel(logging.INFO)
+    logging.getLogger("dramatiq").setLevel(logging.WARNING)
+
+
+def _text() -> logging.Formatter:
+    return logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(correlation_id)s] %(message)s")
+
+
+def _json() -> logging.Formatter:
+    return JsonFormatter(
+        "%(asctime)s %(levelname)s %(name)s %(message)s",
+        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
     )
+
+
+_FORMATTERS = {"text": _text, "json": _json}
