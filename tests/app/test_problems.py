@@ -118,6 +118,7 @@ def test_the_schema_names_every_route(client: TestClient) -> None:
         "/v1/reports/{id}",
         "/v1/collections",
         "/v1/collections/{name}",
+        "/v1/collections/{name}/relevance",
         "/v1/collections/{name}/train",
         "/health/live",
         "/health/ready",
