@@ -6,7 +6,6 @@ HTTP; on real articles it asks about those that are not there. What was measured
 folder: the same command goes on where it was stopped. This file knows plans, rows and claims.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from benchmarks.living_parts import (
     trained_whole,
 )
 from benchmarks.service_process import serving
+from benchmarks.waiting import Ledger
 from evaluation.abstention import score_abstention
 from evaluation.datasets.changed_world import Changed, load_changed
 from evaluation.datasets.world import load_world
@@ -103,29 +103,10 @@ def run_living(
     )
 
 
-class _Kept:
-    """What was measured already, in a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def part(self, name: str, measure: Callable[[], Row]) -> Row:
-        """What `measure` says, which is asked once."""
-        known: dict[str, Row] = (
-            json.loads(self._path.read_text("utf-8")) if self._path.exists() else {}
-        )
-        if name not in known:
-            known[name] = measure()
-            aside = self._path.with_suffix(".tmp")
-            aside.write_text(json.dumps(known, indent=1), encoding="utf-8")
-            aside.replace(self._path)
-        return known[name]
-
-
 def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
     sheets = load_changed(seed, sheets=plan.documents + plan.joined, changes=plan.changes)
     first, later = sheets[: plan.documents], sheets[plan.documents :]
-    kept = _Kept(folder / "parts.json")
+    kept = Ledger(folder / "parts.json")
     row: Row = {}
     settings = TrainingSettings(**plan.training)
     with _service(folder / "living", plan) as asker:

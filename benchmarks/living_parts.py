@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.waiting import ingested
+from benchmarks.waiting import ingested, sent, waited
 from evaluation.abstention import score_abstention
 from evaluation.datasets.catalogue import load
 from evaluation.datasets.changed_world import Changed
@@ -52,26 +52,12 @@ class Asker:
 
     def send(self, document: Document) -> str:
         """The job of a document, or of a version of it."""
-        body = {
-            "collection": COLLECTION,
-            "id": document.id,
-            "title": document.title,
-            "text": document.text,
-        }
-        return str(
-            self.http.post("/v1/documents", json=body).raise_for_status().json()["job"]["id"]
-        )
+        return sent(self.http, COLLECTION, document)
 
     def wait(self, job: str, report: Callable[[float], None] = lambda _: None) -> Row:
         """A job when it has ended. Raises RuntimeError where it came to nothing."""
-        while True:
-            found = dict(self.http.get(f"/v1/jobs/{job}").raise_for_status().json())
-            if found["status"] == "succeeded":
-                return found
-            if found["status"] not in ("queued", "running"):
-                raise RuntimeError(f"A job {found['status']}. {found['error'] or ''}")
-            report(found["progress"])
-            time.sleep(_LOOK_SECONDS)
+        found = dict(self.http.get(f"/v1/jobs/{job}").raise_for_status().json())
+        return waited(self.http, found, job, lambda _, done: report(done), seconds=_LOOK_SECONDS)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Jobs of a running service, remembered on disk: sent once, waited for, waited for again after a stop.
+"""Jobs of a running service, and what came of them, remembered on disk: done once, whatever stops between.
 
 Knows HTTP and a file; knows no experiment.
 """
@@ -29,11 +29,19 @@ class Ledger:
         found = self._read().get(name)
         return None if found is None else str(found)
 
-    def keep(self, name: str, id: str) -> None:
-        """Remember the job that does it."""
+    def part(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `measure` says, which is asked once."""
+        found: dict[str, Any] | None = self._read().get(name)
+        if found is None:
+            found = measure()
+            self.keep(name, found)
+        return found
+
+    def keep(self, name: str, value: str | dict[str, Any]) -> None:
+        """Remember the job that does it, or what came of it."""
         with self._lock:  # several wait at once
             aside = self._path.with_suffix(".tmp")
-            aside.write_text(json.dumps(self._read() | {name: id}, indent=1), encoding="utf-8")
+            aside.write_text(json.dumps(self._read() | {name: value}, indent=1), encoding="utf-8")
             aside.replace(self._path)
 
     def _read(self) -> dict[str, Any]:
@@ -61,6 +69,18 @@ def finished(
     if job is None or job["status"] in _OVER:
         job = send()["job"]
         ledger.keep(name, job["id"])
+    return waited(client, job, name, report, seconds=seconds)
+
+
+def waited(
+    client: httpx.Client,
+    job: dict[str, Any],
+    name: str,
+    report: Callable[[str, float], None],
+    *,
+    seconds: float = 1.0,
+) -> dict[str, Any]:
+    """A job at its end; raises as `finished` does."""
     while job["status"] != "succeeded":
         if job["status"] in _OVER:
             raise RuntimeError(f"{name}: the job was {job['status']}. {job['error'] or ''}")
@@ -81,14 +101,18 @@ def ingested(client: httpx.Client, collection: str, documents: Sequence[Document
         if known.status_code == 200:
             _cancel(client, known.json()["job"])  # of a run that stopped between the two requests
             continue
-        body = {
-            "collection": collection,
-            "id": document.id,
-            "title": document.title,
-            "text": document.text,
-        }
-        accepted = client.post("/v1/documents", json=body).raise_for_status().json()
-        _cancel(client, accepted["job"]["id"])
+        _cancel(client, sent(client, collection, document))
+
+
+def sent(client: httpx.Client, collection: str, document: Document) -> str:
+    """Send a document, or a version of it: the id of its job."""
+    body = {
+        "collection": collection,
+        "id": document.id,
+        "title": document.title,
+        "text": document.text,
+    }
+    return str(client.post("/v1/documents", json=body).raise_for_status().json()["job"]["id"])
 
 
 def _cancel(client: httpx.Client, id: str | None) -> None:
