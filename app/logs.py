@@ -6,12 +6,11 @@ Set up once by a process's command; libraries and tests are left alone. Knows no
 import logging
 from typing import Literal
 
-from asgi_correlation_id import CorrelationIdFilter
-from pythonjsonlogger.json import JsonFormatter
-
 
 def set_up_logs(form: Literal["text", "json"], level: str) -> None:
     """Send every log of this process to stderr in this form."""
+    from asgi_correlation_id import CorrelationIdFilter  # here: a command's help needs neither
+
     handler = logging.StreamHandler()
     handler.addFilter(CorrelationIdFilter(default_value="-"))
     handler.setFormatter(_FORMATTERS[form]())
@@ -31,6 +30,8 @@ def _text() -> logging.Formatter:
 
 
 def _json() -> logging.Formatter:
+    from pythonjsonlogger.json import JsonFormatter
+
     return JsonFormatter(
         "%(asctime)s %(levelname)s %(name)s %(message)s",
         rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},

@@ -2,7 +2,8 @@
 
 How well questions fit that the collection does answer is known from its documents' self-studies, or
 from questions that somebody gave; one that fits worse than all but a chosen share of them is refused.
-Only numbers are kept. This file knows files and numbers; it knows no search and no HTTP.
+Only numbers are kept. This file knows files and numbers; how well a question fits
+is the retriever's to say, and it knows no HTTP.
 """
 
 import json
@@ -21,6 +22,7 @@ from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary, check_id
 from retrieval.durable import locked, make_folder, replace_file
 from retrieval.retriever import Retriever
+from retrieval.sampling import spread
 from training.settings import TrainingSettings
 from training.studies import Studies
 from training.studying import split_study
@@ -81,8 +83,7 @@ class RelevanceGate:
         if given:
             return Known("questions", len(given), threshold(given, self._refuse))
         found = sorted(self._shelf.of_collection(collection).glob(f"*/{_NAME}"))
-        some = found[:: max(1, -(-len(found) // _DOCUMENTS))]
-        values = [value for path in some for value in _read(path)]
+        values = [value for path in spread(found, _DOCUMENTS) for value in _read(path)]
         return Known("studies", len(values), threshold(values, self._refuse))
 
     def give(self, collection: str, values: Sequence[float]) -> Known:

@@ -15,6 +15,8 @@ Id = Annotated[
 ]
 Words = Annotated[str, Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
 """Text with something in it and no NUL."""
+MOST_QUESTIONS = 500
+"""That a collection is told at once to be for."""
 Mode = Literal["auto", "cartridge", "rag", "icl", "none"]
 ReportArm = Literal[
     "no_context",
@@ -148,7 +150,7 @@ class CollectionList(Strict):
 class RelevanceIn(Strict):
     """Questions that a collection answers, in the words of those who ask."""
 
-    questions: list[Annotated[Words, Field(max_length=2000)]] = Field(max_length=500)
+    questions: list[Annotated[Words, Field(max_length=2000)]] = Field(max_length=MOST_QUESTIONS)
 
 
 class RelevanceOut(Strict):

@@ -50,7 +50,6 @@ class SecondLook:
         self._began = time.perf_counter()
         self._before_ms = 0.0
         self.completion: Completion | None = None
-        self.taken = False
 
     def __iter__(self) -> Iterator[str]:
         if self.completion is not None:
@@ -65,7 +64,6 @@ class SecondLook:
                 return
             self._second = self._again()
             self._before_ms = (time.perf_counter() - self._began) * 1e3
-            self.taken = True
             if self._first.cancelled.is_set():  # while it was being asked
                 self._second.cancel()
         yield from self._second

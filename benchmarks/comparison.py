@@ -6,7 +6,6 @@ compared over all seeds. What is done lies in the working folder: the same comma
 stopped. This file knows HTTP and records; it knows nothing of the service's inside.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,7 +18,7 @@ from typing import Any, Protocol
 import httpx
 
 from benchmarks.articles import ArticlesPlan, articles_claims, run_articles
-from benchmarks.service_process import serving
+from benchmarks.service_process import begun_with, serving
 from benchmarks.waiting import Ledger, finished, ingested
 from evaluation.datasets.own import to_lines
 from evaluation.datasets.questions import Dataset
@@ -92,7 +91,8 @@ def run_comparison(
         arms = plan.arms if place == 0 else plan.compressed
         data = work / f"{compression:g}x"
         if place and not data.exists():
-            _studied_again(work / f"{plan.compressions[0]:g}x", data)
+            # The studies, which no compression changes, and nothing that was trained on them.
+            begun_with(data, work / f"{plan.compressions[0]:g}x", "documents", "indexes", "studies")
         found = _compared(compression, replace(plan, arms=arms), data, told)
         rows.append(_row(compression, found))
         claims |= _claims(found, "" if place == 0 else f"_{compression:g}x")
@@ -114,16 +114,6 @@ def run_comparison(
         claims=claims,
         seconds=time.monotonic() - started,
     )
-
-
-def _studied_again(other: Path, data: Path) -> None:
-    """Give a service the documents of another one with their studies, which no compression changes.
-
-    Nothing else: what was trained there must answer nothing here.
-    """
-    for name in ("documents", "indexes", "studies"):
-        shutil.copytree(other / name, data.with_suffix(".tmp") / name, dirs_exist_ok=True)
-    data.with_suffix(".tmp").rename(data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ HTTP; on real articles it asks about those that are not there. What was measured
 folder: the same command goes on where it was stopped. This file knows plans, rows and claims.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,7 +25,7 @@ from benchmarks.living_parts import (
     scored,
     trained_whole,
 )
-from benchmarks.service_process import serving
+from benchmarks.service_process import begun_with, serving
 from benchmarks.waiting import Ledger
 from evaluation.abstention import score_abstention
 from evaluation.datasets.changed_world import Changed, load_changed
@@ -117,10 +116,7 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
         row |= kept.part("joined", lambda: {"joined": scored(asker, sheets, plan.asked)})
     report("all together", 0.45)
     if not (folder / "whole").exists():
-        aside = folder / "whole.tmp"
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(folder / "living" / "studies", aside / "studies")
-        aside.rename(folder / "whole")
+        begun_with(folder / "whole", folder / "living", "studies")
     with _service(folder / "whole", plan) as asker:
 
         def together() -> Row:

@@ -6,6 +6,7 @@ Knows its command and its processes; knows nothing of its inside.
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,15 @@ QUICK: dict[str, Any] = {
     "max_steps": 4,
 }
 _STOP_SECONDS = 60.0
+
+
+def begun_with(data: Path, other: Path, *names: str) -> None:
+    """Give a service's folder `data` these of another one's folders; it is there whole or not at all."""
+    aside = data.with_name(f"{data.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    for name in names:
+        shutil.copytree(other / name, aside / name)
+    aside.rename(data)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from retrieval.sampling import spread
 from retrieval.table import Hit
 
 _WORD = re.compile(r"\w+")
@@ -35,7 +36,7 @@ class Rarity:
         """Of very many passages some are counted, evenly spread."""
         counts: Counter[str] = Counter()
         self._passages = 0
-        for text in passages[:: max(1, -(-len(passages) // _COUNTED))]:
+        for text in spread(passages, _COUNTED):
             counts.update(words_of(text))
             self._passages += 1
         self._counts: Mapping[str, int] = counts

@@ -113,8 +113,7 @@ class Retriever:
         find. Raises `QuestionRefused` for a question that is blank or not text, and `ValueError`
         for `top_k` or `chunk_k` < 1.
         """
-        if not is_text(question) or not question.strip():
-            raise QuestionRefused("The question is empty or not text; ask one in words.")
+        _check((question,))
         if top_k < 1 or chunk_k < 1:
             raise ValueError("Ask for at least one document and one chunk.")
         if not self._is_on_disk(collection):
@@ -130,8 +129,7 @@ class Retriever:
 
         0.0 for one that finds nothing. Raises `QuestionRefused` for one that is blank or not text.
         """
-        if not all(is_text(question) and question.strip() for question in questions):
-            raise QuestionRefused("A question is empty or not text; ask in words.")
+        _check(questions)
         if not questions or not self._is_on_disk(collection):
             return [0.0] * len(questions)
         vectors = self._encoder.encode(list(questions))
@@ -247,6 +245,11 @@ class Retriever:
             )
             start = stop
         return entries
+
+
+def _check(questions: Iterable[str]) -> None:
+    if not all(is_text(question) and question.strip() for question in questions):
+        raise QuestionRefused("The question is empty or not text; ask one in words.")
 
 
 def _matches(indexed: Indexed | None, document: Document) -> bool:

@@ -9,8 +9,6 @@ from app.cli.client import Url, connected
 from app.cli.output import AsJson, CommandFailed, print_json
 from app.settings import Settings
 
-_MOST = 500
-
 
 def calibrate(
     collection: Annotated[str, typer.Argument(help="The collection.")],
@@ -28,8 +26,10 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Let mode auto refuse questions that fit a collection worse than those which it answers."""
+    from app.schemas import MOST_QUESTIONS
     from evaluation.datasets.own import load_own
     from evaluation.datasets.questions import DatasetRefused
+    from retrieval.sampling import spread
 
     if questions is not None and forget:
         raise CommandFailed("Name a file of questions, or --forget, not both.")
@@ -41,8 +41,7 @@ def calibrate(
             raise CommandFailed(str(error)) from error
         if not asked:
             raise CommandFailed(f"{questions} has no question with an answer.")
-        step = max(1, -(-len(asked) // _MOST))  # some of very many, evenly spread
-        body = {"questions": asked[::step]}
+        body = {"questions": list(spread(asked, MOST_QUESTIONS))}
     path = f"/v1/collections/{collection}/relevance"
     with connected(Settings(), url) as client:
         options = {} if body is None else {"json": body}

@@ -130,9 +130,7 @@ def _run_comparison(
         seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)),
         articles=None if articles is None else ArticlesPlan(articles),
     )
-    folder = work or Settings().data / "reproduce" / "comparison"
-    named = "" if real is None else " --real FOLDER"
-    command = f"cartridges reproduce comparison --seeds {seeds}{named} --json"
+    folder, command = _worked("comparison", seeds, work, real)
     return run_comparison(out, plan, folder, report, command=command)
 
 
@@ -146,10 +144,15 @@ def _run_living(
     from benchmarks.living import FIRST_SEED, LivingPlan, run_living
 
     plan = LivingPlan(seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)), articles=_articles(real))
-    folder = work or Settings().data / "reproduce" / "living"
-    named = "" if real is None else " --real FOLDER"
-    command = f"cartridges reproduce living --seeds {seeds}{named} --json"
+    folder, command = _worked("living", seeds, work, real)
     return run_living(out, plan, folder, report, command=command)
+
+
+def _worked(name: str, seeds: int, work: Path | None, real: Path | None) -> tuple[Path, str]:
+    """The folder that an experiment works in, and how it is told to be run again."""
+    named = "" if real is None else " --real FOLDER"
+    folder = work or Settings().data / "reproduce" / name
+    return folder, f"cartridges reproduce {name} --seeds {seeds}{named} --json"
 
 
 def _articles(real: Path | None) -> Path | None:

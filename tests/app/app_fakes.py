@@ -99,21 +99,25 @@ def fake_distil(
     progress: Callable[[Progress], None],
     cancelled: Callable[[], bool],
 ) -> Distilled:
-    """Counts steps in a file; slow for a text with SLOW in it, unhappy with one with VAGUE."""
+    """Counts steps in a file; unhappy with a text with VAGUE in it.
+
+    Slow for one with SLOW in it; one with ENDLESS is there to be cancelled, and given up after a minute.
+    """
     if "UNTRAINABLE" in text:
         raise TrainingRefused("The document cannot be trained on; answer it from its text.")
     if "BROKEN" in text:
         raise RuntimeError("a secret of the inside")
     checkpoint = workdir / "steps.json"
     steps: list[float] = json.loads(checkpoint.read_text()) if checkpoint.exists() else []
-    while "SLOW" in text and len(steps) < STEPS:
+    most = 30 * STEPS if "ENDLESS" in text else STEPS if "SLOW" in text else 0
+    while len(steps) < most:
         if cancelled():
             raise Cancelled
         steps.append(time.time())
         aside = checkpoint.with_suffix(".tmp")
         aside.write_text(json.dumps(steps))
         aside.replace(checkpoint)
-        progress(Progress("distillation", len(steps) / STEPS))
+        progress(Progress("distillation", len(steps) / most))
         time.sleep(0.05)
     generator = torch.Generator().manual_seed(settings.seed)
     keys = torch.randn((2, 1, 4, 8), generator=generator).to(torch.bfloat16)

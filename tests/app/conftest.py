@@ -92,7 +92,7 @@ def worker(settings: Settings) -> Callable[..., Any]:
 def wait_for() -> Callable[[TestClient, str], dict[str, Any]]:
     """A job when it has ended."""
 
-    def wait(client: TestClient, job_id: str, seconds: float = 20.0) -> dict[str, Any]:
+    def wait(client: TestClient, job_id: str, seconds: float = 90.0) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         while True:
             job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").json()

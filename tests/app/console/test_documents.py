@@ -67,7 +67,7 @@ def test_a_training_is_followed_after_loading_anew_and_cancelled(
     page: Any, url: str, worker: Callable[..., Any]
 ) -> None:
     with worker():
-        add(url, f"SLOW {FLAT}", title="The flat")
+        add(url, f"ENDLESS {FLAT}", title="The flat")
         page.goto(f"{url}#documents")
         job = page.locator("#ingestion-list li")
         expect(job).to_contain_text("Distillation")
