@@ -22,7 +22,7 @@ from app.reconcile import manifest_of, serves, subject_of
 from app.relevance import learn_relevance
 from app.study_shelf import StudyShelf
 from app.tally import Tally
-from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, LostRace
+from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, LostRace, StoreError
 from cartridge_store.manifest import Manifest, PositionRule
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
@@ -35,7 +35,7 @@ from training.joining import Company, Joined
 from training.neighbourhood import Serving
 from training.pipeline import Distilled, Former
 from training.revision import still_there
-from training.settings import Progress, TrainingSettings
+from training.settings import Progress, TrainingRefused, TrainingSettings
 from training.studies import Studies
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,10 @@ class Join(Protocol):
     ) -> Joined | None: ...
 
 
+Draft = Callable[[Reader, str, TrainingSettings], Distilled | None]
+"""What `training.draft.draft` does."""
+
+
 class DocumentTraining:
     """Trains documents and publishes what passes its check."""
 
@@ -103,6 +107,7 @@ class DocumentTraining:
         reader: Reader,
         distil: Distil,
         join: Join,
+        draft: Draft,
         settings: TrainingSettings,
         tally: Tally,
         shelf: StudyShelf,
@@ -114,6 +119,7 @@ class DocumentTraining:
         self._reader = reader
         self._distil = distil
         self._join = join
+        self._draft = draft
         self._settings = settings
         self._tally = tally
         self._shelf = shelf
@@ -131,6 +137,8 @@ class DocumentTraining:
         if subject.reader_fingerprint != self._reader.fingerprint:
             return unpublished("Another reader is serving now.")
         began, before = time.monotonic(), self._before(document, workdir)
+        if before is None:  # a document that changed a little is trained in half the time
+            self._publish_draft(subject, document)
         with self._shelf.for_documents(subject.collection, [document.id], self._library):
             joined = self._join(
                 self._reader,
@@ -161,6 +169,35 @@ class DocumentTraining:
             self._shelf, self._library, self._retriever, self._reader, self._settings, [document]
         )
         return result
+
+    def withdraw_draft(self, subject: Subject) -> None:
+        """Take back the draft of a document that no training follows: its text is the better answer.
+
+        What goes wrong is logged: the job has ended all the same.
+        """
+        try:
+            current = self._store.current(subject.collection, [subject.document_id])
+            manifest = manifest_of(self._store, current.get(subject.document_id))
+            if manifest is None or not manifest.is_draft:
+                return
+            if manifest.document_sha256 == subject.sha256:  # else of a newer version
+                self._store.withdraw(manifest)
+        except (StoreError, OSError) as error:
+            logger.warning("The draft of %s stays: %s", subject.document_id, error)
+
+    def _publish_draft(self, subject: Subject, document: Document) -> None:
+        """Something to answer from until the training ends, where nothing of this text serves yet."""
+        current = self._store.current(subject.collection, [document.id]).get(document.id)
+        manifest = manifest_of(self._store, current)
+        if manifest is not None and serves(manifest, document, self._reader):
+            return
+        began = time.monotonic()
+        try:
+            found = self._draft(self._reader, document.text, self._settings)
+            if found is not None:
+                self._publisher.publish(subject, found, time.monotonic() - began)
+        except (TrainingRefused, CartridgeRefused, LostRace) as error:
+            logger.warning("There is no draft of %s: %s", document.id, error)
 
     def _published(self, subject: Subject, joined: Joined, seconds: float) -> Result:
         if not joined.distilled.passed or not joined.relearned:
@@ -245,6 +282,8 @@ class DocumentTraining:
     def _mounted(self, document: Document, manifest: Manifest) -> Serving | None:
         """A cartridge with its document, when it is of this text and of this reader's training."""
         rule = PositionRule("fixed", self._settings.question_offset)
+        if manifest.is_draft:  # goes as soon as its document is trained
+            return None
         if manifest.position_rule != rule or not serves(manifest, document, self._reader):
             return None
         try:

@@ -57,9 +57,10 @@ class View:
 
     @property
     def status(self) -> str:
-        """ "ready" with a cartridge, "failed" when training or its check failed, else "text"."""
+        """ "ready" with a trained cartridge, "draft" with one that only serves until then, "failed" when
+        training or its check failed, else "text"."""
         if self.cartridge is not None:
-            return "ready"
+            return "draft" if self.cartridge.manifest.is_draft else "ready"
         if self.job is None or not self.job.finished or self.job.status == "cancelled":
             return "text"
         if self.job.subject and self.job.subject.sha256 != self.document.sha256:

@@ -135,9 +135,15 @@ class Reconciler:
             job = last.get(document.id)
             if job is None or job.subject != subject:
                 manifest = manifest_of(self._store, current.get(document.id))
-                if manifest is not None and serves(manifest, document, self._reader):
+                trained = manifest is not None and not manifest.is_draft
+                if manifest is not None and trained and serves(manifest, document, self._reader):
                     continue
                 job = self._jobs.open(subject)
+            elif job.status in ("failed", "cancelled"):
+                # Cancelled while no worker had it, or its worker died when it had said so.
+                manifest = manifest_of(self._store, current.get(document.id))
+                if manifest is not None and manifest.is_draft:
+                    self._store.withdraw(manifest)
             if not job.finished and job.id not in under_way:
                 self._queue.send(job.id)
                 requeued += 1

@@ -224,13 +224,15 @@ class Reporting:
         return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
 
     def _manifests(self, current: Mapping[str, str]) -> dict[str, Manifest]:
-        """What is known of the cartridge of each document that has one."""
+        """What is known of the cartridge of each document that has a trained one."""
         found = {}
         for document, cartridge_id in current.items():
             try:
-                found[document] = self._store.describe(cartridge_id).manifest
+                manifest = self._store.describe(cartridge_id).manifest
             except StoreError:
                 continue  # the arms will say so
+            if not manifest.is_draft:
+                found[document] = manifest
         return found
 
     def _assembled(self, run: Run, measured: Sequence[Throughput]) -> Report:

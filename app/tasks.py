@@ -16,7 +16,7 @@ from typing import Any
 import redis
 
 from app.collection_training import CollectionTraining, DistilCollection
-from app.document_training import CompanyChanged, Distil, DocumentTraining, Join
+from app.document_training import CompanyChanged, Distil, DocumentTraining, Draft, Join
 from app.fleet import Fleet, FleetTrouble
 from app.jobs import Job, Jobs
 from app.publishing import Publisher
@@ -70,6 +70,7 @@ class Trainer:
         reader: Reader,
         distil: Distil,
         join: Join,
+        draft: Draft,
         distil_collection: DistilCollection,
         settings: TrainingSettings,
         work: WorkFolders,
@@ -100,6 +101,7 @@ class Trainer:
             reader=reader,
             distil=distil,
             join=join,
+            draft=draft,
             settings=settings,
             tally=tally,
             shelf=shelf,
@@ -144,39 +146,47 @@ class Trainer:
                         _Cancellation(self._jobs, job, self._stop),
                     )
             except Cancelled:
-                self._stopped(job_id, workdir)
+                self._stopped(job, workdir)
             except TRANSIENT as error:
                 logger.warning("Job %s: %s", job_id, error)
                 if last_try:
-                    self._fail(job_id, str(error), workdir)
+                    self._fail(job, str(error), workdir)
                 else:
                     self._jobs.give_back(job_id, str(error))
                 raise
             except (TrainingRefused, CartridgeRefused) as error:
-                self._fail(job_id, str(error), workdir)
+                self._fail(job, str(error), workdir)
             except Exception:
                 logger.exception("Job %s failed.", job_id)
                 why = "Training failed unexpectedly; the worker's log says why."
-                self._fail(job_id, why, workdir)
+                self._fail(job, why, workdir)
             else:
+                self._withdraw_draft(job)
                 self._jobs.succeed(job_id, result)
                 self._tally.add(jobs_succeeded=1)
                 shutil.rmtree(workdir, ignore_errors=True)
 
-    def _fail(self, job_id: str, reason: str, workdir: Path) -> None:
-        self._jobs.fail(job_id, reason)
+    def _fail(self, job: Job, reason: str, workdir: Path) -> None:
+        self._withdraw_draft(job)
+        self._jobs.fail(job.id, reason)
         self._tally.add(jobs_failed=1)
         shutil.rmtree(workdir, ignore_errors=True)
 
-    def _stopped(self, job_id: str, workdir: Path) -> None:
-        if self._stop.is_set() and not self._jobs.cancel_requested(job_id):
+    def _stopped(self, job: Job, workdir: Path) -> None:
+        if self._stop.is_set() and not self._jobs.cancel_requested(job.id):
             # Its checkpoint stays where the next worker looks for it.
-            self._jobs.give_back(job_id)
-            self._send_again(job_id)
+            self._jobs.give_back(job.id)
+            self._send_again(job.id)
             return
-        self._jobs.end_cancelled(job_id)
+        self._withdraw_draft(job)
+        self._jobs.end_cancelled(job.id)
         self._tally.add(jobs_cancelled=1)
         shutil.rmtree(workdir, ignore_errors=True)
+
+    def _withdraw_draft(self, job: Job) -> None:
+        """A draft that no cartridge has replaced goes with its job."""
+        if job.subject is not None:
+            self._documents.withdraw_draft(job.subject)
 
 
 class _Reporter:

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from app.answering import Answering
 from app.broker import MAX_RETRIES, JobQueue, current_retries, make_broker, register
 from app.collection_training import DistilCollection
-from app.document_training import Distil, Join
+from app.document_training import Distil, Draft, Join
 from app.documents import Documents
 from app.fleet import open_fleet
 from app.heartbeat import Heartbeat
@@ -51,6 +51,7 @@ from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder, MiniLmEncoder
 from retrieval.retriever import Retriever
 from training.collection import distil_collection
+from training.draft import draft
 from training.joining import join
 from training.pipeline import distil
 from training.settings import TrainingSettings
@@ -85,6 +86,7 @@ class Parts:
     encoder: Callable[[], Encoder] = MiniLmEncoder
     distil: Distil = distil
     join: Join = join
+    draft: Draft = draft
     distil_collection: DistilCollection = distil_collection
 
 
@@ -359,6 +361,7 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         reader=base.reader,
         distil=parts.distil,
         join=parts.join,
+        draft=parts.draft,
         distil_collection=parts.distil_collection,
         settings=training,
         work=base.work,

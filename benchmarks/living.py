@@ -180,6 +180,8 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
     over("joined_documents", lambda row: plan.joined, ">= 100")
     over("updated_documents", lambda row: plan.updated, ">= 50")
     over("seconds_to_text", lambda row: fmean(row["seconds_to_text"]), "<= 1")
+    if all(row["seconds_to_draft"] for row in rows):
+        over("seconds_to_draft", lambda row: fmean(row["seconds_to_draft"]), "<= 5")
     over("seconds_to_trained", lambda row: fmean(row["seconds_to_trained"]), "<= 30")
     over("join_gap_points", gap, "<= 2")
     over("join_step_ratio", lambda row: sum(row["join_steps"]) / row["whole_steps"], "<= 0.35")

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.waiting import ingested, sent, waited
+from benchmarks.waiting import ended, ingested, sent, waited
 from evaluation.abstention import score_abstention
 from evaluation.datasets.catalogue import load
 from evaluation.datasets.changed_world import Changed
@@ -54,6 +54,10 @@ class Asker:
         """The job of a document, or of a version of it."""
         return sent(self.http, COLLECTION, document)
 
+    def done(self, job: str) -> bool:
+        """Whether a job has ended."""
+        return ended(self.http.get(f"/v1/jobs/{job}").raise_for_status().json())
+
     def wait(self, job: str, report: Callable[[float], None] = lambda _: None) -> Row:
         """A job when it has ended. Raises RuntimeError where it came to nothing."""
         found = dict(self.http.get(f"/v1/jobs/{job}").raise_for_status().json())
@@ -80,19 +84,22 @@ def trained_whole(
 
 
 def arrive(asker: Asker, sheets: Sequence[Changed], report: Report) -> Row:
-    """One document after another: seconds until its text and until its cartridge answers, and steps."""
-    to_text, to_trained, steps, published = [], [], [], 0
+    """One document after another: seconds until its text, its draft and its cartridge answer, and steps."""
+    to_text, to_draft, to_trained, steps, published = [], [], [], [], 0
     for place, sheet in enumerate(sheets):
         report("joining", place / len(sheets))
         began = time.monotonic()
         job = asker.send(sheet.before)
         to_text.append(_until_right(asker, sheet) - began)
+        drafted = _until_drafted(asker, sheet, job)
+        to_draft += [] if drafted is None else [drafted - began]
         result = asker.wait(job)["result"]
         to_trained.append(time.monotonic() - began)
         steps.append(result.get("figures", {}).get("steps", 0))
         published += result["published"]
     return {
         "seconds_to_text": to_text,
+        "seconds_to_draft": to_draft,
         "seconds_to_trained": to_trained,
         "join_steps": steps,
         "joined_published": published,
@@ -107,6 +114,17 @@ def _until_right(asker: Asker, sheet: Changed) -> float:
             if asker.says(asked.question, asked.before):
                 return time.monotonic()
     raise RuntimeError(f"Nothing about {sheet.before.id} was answered rightly within a minute.")
+
+
+def _until_drafted(asker: Asker, sheet: Changed, job: str) -> float | None:
+    """When one was first answered rightly from a draft; None where its job has ended before."""
+    while not asker.done(job):
+        for asked in sheet.asked:
+            answer = asker.ask(asked.question)
+            drafted = any(source["via"] == "cartridge" for source in answer["sources"])
+            if drafted and states(answer["answer"], asked.before):
+                return None if asker.done(job) else time.monotonic()
+    return None
 
 
 def scored(asker: Asker, sheets: Sequence[Changed], asked: int) -> dict[str, float]:

@@ -93,6 +93,11 @@ def waited(
     return job
 
 
+def ended(job: dict[str, Any]) -> bool:
+    """Whether nothing more will come of a job."""
+    return job["status"] in {"succeeded", *_OVER}
+
+
 def ingested(client: httpx.Client, collection: str, documents: Sequence[Document]) -> None:
     """Send what is not there yet; each document's own training is cancelled, for its collection's."""
     for document in documents:

@@ -29,6 +29,10 @@ _MAX_DEPTH = 16
 _OUTSIDE_IDENTITY = frozenset({"cartridge_id", "created_at", "figures"})
 
 
+DRAFT = "draft"
+"""What a recipe says, `true`, of a cartridge that nobody trained: it serves until another does."""
+
+
 @dataclass(frozen=True)
 class PositionRule:
     """Where the question stands: at `offset` ("fixed"), or after the visible slots ("visible").
@@ -113,6 +117,11 @@ class Manifest:
     def compression(self) -> float:
         """Document tokens per slot."""
         return self.document_tokens / self.slots
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it only serves until one is trained."""
+        return self.recipe.get(DRAFT) is True
 
     def to_json(self) -> str:
         """The canonical JSON text."""

@@ -244,11 +244,23 @@ class CartridgeStore:
             self._tombstones.put(Tombstone(collection, document_id, utc_now()))
         # The registry before the blobs: from here on nobody is sent to one that is about to go.
         versions |= self._registry.retire(collection, document_id)
-        with self._lock:
-            self._seen[collection, document_id] = None
-        for version in versions:
-            self._drop(version)
+        self._forget(collection, document_id, versions)
         return sorted(versions)
+
+    def withdraw(self, manifest: Manifest) -> bool:
+        """Take a version back, and with it what it has replaced; returns whether it was current.
+
+        A version that has replaced it stays. Raises RegistryUnavailable and StorageFull.
+        """
+        collection, document_id = manifest.collection, manifest.document_id
+        began = utc_now()
+        versions = self._registry.retire(collection, document_id, expected=manifest.cartridge_id)
+        if not versions:
+            return False
+        # Of the moment before: what is made from now on may be published.
+        self._tombstones.put(Tombstone(collection, document_id, began))
+        self._forget(collection, document_id, versions)
+        return True
 
     def collect(self, grace_seconds: float) -> list[str]:
         """Delete the blobs that nobody needs any more; returns their cartridges' ids.
@@ -338,6 +350,12 @@ class CartridgeStore:
         except CartridgeRefused as error:
             logger.warning("%s", error)
             return True
+
+    def _forget(self, collection: str, document_id: str, versions: Iterable[str]) -> None:
+        with self._lock:
+            self._seen[collection, document_id] = None
+        for version in versions:
+            self._drop(version)
 
     def _drop(self, cartridge_id: str) -> None:
         self._blobs.delete(blob_name(cartridge_id))

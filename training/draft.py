@@ -1,4 +1,4 @@
-"""A draft: a document's slots in seconds, compacted and not trained.
+"""A draft: a document's slots in seconds, not trained: all of its keys and values, or compacted ones.
 
 Compaction asks what is looked at; without a study the document itself asks: its passages, said once and
 said again, look at what they are made of ("repeat-prefill" of arXiv 2602.16284, section 3.1). This file
@@ -6,14 +6,50 @@ knows a reader and a text; it knows no training and no store.
 """
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from cartridge_store.manifest import DRAFT, PositionRule
 from inference.reader import Reader
 from training.compaction import compact
 from training.examples import StudyExample
 from training.initialisers import document_key_values
+from training.pipeline import Distilled
 from training.settings import TrainingSettings
 from training.windows import Windows
+
+
+def draft(reader: Reader, text: str, settings: TrainingSettings) -> Distilled | None:
+    """What answers for a text until it is trained.
+
+    At one token a slot the reader behind it sees what it would see behind the text; beyond 1.5 a draft
+    that nobody trained is hardly worth having (docs/log.md). None where none is wanted, and for a text that
+    does not fit in front of the place where questions stand. Raises TrainingRefused as `draft_slots` does.
+    """
+    tokens = reader.count(text)
+    if not settings.draft_compression or not 0 < tokens < settings.question_offset:
+        return None
+    whole = document_key_values(reader, text)
+    columns = whole[0][0].shape[2]
+    if not tokens <= columns < settings.question_offset:  # cut, or marked up until it does not fit
+        return None
+    slots = max(1, round(columns / settings.draft_compression))
+    if slots < columns:
+        keys, values = draft_slots(reader, text, slots, settings)
+    else:
+        keys, values = (torch.cat([layer[part] for layer in whole]) for part in (0, 1))
+    keys, values = (tensor.to(reader.dtype).cpu().contiguous() for tensor in (keys, values))
+    return Distilled(
+        keys=keys,
+        values=values,
+        document_tokens=tokens,
+        position_rule=PositionRule("fixed", settings.question_offset),
+        initialiser="compaction" if slots < columns else "whole",
+        recipe=settings.to_dict() | {DRAFT: True},
+        figures={"steps": 0},
+        passed=True,
+        reason="A draft is not checked.",
+    )
 
 
 def draft_slots(

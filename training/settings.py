@@ -34,6 +34,10 @@ class TrainingSettings:
     seed: int = 0
     compression: float = 12.0  # document tokens for each slot
     min_slots: int = 16
+    adaptive: bool = False  # whether a collection's slots go where they tell most
+    probe_steps: int = 40  # with each number of slots that is tried
+    least_told: float = 0.5  # of a document, by the most slots, for it to have its share of them
+    draft_compression: float = 1.0  # of what answers until the training ends; 0 makes none
     initialiser: str = "spread"
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
@@ -86,6 +90,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.compression < 1 or self.min_slots < 1:
             raise TrainingRefused("compression and min_slots must be at least 1.")
+        if self.draft_compression and self.draft_compression < 1:
+            raise TrainingRefused("draft_compression must be at least 1, or 0 for no drafts.")
         if self.window_min < 1 or self.window_max < self.window_min:
             raise TrainingRefused("window_max must be at least window_min, and both at least 1.")
         if min(self.batch, self.generation_batch, self.top_k, self.rounds) < 1:
@@ -98,6 +104,8 @@ class TrainingSettings:
             )
         if not 0 <= self.guard < 1 or self.replay_most < 0 or not 0 <= self.harm <= 1:
             raise TrainingRefused("guard is below 1; replay_most at least 0; harm from 0 to 1.")
+        if self.probe_steps < 1 or not 0 <= self.least_told <= 1:
+            raise TrainingRefused("probe_steps: at least 1; least_told is a share, from 0 to 1.")
         if not 0 <= self.accept_at <= 1:
             raise TrainingRefused("accept_at is a share: choose a number from 0 to 1.")
         if not 0 <= self.unanswered < 1 or not 0 <= self.absent < 1:
@@ -105,9 +113,9 @@ class TrainingSettings:
         if not 0 < self.sure_at < 1:
             raise TrainingRefused("sure_at is a probability: choose a number between 0 and 1.")
 
-    def slots(self, document_tokens: int) -> int:
-        """Slots for a document: at the wished compression, and below the question's offset."""
-        wished = round(document_tokens / self.compression)
+    def slots(self, document_tokens: int, share: float = 1.0) -> int:
+        """Slots for a document: `share` of what the compression gives, below the question's offset."""
+        wished = round(share * document_tokens / self.compression)
         return min(max(self.min_slots, wished), self.question_offset - 1, document_tokens)
 
     def conversations(self, document_tokens: int) -> int:

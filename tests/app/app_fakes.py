@@ -174,6 +174,7 @@ def make_parts(reader: str = "fake", engine: FakeEngine | None = None, **changes
         "distil": fake_distil,
         "join": lambda *_, **__: None,
         "distil_collection": fake_distil_collection,
+        "draft": lambda *_: None,
     }
     return Parts(**(chosen | changes))
 

@@ -177,6 +177,7 @@ def _trainer(settings: Settings, base: Any) -> Trainer:
         reader=FakeReader(),  # type: ignore[arg-type]
         distil=fake_distil,
         join=lambda *_, **__: None,
+        draft=lambda *_: None,
         distil_collection=fake_distil_collection,
         settings=training_settings(settings),
         work=base.work,

@@ -16,10 +16,12 @@ from app.reconcile import subject_of
 from app.settings import Settings
 from app.tasks import Trainer
 from app.wiring import Foundation, open_foundation, open_retriever, training_settings
+from cartridge_store.manifest import PositionRule
 from tests.app.app_fakes import fake_distil, fake_distil_collection, make_parts
 from training.examples import StudyExample
 from training.joining import Joined, Relearned
 from training.neighbourhood import Serving
+from training.pipeline import Distilled
 from training.settings import TrainingSettings
 from training.studies import Studies
 
@@ -83,7 +85,9 @@ class Joining:
         )
 
 
-def trainer(settings: Settings, base: Foundation, join: Any) -> Trainer:
+def trainer(
+    settings: Settings, base: Foundation, join: Any, draft: Any = lambda *_: None
+) -> Trainer:
     return Trainer(
         tally=base.tally,
         report=lambda *_: {},
@@ -94,6 +98,7 @@ def trainer(settings: Settings, base: Foundation, join: Any) -> Trainer:
         reader=base.reader,
         distil=fake_distil,
         join=join,
+        draft=draft,
         distil_collection=fake_distil_collection,
         settings=replace(training_settings(settings), question_offset=OFFSET, min_slots=4),
         work=base.work,
@@ -174,6 +179,86 @@ def test_neighbours_that_learned_along_are_published_with_it(
     assert not refused["published"]
     assert "relearned" not in refused
     assert base.store.current("default", ["first"]) == {"first": after["first"]}
+
+
+class Drafting:
+    """Stands in for `draft`; while a document is trained, notes what serves."""
+
+    def __init__(self, base: Foundation) -> None:
+        self.base = base
+        self.seen: dict[str, str] = {}
+
+    def __call__(self, reader: Any, text: str, settings: TrainingSettings) -> Distilled:
+        keys = torch.randn((2, 1, len(text.split()), 8)).to(torch.bfloat16)
+        return Distilled(
+            keys=keys,
+            values=keys.clone(),
+            document_tokens=len(text.split()),
+            position_rule=PositionRule("fixed", OFFSET),
+            initialiser="whole",
+            recipe={"draft": True},
+            figures={},
+            passed=True,
+            reason="",
+        )
+
+    def joining(self, reader: Any, text: Any, company: Any, *_: Any, **__: Any) -> None:
+        assert company((), 1) == [] or text.name != "first"
+        (current,) = self.base.store.current("default", [text.name]).values()
+        assert self.base.store.describe(current).manifest.is_draft
+        self.seen[text.name] = current
+
+
+def statuses(base: Foundation) -> dict[str, str]:
+    """What serves of each document."""
+    current = base.store.current("default", ["first", "second", "vague", "untrainable"])
+    drafts = {id: base.store.describe(it).manifest.is_draft for id, it in current.items()}
+    return {id: "draft" if draft else "ready" for id, draft in drafts.items()}
+
+
+def test_a_draft_serves_until_the_training_ends_however_it_ends(
+    settings: Settings, base: Foundation
+) -> None:
+    drafting = Drafting(base)
+    training = trainer(settings, base, drafting.joining, drafting)
+    assert trained(base, training, "first")["published"]
+    first = base.store.current("default", ["first"])["first"]
+    assert base.store.describe(first).manifest.parent == drafting.seen["first"]
+    assert not trained(base, training, "vague", "VAGUE words of the {}.")["published"]
+    document, _ = base.library.put("default", "untrainable", None, "UNTRAINABLE words.")
+    training.run(base.jobs.open(subject_of(document, base.reader)).id)
+    assert [*drafting.seen] == ["first", "vague", "untrainable"]
+    assert statuses(base) == {"first": "ready"}
+    # What serves already is not replaced by a draft of the same text.
+    again = replace(training._documents._settings, seed=5)
+    drafted: list[str] = []
+    other = trainer(settings, base, lambda *_, **__: None, lambda _, text, __: drafted.append(text))
+    other._documents._settings = again
+    subject = subject_of(base.library.get("default", "first"), base.reader)
+    other._documents.run(subject, settings.data / "work", lambda _: None, lambda: False)
+    assert drafted == []
+    assert base.store.current("default", ["first"]) != {"first": first}
+
+
+def test_a_draft_is_no_company_and_a_worker_that_stops_leaves_it(
+    settings: Settings, base: Foundation
+) -> None:
+    drafting, join = Drafting(base), Joining()
+    stopping = trainer(settings, base, lambda *_, **__: None, drafting)
+    document, _ = base.library.put("default", "first", None, f"SLOW {TEXT}")
+    job = base.jobs.open(subject_of(document, base.reader))
+    stopping._stop.set()
+    stopping.run(job.id)
+    assert statuses(base) == {"first": "draft"}
+    # It is still to be trained, also when Redis has forgotten that.
+    base.jobs.forget("default", "first")
+    base.client.delete(f"{settings.redis_prefix}job:{job.id}")
+    assert base.reconciler.run().requeued == 1
+    trained(base, trainer(settings, base, join, drafting), "second")
+    assert join.company == {}
+    base.jobs.cancel(base.jobs.last_of("default", ["first"])["first"])
+    base.reconciler.run()
+    assert statuses(base) == {"second": "ready"}
 
 
 @pytest.mark.parametrize("what", ["deleted", "changed", "trained by another"])

@@ -71,6 +71,7 @@ def test_a_small_life(tmp_path: Path) -> None:
 def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
     row = {
         "seconds_to_text": [0.2, 0.4],
+        "seconds_to_draft": [3.0],
         "seconds_to_trained": [20.0],
         "whole": {"alone": 0.9, "composed": 0.8},
         "joined": {"alone": 0.9, "composed": 0.75},

@@ -181,6 +181,26 @@ def test_what_was_made_before_a_deletion_stays_deleted(
     assert store.current("house", ["boiler.md"]) == {"boiler.md": again.id}
 
 
+def test_a_version_that_is_withdrawn_goes_unless_another_has_replaced_it(
+    store: CartridgeStore, blobs: LocalBlobs
+) -> None:
+    draft = make_cartridge(seed=1)
+    store.publish(draft)
+    assert store.withdraw(draft.manifest)
+    assert store.current("house", ["boiler.md"]) == {}
+    assert blobs.names() == [tombstone_name("house", "boiler.md")]
+    # Neither an emptied registry nor the collection of what is old brings it back.
+    assert store.rebuild() == 0
+    assert store.collect(0.0) == []
+    again = make_cartridge(seed=2)
+    store.publish(again)
+    later = child(again, 3)
+    store.publish(later)
+    assert not store.withdraw(again.manifest)
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": later.id}
+    assert store.load(later.id).id == later.id
+
+
 def test_a_deletion_stops_a_first_version_that_is_on_its_way(registry: Registry) -> None:
     cartridge = make_cartridge()
 
