@@ -2,14 +2,15 @@
 
 `cartridges reproduce living` trains a collection of the world for each seed, lets documents join it one by
 one, trains all of them together for comparison, changes some, deletes some, and asks about all of it over
-HTTP; on real articles it asks about those that are not there. What was measured is kept in the working
-folder: the same command goes on where it was stopped. This file knows plans, rows and claims.
+HTTP; on real articles it asks about those that are not there, and a mixed collection shares its slots out.
+What was measured is kept in the working folder: the same command goes on where it was stopped. This file
+knows plans, rows and claims.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -26,9 +27,12 @@ from benchmarks.living_parts import (
     trained_whole,
 )
 from benchmarks.service_process import begun_with, serving
+from benchmarks.uneven import shared_out
 from benchmarks.waiting import Ledger
 from evaluation.abstention import score_abstention
 from evaluation.datasets.changed_world import Changed, load_changed
+from evaluation.datasets.mixed_world import load_mixed
+from evaluation.datasets.questions import Document
 from evaluation.datasets.world import load_world
 from evaluation.results import Claim, write_result
 from evaluation.statistics import estimate
@@ -46,7 +50,8 @@ class LivingPlan:
     the first ones change `changes` facts each, and `deleted` others go.
 
     `asked` questions of each document, `probes` at least about deleted ones, `open` to the collection that
-    it does not answer. `articles` is the file of SQuAD's development set, left out where there is none.
+    it does not answer. `mixed` letters and registers share their slots evenly and by what they tell; 0
+    leaves that out. `articles` is the file of SQuAD's development set, left out where there is none.
     """
 
     seeds: tuple[int, ...] = tuple(range(FIRST_SEED, FIRST_SEED + 3))
@@ -62,6 +67,7 @@ class LivingPlan:
     training: Mapping[str, Any] = field(default_factory=lambda: {"alone": 0.5, "distractors": 4})
     articles: Path | None = None
     about_articles: int = 200
+    mixed: int = 8
     threads: int = 2
 
     def __post_init__(self) -> None:
@@ -110,7 +116,8 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
     settings = TrainingSettings(**plan.training)
     with _service(folder / "living", plan) as asker:
         row |= kept.part(
-            "collection", lambda: trained_whole(asker, first, settings, _from(report, 0.0, 0.25))
+            "collection",
+            lambda: trained_whole(asker, _texts(first), settings, _from(report, 0.0, 0.25)),
         )
         row |= kept.part("joining", lambda: arrive(asker, later, _from(report, 0.25, 0.15)))
         row |= kept.part("joined", lambda: {"joined": scored(asker, sheets, plan.asked)})
@@ -120,14 +127,15 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
     with _service(folder / "whole", plan) as asker:
 
         def together() -> Row:
-            steps = trained_whole(asker, sheets, settings, _from(report, 0.45, 0.25))["steps"]
+            told = _from(report, 0.45, 0.15)
+            steps = trained_whole(asker, _texts(sheets), settings, told)["steps"]
             return {"whole_steps": steps, "whole": scored(asker, sheets, plan.asked)}
 
         row |= kept.part("whole", together)
     with _service(folder / "living", plan) as asker:
         change = [*first[: plan.updated]]
         row |= kept.part(
-            "updates", lambda: changed(asker, change, settings, _from(report, 0.7, 0.15))
+            "updates", lambda: changed(asker, change, settings, _from(report, 0.6, 0.1))
         )
         row |= kept.part("open", lambda: _open(asker, seed, sheets, plan))
         leave, stay = first[plan.updated :][: plan.deleted], [*first[plan.updated + plan.deleted :]]
@@ -137,7 +145,23 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
         path = plan.articles
         with _service(folder / "articles", plan) as asker:
             row |= kept.part("articles", lambda: abstained(asker, path, plan.about_articles, seed))
+    if plan.mixed:
+        dataset = load_mixed(seed, sheets=plan.mixed, stated=plan.asked)
+        row |= kept.part(
+            "shared out",
+            lambda: shared_out(
+                dataset,
+                folder / "mixed",
+                plan.training,
+                lambda data, training: _service(data, replace(plan, training=training)),
+                _from(report, 0.8, 0.2),
+            ),
+        )
     return row
+
+
+def _texts(sheets: Sequence[Changed]) -> list[Document]:
+    return [sheet.before for sheet in sheets]
 
 
 def _service(folder: Path, plan: LivingPlan) -> AbstractContextManager[Asker]:
@@ -199,10 +223,23 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
         "neighbours_after_deletion_points",
         lambda row: 100 * (row["neighbours_after"] - row["neighbours_before"]),
     )
+    over("adaptive_gain_points", _adaptive_gain, ">= 5")
+    over("adaptive_bytes_ratio", _adaptive_bytes, "<= 1")
     for figure in ("precision", "recall"):
         for name, key in (("world_abstain", "world_abstention"), ("abstain", "article_abstention")):
             over(f"{name}_{figure}", partial(_within, key, figure), ">= 0.9")
     return claims
+
+
+def _adaptive_gain(row: Row) -> float | None:
+    found = row.get("shared_out")
+    return 100 * (found["adaptive"]["right"] - found["even"]["right"]) if found else None
+
+
+def _adaptive_bytes(row: Row) -> float | None:
+    """Of what is served: a document that failed its check has no bytes, whatever it was given."""
+    found = row.get("shared_out")
+    return found["adaptive"]["bytes"] / max(1, found["even"]["bytes"]) if found else None
 
 
 def _within(key: str, figure: str, row: Row) -> float | None:

@@ -72,10 +72,10 @@ def asking(service: AbstractContextManager[tuple[str, Any]]) -> Iterator[Asker]:
 
 
 def trained_whole(
-    asker: Asker, sheets: Sequence[Changed], settings: TrainingSettings, report: Report
+    asker: Asker, documents: Sequence[Document], settings: TrainingSettings, report: Report
 ) -> Row:
     """Documents sent and trained together; the steps that it took."""
-    ingested(asker.http, COLLECTION, [sheet.before for sheet in sheets])
+    ingested(asker.http, COLLECTION, documents)
     job = asker.http.post(f"/v1/collections/{COLLECTION}/train").raise_for_status().json()["job"]
     result = asker.wait(job["id"], lambda done: report("collection", done))["result"]
     studied = [each["figures"]["conversations"] for each in result["documents"].values()]

@@ -55,23 +55,39 @@ def held_out(
     rng = Random(f"held-out/{seed}")
     group = Group(rng, "eval", words)
     group.repeats, group.recurring = alike, 0.0  # as ever: nobody stands at two places
-    drawn = tuple(_fitting(group, rng, tokens, count) for _ in range(sheets))
+    drawn = tuple(fitting(group, rng, tokens, count) for _ in range(sheets))
+    return HeldOut(drawn, asked_about(drawn, rng, questions=questions, wordings=wordings))
+
+
+def asked_about(
+    sheets: Sequence[Sheet], rng: Random, *, questions: int, wordings: int
+) -> tuple[Item, ...]:
+    """Questions about so many facts of each sheet, in up to `wordings` wordings, each question once."""
     items = [
         Item(*fact.asked(rng, "eval"), fact.value, index)
-        for index, sheet in enumerate(drawn)
+        for index, sheet in enumerate(sheets)
         for fact in rng.sample(sheet.facts, min(questions, len(sheet.facts)))
         for _ in range(wordings)
     ]
-    return HeldOut(drawn, tuple(dict.fromkeys(items)))
+    return tuple(dict.fromkeys(items))
 
 
-def _fitting(
-    group: Group, rng: Random, tokens: tuple[int, int], count: Callable[[str], int]
+def fitting(
+    group: Group,
+    rng: Random,
+    tokens: tuple[int, int],
+    count: Callable[[str], int],
+    layouts: Sequence[str] = PLAIN,
+    per_fact: tuple[int, int] = (21, 17),
 ) -> Sheet:
+    """The next sheet of a group, in one of these layouts, of so many tokens.
+
+    `per_fact` is what a fact takes at most and at least. Raises ValueError where none is drawn.
+    """
     for _ in range(1_000):
         tried = group.copy()
-        facts = rng.randint(max(1, tokens[0] // 21), max(1, tokens[1] // 17))
-        sheet = tried.sheet(facts, rng.choice(PLAIN))
+        facts = rng.randint(max(1, tokens[0] // per_fact[0]), max(1, tokens[1] // per_fact[1]))
+        sheet = tried.sheet(facts, rng.choice(layouts))
         if tokens[0] <= count(sheet.text) <= tokens[1]:
             group.become(tried)
             return sheet

@@ -20,6 +20,7 @@ from training.company import Slots, checked, company_of
 from training.examples import StudyExample, read_examples, seconds_before
 from training.joint import JointSettings, JointTraining, Member
 from training.pipeline import Distilled, first_slots
+from training.probing import allotted
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.studying import kept_study, split_study
 
@@ -28,6 +29,8 @@ Find = Callable[[str], Sequence[str]]
 
 STUDY, JOINT = 0.4, 0.55
 """Shares of the whole; the rest is the check."""
+_PROBES = 0.12
+"""Share, within that of the studies, of looking how many slots each document needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,16 @@ class _Run:
             for member in members
         )
         wanted = max(1, round(steps * self._settings.joint_share))
+        if self._settings.adaptive:
+            trained = allotted(
+                self._reader,
+                trained,
+                {text.name: text.text for text in texts},
+                self._examples,
+                self._settings,
+                self._folder / "probes",
+                lambda done: self._say("probing", STUDY - _PROBES * (1 - done)),
+            )
         return _Settled(trained, tuple(left_out), wanted)
 
     def train(self, settled: _Settled, texts: dict[str, str]) -> JointTraining:
@@ -200,7 +213,7 @@ class _Run:
         settings, reader = self._settings, self._reader
 
         def first(name: str) -> tuple[Tensor, Tensor]:
-            wanted = settings.slots(reader.count(texts[name]))
+            wanted = by_name[name].slots or settings.slots(by_name[name].tokens)
             studied = self._study(by_name[name])
             return first_slots(reader, texts[name], wanted, settings, studied)
 
@@ -254,8 +267,10 @@ class _Run:
     def _studied(self, text: Text, before: float, share: float) -> list[StudyExample]:
         """The text's study, with what retrieval brings for each of its questions."""
 
+        until = STUDY - _PROBES * self._settings.adaptive
+
         def reported(done: float) -> None:
-            self._say("self-study", STUDY * (before + share * done))
+            self._say("self-study", until * (before + share * done))
 
         if self._reader.count(text.text) < 4:
             raise TrainingRefused("it is too short to train on; answer it from its text.")

@@ -97,12 +97,13 @@ class JointSettings:
 @dataclass(frozen=True, slots=True)
 class Member:
     """A document of the collection: its weight (tokens), a digest of what is learned of it (text or
-    study), and the documents most like it."""
+    study), the documents most like it, and its slots where they are not what the settings give."""
 
     name: str
     tokens: int
     digest: str
     neighbours: tuple[str, ...] = ()
+    slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,13 +4,14 @@ To the questions of `evaluation.held_out` come some that no sheet answers, so th
 measured. Golds are the sentence that the gates count and the value in it. Knows no score.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 from transformers import PreTrainedTokenizerFast
 
 from evaluation.datasets.questions import Dataset, Document, Question
-from evaluation.held_out import held_out
+from evaluation.held_out import HeldOut, held_out
 from reader.paths import bundled_reader, word_list
 from reader.tasks import unstated
 from reader.tokenizer import dictionary
@@ -38,33 +39,42 @@ def load_world(
     drawn = held_out(
         seed, sheets=sheets, questions=stated, count=count or bundled_count(), words=words
     )
-    documents = tuple(
-        Document(f"sheet-{seed}-{number}", first_line(sheet.text) or f"Sheet {number}", sheet.text)
-        for number, sheet in enumerate(drawn.sheets, 1)
-    )
-    questions = [
-        Question(
-            f"world-{seed}/{number}",
-            item.question,
-            tuple(dict.fromkeys((item.answer, item.value))),
-            "span",
-            (documents[item.document].id,),
-        )
-        for number, item in enumerate(drawn.items, 1)
-    ]
+    ids = [f"sheet-{seed}-{number}" for number in range(1, sheets + 1)]
+    found = as_dataset("world", seed, drawn, ids)
     rng = Random(f"world/unstated/{seed}")
     facts = [fact for sheet in drawn.sheets for fact in sheet.facts]
     group = Group(rng, "eval", words)
     # Two facts that nobody states may be asked for in the same words; one question is enough.
     opened = dict.fromkeys(
         unstated(rng, facts, group).asked(rng, "eval").question
-        for _ in range(unstated_too * len(documents))
+        for _ in range(unstated_too * sheets)
     )
-    questions += [
+    open_questions = [
         Question(f"world-{seed}/open-{number}", text, (), "unanswerable")
         for number, text in enumerate(opened, 1)
     ]
-    return Dataset("world", documents, tuple(questions))
+    return replace(found, questions=(*found.questions, *open_questions))
+
+
+def as_dataset(name: str, seed: int, drawn: HeldOut, ids: Sequence[str]) -> Dataset:
+    """Held-out sheets, by these ids, and the questions about them; golds are sentence and value."""
+    return Dataset(
+        name,
+        tuple(
+            Document(id, first_line(sheet.text) or id, sheet.text)
+            for id, sheet in zip(ids, drawn.sheets, strict=True)
+        ),
+        tuple(
+            Question(
+                f"{name}-{seed}/{number}",
+                item.question,
+                tuple(dict.fromkeys((item.answer, item.value))),
+                "span",
+                (ids[item.document],),
+            )
+            for number, item in enumerate(drawn.items, 1)
+        ),
+    )
 
 
 def bundled_count() -> Callable[[str], int]:

@@ -49,6 +49,7 @@ def test_a_small_life(tmp_path: Path) -> None:
         training=QUICK | {"accept_at": 0.0, "harm": 1.0},
         articles=articles(tmp_path / "dev.json"),
         about_articles=8,
+        mixed=2,
     )
     said: list[str] = []
     result = run_living(tmp_path, plan, tmp_path / "work", lambda words, _: said.append(words))
@@ -59,6 +60,10 @@ def test_a_small_life(tmp_path: Path) -> None:
     assert 0 < row["seconds_to_text"][0] < row["seconds_to_trained"][0]
     assert row["joined"].keys() == row["whole"].keys() == {"alone", "composed", "retrieved"}
     assert row["probes"] == 12
+    shared = row["shared_out"]
+    assert {*shared["even"]["slots"]} == {*shared["adaptive"]["slots"]}
+    assert shared["even"]["right_by_kind"].keys() == {"letter", "register"}
+    assert shared["adaptive"]["bytes"] <= shared["even"]["bytes"]
     assert claims["deleted_facts_revealed"]["value"] == 0
     assert claims["joined_documents"]["met"] is False
     assert {"changed_facts_old", "join_step_ratio", "abstain_recall"} <= claims.keys()
@@ -87,11 +92,17 @@ def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
         "neighbours_before": 0.7,
         "neighbours_after": 0.7,
         "world_abstention": {"precision": 0.9, "recall": 0.8},
+        "shared_out": {
+            "even": {"right": 0.5, "bytes": 100},
+            "adaptive": {"right": 0.57, "bytes": 90},
+        },
     }
     claims = claims_of([row, row], LivingPlan(seeds=(1, 2)))
     assert claims["join_gap_points"].value.mean == pytest.approx(5.0)
     assert claims["join_step_ratio"].value.mean == pytest.approx(0.1)
     assert claims["world_abstain_recall"].value.mean == 0.8
+    assert claims["adaptive_gain_points"].value.mean == pytest.approx(7.0)
+    assert claims["adaptive_bytes_ratio"].value.mean == 0.9
     assert "update_step_ratio" not in claims
     assert "abstain_recall" not in claims
 

@@ -108,6 +108,29 @@ def test_every_document_is_trained_and_checked_alone_and_in_company(
     assert {each.stage for each in told} == {"self-study", "distillation", "check"}
 
 
+def test_slots_are_shared_out_by_what_they_tell(reader: Reader, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, adaptive=True, probe_steps=3, least_told=0.0, compression=4.0)
+    texts = [*TEXTS[:2], Text("long", "l", f"{TEXTS[2].text} {TEXTS[3].text}")]
+    told: list[Progress] = []
+    outcomes = run(reader, tmp_path, texts, settings, told.append)
+    slots = {o.name: o.distilled.keys.shape[2] for o in outcomes if o.distilled}
+    even = {text.name: settings.slots(reader.count(text.text)) for text in texts}
+    assert slots.keys() == even.keys()
+    assert sum(slots.values()) <= sum(even.values())
+    assert all(even[name] / 2 - 1 <= slots[name] <= even[name] * 2 for name in slots)
+    done = [each.done for each in told]
+    assert done == sorted(done)
+    assert "probing" in {each.stage for each in told}
+    # What was tried is not tried again by a run that goes on.
+    tried = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/probes/*/*")}
+    assert len(tried) == 9
+    (members,) = tmp_path.glob("*/members.json")
+    members.unlink()
+    again = run(reader, tmp_path, texts, settings)
+    assert {o.name: o.distilled.keys.shape[2] for o in again if o.distilled} == slots
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/probes/*/*")} == tried
+
+
 def test_what_retrieval_brings_is_kept_with_the_questions(reader: Reader, tmp_path: Path) -> None:
     run(reader, tmp_path)
     (path,) = tmp_path.glob("*/00000000.parquet")
