@@ -13,6 +13,7 @@ from app.fleet import Fleet
 from app.publishing import Publisher, unpublished
 from app.reconcile import subject_of
 from app.relevance import learn_relevance
+from app.screening import Screening
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import CartridgeRefused, LostRace
@@ -56,6 +57,7 @@ class CollectionTraining:
         settings: TrainingSettings,
         tally: Tally,
         shelf: StudyShelf,
+        screening: Screening,
         fleet: Fleet | None,
     ) -> None:
         self._library = library
@@ -66,6 +68,7 @@ class CollectionTraining:
         self._settings = settings
         self._tally = tally
         self._shelf = shelf
+        self._screening = screening
         self._fleet = fleet
 
     def run(
@@ -77,10 +80,14 @@ class CollectionTraining:
     ) -> Result:
         """Train all documents of the collection as they stand when the job begins; what its job says.
 
+        Those in quarantine are left out.
+
         Raises TrainingRefused, Cancelled and what `tasks.TRANSIENT` names.
         """
         documents = {
-            document.id: document for document in self._library.list(collection, limit=sys.maxsize)
+            document.id: document
+            for document in self._library.list(collection, limit=sys.maxsize)
+            if not self._screening.holds(document)
         }
         retriever = self._retriever()
         train = self._by_fleet if self._fleet is not None else self._here

@@ -20,6 +20,7 @@ from app.jobs import Subject
 from app.publishing import Publisher, unpublished
 from app.reconcile import manifest_of, serves, subject_of
 from app.relevance import learn_relevance
+from app.screening import Screening
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, LostRace, StoreError
@@ -35,7 +36,7 @@ from training.joining import Company, Joined
 from training.neighbourhood import Serving
 from training.pipeline import Distilled, Former
 from training.revision import still_there
-from training.settings import Progress, TrainingRefused, TrainingSettings
+from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.studies import Studies
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class DocumentTraining:
         settings: TrainingSettings,
         tally: Tally,
         shelf: StudyShelf,
+        screening: Screening,
     ) -> None:
         self._library = library
         self._retriever = retriever  # opened by the first document that needs its encoder
@@ -123,6 +125,7 @@ class DocumentTraining:
         self._settings = settings
         self._tally = tally
         self._shelf = shelf
+        self._screening = screening
 
     def run(
         self, subject: Subject, workdir: Path, progress: Told, cancelled: Callable[[], bool]
@@ -136,6 +139,12 @@ class DocumentTraining:
             return unpublished("The document was deleted or has a newer version.")
         if subject.reader_fingerprint != self._reader.fingerprint:
             return unpublished("Another reader is serving now.")
+        noted = self._screening.look(document, _stopping("screening", progress, cancelled))
+        if noted is not None and noted.held:
+            return unpublished(
+                f"It changes {len(noted.found)} answers of other documents and is in quarantine: it is not "
+                "answered from until it is released or changed."
+            ) | {"quarantined": True}
         began, before = time.monotonic(), self._before(document, workdir)
         if before is None:  # a document that changed a little is trained in half the time
             self._publish_draft(subject, document)
@@ -277,7 +286,9 @@ class DocumentTraining:
         except DocumentCorrupt as error:
             logger.warning("%s", error)
             return None
-        return None if document is None else self._mounted(document, manifest)
+        if document is None or self._screening.holds(document):
+            return None
+        return self._mounted(document, manifest)
 
     def _mounted(self, document: Document, manifest: Manifest) -> Serving | None:
         """A cartridge with its document, when it is of this text and of this reader's training."""
@@ -292,3 +303,14 @@ class DocumentTraining:
             logger.warning("%s", error)
             return None
         return Serving(self._shelf.text(document), cartridge.id, *cartridge.dense())
+
+
+def _stopping(stage: str, progress: Told, cancelled: Callable[[], bool]) -> Callable[[float], None]:
+    """Reports that a stage goes on, and stops it."""
+
+    def report(_: float) -> None:
+        if cancelled():
+            raise Cancelled
+        progress(Progress(stage, 0.0))
+
+    return report

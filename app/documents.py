@@ -15,6 +15,7 @@ from itertools import islice
 import redis
 
 from app.broker import JobQueue
+from app.conflicts import Conflicts, Noted
 from app.jobs import Job, Jobs
 from app.reconcile import manifest_of, serves, subject_of
 from app.report_files import ReportFiles
@@ -48,17 +49,23 @@ class Mounted:
 
 @dataclass(frozen=True)
 class View:
-    """A document with what was made of it; `job` is None when there is none or Redis is away."""
+    """A document with what was made of it; `job` is None when there is none or Redis is away.
+
+    `noted` is what was found of it when it was looked at beside others.
+    """
 
     document: Document
     tokens: int
     cartridge: Mounted | None
     job: Job | None
+    noted: Noted | None = None
 
     @property
     def status(self) -> str:
-        """ "ready" with a trained cartridge, "draft" with one that only serves until then, "failed" when
-        training or its check failed, else "text"."""
+        """ "quarantined" where it is held back, "ready" with a trained cartridge, "draft" with one that
+        only serves until then, "failed" when training or its check failed, else "text"."""
+        if self.noted is not None and self.noted.held:
+            return "quarantined"
         if self.cartridge is not None:
             return "draft" if self.cartridge.manifest.is_draft else "ready"
         if self.job is None or not self.job.finished or self.job.status == "cancelled":
@@ -66,6 +73,10 @@ class View:
         if self.job.subject and self.job.subject.sha256 != self.document.sha256:
             return "text"
         return "failed"
+
+
+class NotHeld(Exception):
+    """The document is in no quarantine."""
 
 
 class Documents:
@@ -83,6 +94,7 @@ class Documents:
         reports: ReportFiles,
         shelf: StudyShelf,
         work: WorkFolders,
+        noted: Conflicts,
     ) -> None:
         self._library = library
         self._retriever = retriever
@@ -93,6 +105,7 @@ class Documents:
         self._reports = reports
         self._shelf = shelf
         self._work = work
+        self._noted = noted
         # Counting needs the tokenizer, and a text never changes under its checksum.
         self._count = lru_cache(_COUNTED_TEXTS)(self._count_tokens)
 
@@ -144,6 +157,7 @@ class Documents:
                 self._count(document.collection, document.id, document.sha256),
                 self._mounted(document, current.get(document.id)),
                 jobs.get(document.id),
+                self._noted.of(document),
             )
             for document in documents
         ]
@@ -165,6 +179,7 @@ class Documents:
         if job is not None:
             self._work.remove(job.id)
         self._shelf.forget(collection, id)
+        self._noted.forget(collection, id)
         self._reports.forget_made(collection, id)
         self._retriever.remove_document(collection, id)
         removed = self._store.remove_document(collection, id)
@@ -231,6 +246,19 @@ class Documents:
         job = self._jobs.open_collection(collection, uuid.uuid4().hex)
         self._queue.send(job.id)
         return job
+
+    def release(self, collection: str, id: str) -> tuple[View, Job]:
+        """Answer from a document in quarantine, in spite of what it was held back for, and train it.
+
+        Raises `NotHeld` where it is in none, `RedisError` before anything is changed, and as `get` does.
+        """
+        document = self._library.get(collection, id)
+        self._jobs.ping()
+        if not self._noted.release(document):
+            raise NotHeld(f"Document {id} is not in quarantine.")
+        self._retriever.index_document(document)
+        job = self._retrained(document)
+        return self.views([document])[0], job
 
     def again(self, job: Job) -> Job:
         """Do what a job was to do once more. Raises `RedisError`, and `DocumentNotFound`."""

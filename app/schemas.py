@@ -45,7 +45,7 @@ DEFAULT_ARMS: tuple[ReportArm, ...] = (
     "cartridges_1",
     "cartridge_then_passage",
 )
-DocumentStatus = Literal["text", "draft", "ready", "failed"]
+DocumentStatus = Literal["text", "draft", "ready", "failed", "quarantined"]
 
 
 class Strict(BaseModel):
@@ -90,8 +90,20 @@ class CartridgeOut(Strict):
     locations: list[LocationOut]
 
 
+class ConflictOut(Strict):
+    """An answer of another document that is another one with this document read beside it."""
+
+    document_id: str
+    question: str
+    answer: str = Field(description="From that document alone.")
+    instead: str = Field(description="With this one beside it.")
+
+
 class DocumentOut(Strict):
-    """`status` is "text" until a cartridge is trained, "failed" when its check refused it."""
+    """`status` is "text" or "draft" until a cartridge is trained, "failed" when its check refused it.
+
+    "quarantined" is one that is not answered from, because of its conflicts.
+    """
 
     id: str
     collection: str
@@ -104,6 +116,7 @@ class DocumentOut(Strict):
     created_at: datetime
     cartridge: CartridgeOut | None
     job: str | None = Field(description="The document's last job.")
+    conflicts: list[ConflictOut]
 
 
 class DocumentPage(Strict):

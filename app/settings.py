@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         lt=1,
         description="Share of cartridges' right answers that may be doubted, for the sake of the wrong.",
     )
+    conflicts: Literal["ignore", "warn", "quarantine"] = Field(
+        default="warn",
+        description="What becomes of a document that changes other documents' answers when it is read "
+        "beside them: nothing is looked at, it is told, or it is held back until it is released.",
+    )
     refuse: float = Field(
         default=0.05,
         ge=0,

@@ -20,6 +20,7 @@ from app.document_training import CompanyChanged, Distil, DocumentTraining, Draf
 from app.fleet import Fleet, FleetTrouble
 from app.jobs import Job, Jobs
 from app.publishing import Publisher
+from app.screening import Screening
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from app.work_folders import WorkFolders
@@ -79,6 +80,7 @@ class Trainer:
         tally: Tally,
         report: Report,
         shelf: StudyShelf,
+        screening: Screening,
         fleet: Fleet | None = None,
     ) -> None:
         publisher = Publisher(library, store, reader)
@@ -91,6 +93,7 @@ class Trainer:
             settings=settings,
             tally=tally,
             shelf=shelf,
+            screening=screening,
             fleet=fleet,
         )
         self._documents = DocumentTraining(
@@ -105,6 +108,7 @@ class Trainer:
             settings=settings,
             tally=tally,
             shelf=shelf,
+            screening=screening,
         )
         self._jobs = jobs
         self._work = work

@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 from app.answering import Answering
 from app.broker import MAX_RETRIES, JobQueue, current_retries, make_broker, register
 from app.collection_training import DistilCollection
+from app.conflicts import Conflicts
 from app.document_training import Distil, Draft, Join
 from app.documents import Documents
 from app.fleet import open_fleet
@@ -29,6 +30,7 @@ from app.reconcile import Reconciler
 from app.relevance import RelevanceGate
 from app.report_files import ReportFiles
 from app.reporting import Reporting
+from app.screening import Find, Screening
 from app.settings import Settings
 from app.study_shelf import StudyShelf
 from app.tally import Tally
@@ -51,6 +53,7 @@ from retrieval.documents import DocumentLibrary
 from retrieval.encoder import Encoder, MiniLmEncoder
 from retrieval.retriever import Retriever
 from training.collection import distil_collection
+from training.conflicts import conflicts
 from training.draft import draft
 from training.joining import join
 from training.pipeline import distil
@@ -87,6 +90,7 @@ class Parts:
     distil: Distil = distil
     join: Join = join
     draft: Draft = draft
+    conflicts: Find = conflicts
     distil_collection: DistilCollection = distil_collection
 
 
@@ -106,6 +110,7 @@ class Foundation:
     shelf: StudyShelf
     work: WorkFolders
     gate: RelevanceGate
+    noted: Conflicts
 
     def close(self) -> None:
         """Close the connections to Redis."""
@@ -224,8 +229,21 @@ def open_foundation(settings: Settings, parts: Parts, disk: DiskTier | None = No
     )
     tally = Tally(client, prefix)
     gate = RelevanceGate(shelf, settings.data / "relevance", settings.refuse)
+    noted = _conflicts(settings)
     return Foundation(
-        client, broker, library, store, jobs, queue, reader, reconciler, tally, shelf, work, gate
+        client,
+        broker,
+        library,
+        store,
+        jobs,
+        queue,
+        reader,
+        reconciler,
+        tally,
+        shelf,
+        work,
+        gate,
+        noted,
     )
 
 
@@ -267,7 +285,12 @@ def open_library(settings: Settings) -> DocumentLibrary:
 
 def open_retriever(settings: Settings, parts: Parts, library: DocumentLibrary) -> Retriever:
     """The search over the library."""
-    return Retriever(library, parts.encoder(), settings.data / "indexes")
+    hidden = _conflicts(settings).holds
+    return Retriever(library, parts.encoder(), settings.data / "indexes", hidden)
+
+
+def _conflicts(settings: Settings) -> Conflicts:
+    return Conflicts(settings.data / "conflicts")
 
 
 def open_api(settings: Settings, parts: Parts) -> Api:
@@ -287,6 +310,7 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         reports=reports,
         shelf=base.shelf,
         work=base.work,
+        noted=base.noted,
     )
     answering = open_answering(settings, base, retriever, engine)
     return Api(
@@ -353,6 +377,16 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         shelf=base.shelf,
         fleet=fleet,
     )
+    screening = Screening(
+        library=base.library,
+        retriever=retriever,
+        reader=base.reader,
+        shelf=base.shelf,
+        noted=base.noted,
+        settings=training,
+        policy=settings.conflicts,
+        find=parts.conflicts,
+    )
     trainer = Trainer(
         library=base.library,
         retriever=retriever,
@@ -370,6 +404,7 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
         tally=base.tally,
         report=reporting.run,
         shelf=base.shelf,
+        screening=screening,
         fleet=fleet,
     )
     register(

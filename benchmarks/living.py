@@ -26,6 +26,7 @@ from benchmarks.living_parts import (
     scored,
     trained_whole,
 )
+from benchmarks.misleading import misled
 from benchmarks.service_process import begun_with, serving
 from benchmarks.uneven import shared_out
 from benchmarks.waiting import Ledger
@@ -47,7 +48,8 @@ FIRST_SEED = 421
 @dataclass(frozen=True, slots=True)
 class LivingPlan:
     """How much lives: of each seed, `documents` are trained together, `joined` come later, `updated` of
-    the first ones change `changes` facts each, and `deleted` others go.
+    the first ones change `changes` facts each, and `deleted` others go. Of `misled` that stay, others say
+    what they do not.
 
     `asked` questions of each document, `probes` at least about deleted ones, `open` to the collection that
     it does not answer. `mixed` letters and registers share their slots evenly and by what they tell; 0
@@ -59,6 +61,7 @@ class LivingPlan:
     joined: int = 4
     updated: int = 4
     deleted: int = 2
+    misled: int = 2
     changes: int = 3
     asked: int = 12
     probes: int = 200
@@ -141,6 +144,9 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
         leave, stay = first[plan.updated :][: plan.deleted], [*first[plan.updated + plan.deleted :]]
         stay += later
         row |= kept.part("deletions", lambda: deleted(asker, leave, stay, plan.probes, plan.asked))
+        report("others misled", 0.72)
+        victims = stay[: plan.misled]
+        row |= kept.part("misled", lambda: misled(asker, victims, _texts(later)) if victims else {})
     if plan.articles is not None:
         path = plan.articles
         with _service(folder / "articles", plan) as asker:
@@ -225,6 +231,10 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
     )
     over("adaptive_gain_points", _adaptive_gain, ">= 5")
     over("adaptive_bytes_ratio", _adaptive_bytes, "<= 1")
+    over("misleading_noticed", lambda row: row.get("misleading_noticed"))
+    over("honest_noticed", lambda row: row.get("honest_noticed"))
+    for way in ("auto", "rag"):
+        over(f"misled_{way}", partial(_within, "misled", way))
     for figure in ("precision", "recall"):
         for name, key in (("world_abstain", "world_abstention"), ("abstain", "article_abstention")):
             over(f"{name}_{figure}", partial(_within, key, figure), ">= 0.9")

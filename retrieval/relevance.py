@@ -8,7 +8,7 @@ passages and how rare words are; it knows no index and no threshold.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from retrieval.sampling import spread
@@ -49,12 +49,14 @@ class Rarity:
 def by_relevance(question: str, hits: Iterable[Hit], rarity: Rarity) -> list[Hit]:
     """The hits, best first, each with its relevance as its score: its nearness and the share that it holds
     of the question's words, by their rarity (0 to 1). With equal ones the nearer comes first."""
+    held = held_of(question, rarity)
+    found = [replace(hit, score=hit.score + held(words_of(hit.text))) for hit in hits]
+    return sorted(found, key=lambda hit: -hit.score)
+
+
+def held_of(question: str, rarity: Rarity) -> Callable[[Set[str]], float]:
+    """Tells what share of the question's words, by their rarity, a text's words hold (0 to 1)."""
     rare = {word: rarity.of(word) for word in words_of(question)}
     # fsum: sets have no order, and every process is to rank alike.
     whole = math.fsum(rare.values()) or 1.0
-
-    def held(hit: Hit) -> float:
-        return math.fsum(rare[word] for word in rare.keys() & words_of(hit.text)) / whole
-
-    found = [replace(hit, score=hit.score + held(hit)) for hit in hits]
-    return sorted(found, key=lambda hit: -hit.score)
+    return lambda words: math.fsum(rare[word] for word in rare.keys() & words) / whole

@@ -17,7 +17,7 @@ from retrieval.documents import Document, DocumentLibrary, check_id
 from retrieval.encoder import Encoder, Vectors
 from retrieval.errors import DocumentCorrupt, IndexCorrupt, QuestionRefused
 from retrieval.index import VectorIndex
-from retrieval.relevance import Rarity, by_relevance
+from retrieval.relevance import Rarity, by_relevance, held_of, words_of
 from retrieval.selection import Selected, select_documents
 from retrieval.table import Entry, Hit, Indexed
 from retrieval.text import is_text
@@ -40,8 +40,16 @@ class Retriever:
     `StorageFull`; those that encode raise `EncoderUnavailable`.
     """
 
-    def __init__(self, library: DocumentLibrary, encoder: Encoder, root: Path) -> None:
+    def __init__(
+        self,
+        library: DocumentLibrary,
+        encoder: Encoder,
+        root: Path,
+        hidden: Callable[[Document], bool] = lambda _: False,
+    ) -> None:
+        """Documents of which `hidden` says so are not made searchable."""
         self._library = library
+        self._hidden = hidden
         self._encoder = encoder
         self._root = Path(root)
         self._mutex = threading.Lock()
@@ -57,6 +65,8 @@ class Retriever:
         while batch := list(islice(remaining, _DOCUMENTS_PER_WRITE)):
             by_collection: dict[str, list[Document]] = {}
             for document in batch:
+                if self._hidden(document):
+                    continue
                 by_collection.setdefault(document.collection, []).append(document)
             for collection, members in by_collection.items():
                 self._mending(
@@ -139,6 +149,13 @@ class Retriever:
         )
         return [hits[0].score if hits else 0.0 for hits in found]
 
+    def held(self, collection: str, questions: Sequence[str], text: str) -> list[float]:
+        """What share of each question's words, by their rarity in the collection, a text holds (0 to 1)."""
+        if not questions or not self._is_on_disk(collection):
+            return [0.0] * len(questions)
+        rarity, words = self._mending(collection, VectorIndex.rarity), words_of(text)
+        return [held_of(question, rarity)(words) for question in questions]
+
     def _fitting(
         self,
         collection: str,
@@ -181,7 +198,7 @@ class Retriever:
         missing = (
             document
             for document in self._readable(collection)
-            if not _matches(indexed.get(document.id), document)
+            if not _matches(indexed.get(document.id), document) and not self._hidden(document)
         )
         added = 0
         while batch := list(islice(missing, _DOCUMENTS_PER_WRITE)):

@@ -15,6 +15,7 @@ from app.cli.exchange import export, import_
 from app.cli.ingest import ingest
 from app.cli.keys import keys
 from app.cli.output import explain
+from app.cli.release import release
 from app.cli.report import report
 from app.cli.reproduce import reproduce
 from app.cli.route import route
@@ -42,6 +43,7 @@ for _command in (
         ask,
         train,
         calibrate,
+        release,
         report,
         export,
         verify,

@@ -58,6 +58,8 @@ def _outcome(job: dict[str, Any]) -> str:
     result = job["result"] or {}
     if result.get("published"):
         return "ready"
+    if result.get("quarantined"):
+        return f"held back. {result['reason']}"
     if job["status"] == "succeeded":
         return f"answered from its text. {result.get('reason', '')}".strip()
     return job["error"] or str(job["status"])

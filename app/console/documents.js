@@ -70,7 +70,7 @@ export class DocumentsView {
   }
 
   show(documents) {
-    const { whole, rows } = documentsTable(`Documents of ${chosen()}`, documents, (one) => this.remove(one));
+    const { whole, rows } = documentsTable(`Documents of ${chosen()}`, documents, (one) => this.remove(one), (one) => this.release(one));
     this.rows = rows;
     byId("documents-list").replaceChildren(documents.length ? whole : emptyState());
     byId("pages").hidden = this.cursors.length === 1 && !this.next;
@@ -127,6 +127,19 @@ export class DocumentsView {
     row.showJob(job);
   }
 
+  async release(document) {
+    calm();
+    try {
+      const { job } = await getJson(`${path("documents", document.id)}/release?${inCollection(document)}`, { method: "POST" });
+      this.ingestion.add(job, document.title);
+      await this.refresh();
+      byId("list-heading").focus();
+      say(`${document.title} is answered from again.`);
+    } catch (error) {
+      complain(error);
+    }
+  }
+
   async remove(document) {
     if (!(await confirmDeletion(document.title))) return;
     calm();
@@ -144,8 +157,12 @@ export class DocumentsView {
   }
 }
 
-function documentPath({ id, collection }) {
-  return `${path("documents", id)}?${new URLSearchParams({ collection })}`;
+function documentPath(document) {
+  return `${path("documents", document.id)}?${inCollection(document)}`;
+}
+
+function inCollection({ collection }) {
+  return new URLSearchParams({ collection });
 }
 
 function emptyState() {

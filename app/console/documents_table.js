@@ -1,7 +1,7 @@
 // The table of documents: a row each, changed in place, so that the focus stays where it is.
 
 import { cell, element, table } from "./element.js";
-import { count, NONE, times } from "./format.js";
+import { count, NONE, plural, times } from "./format.js";
 import { isFinished } from "./jobs.js";
 import { fellShort, outcomeOf } from "./job_row.js";
 
@@ -9,6 +9,7 @@ const STATUS = {
   ready: ["Ready", "badge good", "Answered from its cartridge"],
   text: ["Text", "badge", "Answered from its text"],
   draft: ["Draft", "badge", "Not checked yet"],
+  quarantined: ["Quarantined", "badge bad", "Not answered from: it changes answers of other documents"],
   failed: ["Failed", "badge bad", "Answered from its text"],
 };
 
@@ -22,16 +23,16 @@ const COLUMNS = [
   { name: "Actions", unseen: true },
 ];
 
-/** The rows of these documents in a table; `onDelete` is called with a document. */
-export function documentsTable(caption, documents, onDelete) {
+/** The rows of these documents in a table; `onDelete` and `onRelease` are called with a document. */
+export function documentsTable(caption, documents, onDelete, onRelease) {
   const { whole, body } = table(caption, COLUMNS, { visible: false });
-  const rows = new Map(documents.map((document) => [document.id, new DocumentRow(document, onDelete)]));
+  const rows = new Map(documents.map((document) => [document.id, new DocumentRow(document, onDelete, onRelease)]));
   body.append(...[...rows.values()].map((row) => row.whole));
   return { whole, rows };
 }
 
 class DocumentRow {
-  constructor(document, onDelete) {
+  constructor(document, onDelete, onRelease) {
     this.title = element("span");
     this.badge = element("span", { class: "badge" });
     this.reason = element("span", { class: "small" });
@@ -44,6 +45,11 @@ class DocumentRow {
       { type: "button", class: "quiet warning", onclick: () => onDelete(this.document) },
       "Delete",
     );
+    this.release = element(
+      "button",
+      { type: "button", class: "quiet", onclick: () => onRelease(this.document) },
+      "Release",
+    );
     this.whole = element(
       "tr",
       { role: "row" },
@@ -53,7 +59,7 @@ class DocumentRow {
       this.tokens,
       this.slots,
       this.compression,
-      element("td", { role: "cell", class: "act" }, this.button),
+      element("td", { role: "cell", class: "act" }, this.release, this.button),
     );
     this.show(document);
   }
@@ -72,16 +78,27 @@ class DocumentRow {
     this.slots.textContent = count(document.cartridge?.slots);
     this.compression.textContent = document.cartridge ? times(document.cartridge.compression) : NONE;
     this.button.setAttribute("aria-label", `Delete ${document.title}`);
+    this.release.setAttribute("aria-label", `Release ${document.title}`);
+    this.release.hidden = document.status !== "quarantined";
+    if (document.conflicts.length) this.reason.textContent = conflictsOf(document);
   }
 
   /** Show how far its training is, or why it has no cartridge. */
   showJob(job) {
     if (isFinished(job)) {
-      this.reason.textContent = fellShort(job) ? outcomeOf(job) : "";
+      if (fellShort(job) && !this.document.conflicts.length) this.reason.textContent = outcomeOf(job);
       return;
     }
     this.badge.className = "badge good";
     this.badge.textContent = job.status === "queued" ? "Waiting" : `Training ${Math.floor(job.progress * 100)} %`;
-    this.badge.title = "Answered from its text until the cartridge is ready";
+    const meanwhile = this.document.status === "draft" ? "draft" : "text";
+    this.badge.title = `Answered from its ${meanwhile} until the cartridge is ready`;
   }
+}
+
+/** What a document says against others, with the first example. */
+function conflictsOf({ conflicts }) {
+  const [first] = conflicts;
+  const example = `${first.document_id}: “${first.answer}” becomes “${first.instead}”`;
+  return `Changes ${plural(conflicts.length, "answer")} of others. ${example}`;
 }

@@ -13,6 +13,8 @@ const STAGES = {
   joining: "Learning beside the others",
   replay: "Neighbours learn along",
   check: "Held-out check",
+  screening: "Looking at what it says of others",
+  probing: "Finding out how many slots each needs",
   asking: "Asking every question by every arm",
   report: "Comparing",
 };

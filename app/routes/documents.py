@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from app.documents import NotHeld
 from app.problems import Problem, unavailable
 from app.routes.outputs import document_out, job_out
 from app.routes.parts import CollectionName, Cursor, DocumentId, Wired, from_cursor, to_cursor
@@ -125,6 +126,28 @@ def delete_document(
     """Remove a document, its passages, its cartridge and its training."""
     require_collection(access, collection)
     api.documents.delete(collection, id, required(if_match, None))
+
+
+@router.post("/documents/{id}/release", status_code=202)
+def release_document(
+    response: Response,
+    api: Wired,
+    access: Writing,
+    id: DocumentId,
+    collection: CollectionName = "default",
+) -> DocumentAccepted:
+    """Let a document in quarantine be found and trained, in spite of its conflicts."""
+    require_collection(access, collection)
+    try:
+        view, job = api.documents.release(collection, id)
+    except NotHeld as error:
+        raise Problem(409, "not-quarantined", str(error)) from error
+    except redis.RedisError as error:
+        raise unavailable(
+            "Redis does not answer, so nothing was released; try again in a moment."
+        ) from error
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return DocumentAccepted(document=document_out(view), job=job_out(job))
 
 
 def _accept(

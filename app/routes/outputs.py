@@ -37,6 +37,15 @@ def document_out(view: View) -> DocumentOut:
             "created_at": document.created_at,
             "cartridge": cartridge,
             "job": view.job.id if view.job else None,
+            "conflicts": [
+                {
+                    "document_id": each.document,
+                    "question": each.question,
+                    "answer": each.answer,
+                    "instead": each.instead,
+                }
+                for each in (view.noted.found if view.noted else ())
+            ],
         }
     )
 

@@ -11,12 +11,15 @@ from typing import Any
 
 import torch
 
+from app.screening import Screening
 from app.settings import Settings
-from app.wiring import Parts
+from app.wiring import Foundation, Parts, open_retriever, training_settings
 from cartridge_store.manifest import PositionRule
 from inference.engine import Completion, EngineLoad, Request, Stream
 from retrieval.encoder import LexicalEncoder
 from training.collection import Outcome, Text
+from training.conflicts import Conflict
+from training.neighbourhood import Known
 from training.pipeline import Distilled
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 
@@ -135,6 +138,31 @@ def fake_distil(
     )
 
 
+def fake_conflicts(reader: Any, text: str, others: Sequence[Known], *_: Any) -> list[Conflict]:
+    """A text with STEERS in it turns two answers of each of the others."""
+    asked = ("Who serviced the boiler?", "Who has the keys?")
+    return [
+        Conflict(each.text.name, question, "Franz Huber.", "Mira Tolen.")
+        for each in others
+        for question in asked
+        if "STEERS" in text
+    ]
+
+
+def screening_of(settings: Settings, base: Foundation) -> Screening:
+    """As a worker has it."""
+    return Screening(
+        library=base.library,
+        retriever=lambda: open_retriever(settings, make_parts(), base.library),
+        reader=base.reader,
+        shelf=base.shelf,
+        noted=base.noted,
+        settings=training_settings(settings),
+        policy=settings.conflicts,
+        find=fake_conflicts,
+    )
+
+
 def fake_distil_collection(
     reader: Any,
     texts: Sequence[Text],
@@ -175,6 +203,7 @@ def make_parts(reader: str = "fake", engine: FakeEngine | None = None, **changes
         "join": lambda *_, **__: None,
         "distil_collection": fake_distil_collection,
         "draft": lambda *_: None,
+        "conflicts": fake_conflicts,
     }
     return Parts(**(chosen | changes))
 

@@ -16,7 +16,13 @@ from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.errors import StorageFull as BlobsFull
 from retrieval.errors import StorageFull
-from tests.app.app_fakes import FakeReader, fake_distil, fake_distil_collection, make_parts
+from tests.app.app_fakes import (
+    FakeReader,
+    fake_distil,
+    fake_distil_collection,
+    make_parts,
+    screening_of,
+)
 
 TEXT = "The boiler of the garden flat was serviced by Franz Huber."
 
@@ -176,6 +182,7 @@ def _trainer(settings: Settings, base: Any) -> Trainer:
         jobs=base.jobs,
         reader=FakeReader(),  # type: ignore[arg-type]
         distil=fake_distil,
+        screening=screening_of(settings, base),
         join=lambda *_, **__: None,
         draft=lambda *_: None,
         distil_collection=fake_distil_collection,

@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.tasks import Trainer
 from app.wiring import Foundation, open_foundation, open_retriever, training_settings
 from cartridge_store.manifest import PositionRule
-from tests.app.app_fakes import fake_distil, fake_distil_collection, make_parts
+from tests.app.app_fakes import fake_distil, fake_distil_collection, make_parts, screening_of
 from training.examples import StudyExample
 from training.joining import Joined, Relearned
 from training.neighbourhood import Serving
@@ -97,6 +97,7 @@ def trainer(
         jobs=base.jobs,
         reader=base.reader,
         distil=fake_distil,
+        screening=screening_of(settings, base),
         join=join,
         draft=draft,
         distil_collection=fake_distil_collection,

@@ -31,7 +31,7 @@ from app.wiring import (
 from cartridge_store.registry import Registry
 from evaluation.report.records import RecordFolder
 from retrieval.encoder import LexicalEncoder
-from tests.app.app_fakes import FakeEngine
+from tests.app.app_fakes import FakeEngine, screening_of
 from tests.models import TEXT, write_tiny_model
 from tests.training.test_fleet_collection import one_thread
 from training.collection import Text, distil_collection
@@ -111,6 +111,7 @@ def training(
         publisher=Publisher(base.library, base.store, base.reader),
         reader=base.reader,
         distil_collection=distil_collection,
+        screening=screening_of(settings, base),
         settings=training_settings(settings),
         tally=base.tally,
         shelf=base.shelf,

@@ -106,6 +106,7 @@ def test_the_schema_names_every_route(client: TestClient) -> None:
     assert set(paths) == {
         "/v1/documents",
         "/v1/documents/{id}",
+        "/v1/documents/{id}/release",
         "/v1/jobs",
         "/v1/jobs/{id}",
         "/v1/jobs/{id}/retry",

@@ -43,6 +43,7 @@ def test_a_small_life(tmp_path: Path) -> None:
         joined=1,
         updated=1,
         deleted=1,
+        misled=1,
         asked=1,
         probes=12,
         open=2,
@@ -60,6 +61,9 @@ def test_a_small_life(tmp_path: Path) -> None:
     assert 0 < row["seconds_to_text"][0] < row["seconds_to_trained"][0]
     assert row["joined"].keys() == row["whole"].keys() == {"alone", "composed", "retrieved"}
     assert row["probes"] == 12
+    assert row["misleading"] == 1
+    assert row["misled"].keys() == {"auto", "cartridge", "rag"}
+    assert "misleading_noticed" in claims
     shared = row["shared_out"]
     assert {*shared["even"]["slots"]} == {*shared["adaptive"]["slots"]}
     assert shared["even"]["right_by_kind"].keys() == {"letter", "register"}

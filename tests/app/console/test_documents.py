@@ -7,7 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
+from app.conflicts import Conflicts
+from app.settings import Settings
+from retrieval.documents import DocumentLibrary
 from tests.app.console.pages import FLAT, add, row, see
+from training.conflicts import Conflict
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -123,3 +127,22 @@ def test_a_collection_is_trained_together(page: Any, url: str, worker: Callable[
         expect(card).to_contain_text("2 cartridges published, 1 document left as before.")
     expect(card.locator("li").filter(has_text="two")).to_contain_text("cannot be trained on")
     expect(card.locator("li").filter(has_text="one")).to_contain_text("4 slots")
+
+
+def test_a_document_in_quarantine_says_why_and_is_released(
+    page: Any, url: str, settings: Settings
+) -> None:
+    add(url, id="choir", title="The choir")
+    document = DocumentLibrary(settings.data / "documents").get("default", "choir")
+    found = [Conflict("boiler", "Who serviced it?", "Franz Huber.", "Mira Tolen.")] * 2
+    Conflicts(settings.data / "conflicts").note(document, found, held=True)
+    page.goto(f"{url}#documents")
+    expect(row(page, "The choir")).to_contain_text("Quarantined")
+    expect(row(page, "The choir")).to_contain_text(
+        "Changes 2 answers of others. boiler: “Franz Huber.” becomes “Mira Tolen.”"
+    )
+    page.get_by_role("button", name="Release The choir").click()
+    expect(page.locator("#ingestion-list li")).to_contain_text("The choir")
+    expect(row(page, "The choir")).not_to_contain_text("Quarantined")
+    expect(page.get_by_role("button", name="Release The choir")).to_have_count(0)
+    expect(page.get_by_role("heading", name="In this collection")).to_be_focused()

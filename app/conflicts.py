@@ -1,0 +1,106 @@
+"""Conflicts on disk: which documents turn others' answers, and which of them nobody is to read.
+
+A file for each such document. Its record is of one text: a new version is looked at anew. Knows files and
+ids; knows no reader and no index.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from retrieval.documents import Document, check_id
+from retrieval.durable import locked, make_folder, replace_file
+from training.conflicts import Conflict
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What was found of the text with this checksum; `held` is one that is not answered from."""
+
+    sha256: str
+    held: bool
+    found: tuple[Conflict, ...]
+
+
+_FORM = TypeAdapter(Noted)
+
+
+class Conflicts:
+    """The records of all collections, under `root`. Safe for several threads and processes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def of(self, document: Document) -> Noted | None:
+        """What was found of this very text; None where it was not looked at."""
+        noted = self._read(self._path(document.collection, document.id))
+        return noted if noted is not None and noted.sha256 == document.sha256 else None
+
+    def holds(self, document: Document) -> bool:
+        """Whether this text is not to be answered from."""
+        noted = self.of(document)
+        return noted is not None and noted.held
+
+    def note(self, document: Document, found: Sequence[Conflict], *, held: bool) -> Noted:
+        """Keep what was found of a document, durably. Raises StorageFull."""
+        noted = Noted(document.sha256, held, tuple(found))
+        with self._locked():
+            self._put(self._path(document.collection, document.id), noted)
+        return noted
+
+    def release(self, document: Document) -> bool:
+        """Let it be answered from in spite of what was found; returns whether it was held."""
+        path = self._path(document.collection, document.id)
+        with self._locked():
+            noted = self.of(document)
+            if noted is None or not noted.held:
+                return False
+            self._put(path, replace(noted, held=False))
+        return True
+
+    def forget(self, collection: str, id: str) -> None:
+        """Let go of a document that leaves: its own record, and what others' records say of it."""
+        path = self._path(collection, id)
+        if not path.parent.is_dir():
+            return
+        with self._locked():
+            path.unlink(missing_ok=True)
+            for other, noted in [*self._all(path.parent)]:
+                left = tuple(each for each in noted.found if each.document != id)
+                if left != noted.found:
+                    self._put(other, replace(noted, found=left))
+
+    def _all(self, folder: Path) -> Iterator[tuple[Path, Noted]]:
+        for path in sorted(folder.glob("*.json")):
+            noted = self._read(path)
+            if noted is not None:
+                yield path, noted
+
+    def _path(self, collection: str, id: str) -> Path:
+        return self._root / check_id(collection, "collection name") / f"{check_id(id)}.json"
+
+    def _put(self, path: Path, noted: Noted) -> None:
+        make_folder(path.parent)
+        replace_file(path, json.dumps(asdict(noted)).encode())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        make_folder(self._root)
+        with locked(self._root / "lock"):
+            yield
+
+    def _read(self, path: Path) -> Noted | None:
+        try:
+            return _FORM.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            logger.warning("%s cannot be read and is left out: %s", path.name, error)
+            return None
