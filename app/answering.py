@@ -79,7 +79,7 @@ class Answering:
         selected = self._select(question, notices)
         retrieve_ms = since(began)
         loading = time.perf_counter()
-        evidence = self._mounting.mount(selected, question.mode, notices)
+        evidence = self._mounting.mount(selected, question.mode, notices, drafts=question.drafts)
         if question.text_tokens is not None:
             evidence = [self._mounting.cut(piece, question.text_tokens) for piece in evidence]
         added = added_texts(selected, question.beside)

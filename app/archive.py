@@ -219,7 +219,7 @@ def _current(
 ) -> Cartridge | None:
     """The document's cartridge, unless it is of an older text or cannot be read."""
     manifest = manifest_of(store, cartridge_id)
-    if manifest is None or manifest.document_sha256 != document.sha256:
+    if manifest is None or manifest.is_draft or manifest.document_sha256 != document.sha256:
         return None
     try:
         return store.load(manifest.cartridge_id)

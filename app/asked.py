@@ -19,8 +19,8 @@ class Question:
     """What is asked, of which documents, and how it is to be answered.
 
     For comparisons: `text_tokens` cuts every text that is read, `beside` adds that many of the best
-    passages as text to what the cartridges hold, and `mounted` are cartridges in place of whatever
-    would be found.
+    passages as text to what the cartridges hold, `mounted` are cartridges in place of whatever would be
+    found, and without `drafts` a document that has no other cartridge is read.
     """
 
     text: str
@@ -32,6 +32,7 @@ class Question:
     text_tokens: int | None = None
     beside: int = 0
     mounted: tuple[Cartridge, ...] = ()
+    drafts: bool = True
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from app.fleet import Fleet
 from app.publishing import Publisher, unpublished
 from app.reconcile import subject_of
 from app.relevance import learn_relevance
-from app.screening import Screening
+from app.screening import Screening, stopping
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import CartridgeRefused, LostRace
@@ -87,7 +87,7 @@ class CollectionTraining:
         documents = {
             document.id: document
             for document in self._library.list(collection, limit=sys.maxsize)
-            if not self._screening.holds(document)
+            if not self._holds(document, progress, cancelled)
         }
         retriever = self._retriever()
         train = self._by_fleet if self._fleet is not None else self._here
@@ -111,6 +111,15 @@ class CollectionTraining:
             "unpublished": len(results) - published,
             "documents": results,
         }
+
+    def _holds(
+        self,
+        document: Document,
+        progress: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> bool:
+        noted = self._screening.look(document, stopping("screening", progress, cancelled))
+        return noted is not None and noted.held
 
     def _here(
         self,
@@ -137,6 +146,8 @@ class CollectionTraining:
                     outcome.name,
                     unpublished("The document was deleted or has a newer version."),
                 )
+            elif self._screening.holds(document):
+                yield outcome.name, unpublished("The document is in quarantine.")
             elif outcome.distilled is None:
                 yield outcome.name, unpublished(outcome.reason)
             else:

@@ -6,8 +6,8 @@ ids; knows no reader and no index.
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from retrieval.documents import Document, check_id
 from retrieval.durable import locked, make_folder, replace_file
+from retrieval.errors import DocumentRefused
 from training.conflicts import Conflict
 
 logger = logging.getLogger(__name__)
@@ -48,22 +49,42 @@ class Conflicts:
         noted = self.of(document)
         return noted is not None and noted.held
 
-    def note(self, document: Document, found: Sequence[Conflict], *, held: bool) -> Noted:
-        """Keep what was found of a document, durably. Raises StorageFull."""
-        noted = Noted(document.sha256, held, tuple(found))
+    def note(
+        self,
+        document: Document,
+        found: Sequence[Conflict],
+        *,
+        held: bool,
+        there: Callable[[str], str | None],
+    ) -> Noted | None:
+        """Keep what was found of a document, durably; None where it is another text by now, or gone.
+
+        `there` says which text a document has, by its checksum. What is said of one that is gone is not
+        kept: whoever deletes it forgets it here afterwards. Raises StorageFull.
+        """
         with self._locked():
+            if there(document.id) != document.sha256:
+                return None
+            left = tuple(each for each in found if there(each.document) is not None)
+            noted = Noted(document.sha256, held, left)
             self._put(self._path(document.collection, document.id), noted)
         return noted
 
     def release(self, document: Document) -> bool:
-        """Let it be answered from in spite of what was found; returns whether it was held."""
+        """Let it be answered from in spite of what was found; returns whether anything was."""
         path = self._path(document.collection, document.id)
         with self._locked():
             noted = self.of(document)
-            if noted is None or not noted.held:
+            if noted is None:
                 return False
             self._put(path, replace(noted, held=False))
         return True
+
+    def kept(self) -> Iterator[tuple[str, str]]:
+        """Collections and ids of the documents that have records."""
+        for path in sorted(self._root.glob("*/*.json")):
+            with suppress(DocumentRefused):  # whatever else lies there is nobody's record
+                yield check_id(path.parent.name, "collection name"), check_id(path.stem)
 
     def forget(self, collection: str, id: str) -> None:
         """Let go of a document that leaves: its own record, and what others' records say of it."""

@@ -20,10 +20,16 @@ from app.jobs import Subject
 from app.publishing import Publisher, unpublished
 from app.reconcile import manifest_of, serves, subject_of
 from app.relevance import learn_relevance
-from app.screening import Screening
+from app.screening import Screening, stopping
 from app.study_shelf import StudyShelf
 from app.tally import Tally
-from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, LostRace, StoreError
+from cartridge_store.errors import (
+    CartridgeNotFound,
+    CartridgeRefused,
+    LostRace,
+    RegistryUnavailable,
+    StoreError,
+)
 from cartridge_store.manifest import Manifest, PositionRule
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
@@ -36,7 +42,7 @@ from training.joining import Company, Joined
 from training.neighbourhood import Serving
 from training.pipeline import Distilled, Former
 from training.revision import still_there
-from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
+from training.settings import Progress, TrainingSettings
 from training.studies import Studies
 
 logger = logging.getLogger(__name__)
@@ -46,7 +52,7 @@ Told = Callable[[Progress], None]
 
 _PAGE = 1_000
 _OTHER_SIZE = 0.25
-"""Share by which the number of slots may differ from what a changed document would get."""
+"""Share by which a changed document may ask for more or fewer slots than it did."""
 
 
 class CompanyChanged(Exception):
@@ -139,7 +145,7 @@ class DocumentTraining:
             return unpublished("The document was deleted or has a newer version.")
         if subject.reader_fingerprint != self._reader.fingerprint:
             return unpublished("Another reader is serving now.")
-        noted = self._screening.look(document, _stopping("screening", progress, cancelled))
+        noted = self._screening.look(document, stopping("screening", progress, cancelled))
         if noted is not None and noted.held:
             return unpublished(
                 f"It changes {len(noted.found)} answers of other documents and is in quarantine: it is not "
@@ -180,13 +186,15 @@ class DocumentTraining:
         return result
 
     def withdraw_draft(self, subject: Subject) -> None:
-        """Take back the draft of a document that no training follows: its text is the better answer.
+        """Take back the draft of a document that is trained, or that no training follows.
 
         What goes wrong is logged: the job has ended all the same.
         """
         try:
             current = self._store.current(subject.collection, [subject.document_id])
             manifest = manifest_of(self._store, current.get(subject.document_id))
+            if manifest is not None and not manifest.is_draft and manifest.parent is not None:
+                manifest = manifest_of(self._store, manifest.parent)
             if manifest is None or not manifest.is_draft:
                 return
             if manifest.document_sha256 == subject.sha256:  # else of a newer version
@@ -195,7 +203,10 @@ class DocumentTraining:
             logger.warning("The draft of %s stays: %s", subject.document_id, error)
 
     def _publish_draft(self, subject: Subject, document: Document) -> None:
-        """Something to answer from until the training ends, where nothing of this text serves yet."""
+        """Something to answer from until the training ends, where nothing of this text serves yet.
+
+        What goes wrong is logged, but for a registry that is away: nobody is to lose a training by it.
+        """
         current = self._store.current(subject.collection, [document.id]).get(document.id)
         manifest = manifest_of(self._store, current)
         if manifest is not None and serves(manifest, document, self._reader):
@@ -205,7 +216,9 @@ class DocumentTraining:
             found = self._draft(self._reader, document.text, self._settings)
             if found is not None:
                 self._publisher.publish(subject, found, time.monotonic() - began)
-        except (TrainingRefused, CartridgeRefused, LostRace) as error:
+        except RegistryUnavailable:
+            raise
+        except Exception as error:
             logger.warning("There is no draft of %s: %s", document.id, error)
 
     def _published(self, subject: Subject, joined: Joined, seconds: float) -> Result:
@@ -249,12 +262,13 @@ class DocumentTraining:
         if manifest is None or earlier is None or still_there(document.text, earlier.text) is None:
             return None
         digest = hashlib.sha256(earlier.text.encode()).hexdigest()
-        was = self._mounted(replace(document, text=earlier.text, sha256=digest), manifest)
-        wanted = self._settings.slots(self._reader.count(document.text))
-        # A document that has grown wants more slots than it had.
-        if was is None or abs(was.keys.shape[2] - wanted) > wanted * _OTHER_SIZE:
+        # A document that has grown wants more slots than it had, whatever share of the collection's it got.
+        now, then = (
+            self._settings.slots(self._reader.count(text)) for text in (document.text, earlier.text)
+        )
+        if abs(now - then) > now * _OTHER_SIZE:
             return None
-        return was
+        return self._mounted(replace(document, text=earlier.text, sha256=digest), manifest)
 
     def _brought(self, collection: str, question: str) -> Sequence[str]:
         return self._retriever().brought(collection, question, self._settings.rivals + 1)
@@ -303,14 +317,3 @@ class DocumentTraining:
             logger.warning("%s", error)
             return None
         return Serving(self._shelf.text(document), cartridge.id, *cartridge.dense())
-
-
-def _stopping(stage: str, progress: Told, cancelled: Callable[[], bool]) -> Callable[[float], None]:
-    """Reports that a stage goes on, and stops it."""
-
-    def report(_: float) -> None:
-        if cancelled():
-            raise Cancelled
-        progress(Progress(stage, 0.0))
-
-    return report

@@ -250,14 +250,18 @@ class Documents:
     def release(self, collection: str, id: str) -> tuple[View, Job]:
         """Answer from a document in quarantine, in spite of what it was held back for, and train it.
 
-        Raises `NotHeld` where it is in none, `RedisError` before anything is changed, and as `get` does.
+        Doing so again completes what was interrupted. Raises `NotHeld` where it is in none, `RedisError`,
+        and what `get` raises.
         """
         document = self._library.get(collection, id)
         self._jobs.ping()
-        if not self._noted.release(document):
+        searchable = self._retriever.is_indexed(document)
+        if (not self._noted.holds(document) and searchable) or not self._noted.release(document):
             raise NotHeld(f"Document {id} is not in quarantine.")
+        # Not one that is at it already: that one knows it as held.
+        job = self._jobs.open(subject_of(document, self._reader), uuid.uuid4().hex)
+        self._queue.send(job.id)
         self._retriever.index_document(document)
-        job = self._retrained(document)
         return self.views([document])[0], job
 
     def again(self, job: Job) -> Job:

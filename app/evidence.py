@@ -64,10 +64,13 @@ class Mounting:
         found: Sequence[tuple[Document, Selected]],
         mode: Mode,
         notices: list[str],
+        *,
+        drafts: bool = True,
     ) -> list[Evidence]:
         """The documents' evidence; what did not go as asked is added to `notices`.
 
-        All cartridges are fetched side by side before the first is needed.
+        All cartridges are fetched side by side before the first is needed. Without `drafts` a document that
+        has nothing else has none.
         """
         versions: dict[str, str] = {}
         if found and mode in ("auto", "cartridge"):
@@ -78,6 +81,8 @@ class Mounting:
         for document, selected in found:
             known = len(notices)
             cartridge = self._cartridge(document, versions.get(document.id), notices)
+            if cartridge is not None and cartridge.manifest.is_draft and not drafts:
+                cartridge = None
             if cartridge is None and mode == "cartridge" and len(notices) == known:
                 notices.append(f"Document {document.id} has no cartridge; its text was read.")
             mounted.append(self._evidence(document, selected, mode, cartridge))

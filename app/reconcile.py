@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import redis
 
 from app.broker import JobQueue
+from app.conflicts import Conflicts
 from app.jobs import Jobs, Subject
 from app.report_files import ReportFiles
 from app.study_shelf import StudyShelf
@@ -49,6 +50,7 @@ class Reconciler:
         reports: ReportFiles,
         shelf: StudyShelf,
         work: WorkFolders,
+        noted: Conflicts,
         prefix: str = "cq:",
     ) -> None:
         self._client = client
@@ -60,6 +62,7 @@ class Reconciler:
         self._reports = reports
         self._shelf = shelf
         self._work = work
+        self._noted = noted
         self._mark = f"{prefix}reconciled"
 
     def is_due(self) -> bool:
@@ -84,13 +87,14 @@ class Reconciler:
         return job is not None and not job.finished
 
     def _complete_deletions(self) -> None:
-        """Remove cartridges and studies of documents that were deleted while a trainer died at them."""
+        """Remove what was made of documents that were deleted while a trainer died at them."""
         for collection, id in self._store.documents():
             if self._library.was_deleted(collection, id):
                 self._store.remove_document(collection, id)
-        for collection, id in self._shelf.kept():
-            if not self._library.exists(collection, id):
-                self._shelf.forget(collection, id)
+        for shelf in (self._shelf, self._noted):
+            for collection, id in shelf.kept():
+                if not self._library.exists(collection, id):
+                    shelf.forget(collection, id)
 
     def _requeue_collections(self) -> int:
         """Jobs of whole collections whose message was lost. One that Redis forgot is not made again:
@@ -139,8 +143,8 @@ class Reconciler:
                 if manifest is not None and trained and serves(manifest, document, self._reader):
                     continue
                 job = self._jobs.open(subject)
-            elif job.status in ("failed", "cancelled"):
-                # Cancelled while no worker had it, or its worker died when it had said so.
+            elif job.finished and not (job.result or {}).get("published"):
+                # Cancelled while no worker had it, or its draft could not be withdrawn when it ended.
                 manifest = manifest_of(self._store, current.get(document.id))
                 if manifest is not None and manifest.is_draft:
                     self._store.withdraw(manifest)

@@ -50,6 +50,7 @@ def _of(
             top_k=top_k,
             sampling=asked.sampling,
             beside=beside,
+            drafts=False,
         )
 
     return form

@@ -4,11 +4,12 @@ What is found is noted, and the document is held back where that is wished. Know
 and a reader; knows no job and no cartridge.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from app.conflicts import Conflicts, Noted
+from app.settings import ConflictPolicy
 from app.study_shelf import StudyShelf
 from inference.reader import Reader
 from retrieval.chunking import chunk
@@ -18,8 +19,10 @@ from retrieval.retriever import Retriever
 from retrieval.sampling import spread
 from training.conflicts import Conflict
 from training.neighbourhood import Known
-from training.settings import TrainingSettings
+from training.settings import Cancelled, Progress, TrainingSettings
 from training.studies import Studies
+
+logger = logging.getLogger(__name__)
 
 Find = Callable[
     [
@@ -33,7 +36,6 @@ Find = Callable[
     list[Conflict],
 ]
 """What `training.conflicts.conflicts` does."""
-Policy = Literal["ignore", "warn", "quarantine"]
 _PASSAGES = 16  # of a document, at most, for which it is looked who else speaks of such things
 _NEIGHBOURS = 4
 _NEAR = 3  # documents that are near a passage
@@ -53,7 +55,7 @@ class Screening:
         shelf: StudyShelf,
         noted: Conflicts,
         settings: TrainingSettings,
-        policy: Policy,
+        policy: ConflictPolicy,
         find: Find,
     ) -> None:
         self._library = library
@@ -68,25 +70,50 @@ class Screening:
     def look(self, document: Document, report: Callable[[float], None]) -> Noted | None:
         """What is known of the document's conflicts, looked for once; what `report` raises stops it.
 
-        One that is held back is found by no search from here on. Raises StorageFull.
+        One that is held back is found by no search from here on. Where nothing is ever held back, what goes
+        wrong is logged: nobody is to lose a training by it.
         """
+        try:
+            return self._looked(document, report)
+        except Cancelled:
+            raise
+        except Exception as error:
+            if self._policy == "quarantine":
+                raise
+            logger.warning("The conflicts of %s are not known: %s", document.id, error)
+            return None
+
+    def _looked(self, document: Document, report: Callable[[float], None]) -> Noted | None:
         noted = self._noted.of(document)
         if noted is None and self._policy != "ignore":
-            retriever = self._retriever()
-            found = self._find(
-                self._reader,
-                document.text,
-                self._neighbours(document, retriever),
-                lambda questions: retriever.held(document.collection, questions, document.text),
-                self._settings,
-                report,
-            )
-            held = self._policy == "quarantine" and len(found) >= _FEWEST
-            noted = self._noted.note(document, found, held=held)
-        if noted is not None and noted.held:
-            # Also of a run that was stopped in between.
-            self._retriever().remove_document(document.collection, document.id)
+            noted = self._search(document, report)
+        if noted is None or not noted.held:
+            return noted
+        retriever = self._retriever()
+        if retriever.is_indexed(document):  # and not a newer version of it
+            retriever.remove_document(document.collection, document.id)
+        noted = self._noted.of(document)
+        if noted is not None and not noted.held:  # released meanwhile
+            retriever.index_document(document)
         return noted
+
+    def _search(self, document: Document, report: Callable[[float], None]) -> Noted | None:
+        retriever = self._retriever()
+
+        def there(id: str) -> str | None:
+            found = self._readable(document.collection, id)
+            return None if found is None else found.sha256
+
+        found = self._find(
+            self._reader,
+            document.text,
+            self._neighbours(document, retriever),
+            lambda questions: retriever.held(document.collection, questions, document.text),
+            self._settings,
+            report,
+        )
+        held = self._policy == "quarantine" and len(found) >= _FEWEST
+        return self._noted.note(document, found, held=held, there=there)
 
     def holds(self, document: Document) -> bool:
         """Whether a document is not to be answered from."""
@@ -115,3 +142,16 @@ class Screening:
             return self._library.find(collection, id)
         except DocumentCorrupt:
             return None
+
+
+def stopping(
+    stage: str, progress: Callable[[Progress], None], cancelled: Callable[[], bool]
+) -> Callable[[float], None]:
+    """Reports that a stage goes on, and stops it."""
+
+    def report(_: float) -> None:
+        if cancelled():
+            raise Cancelled
+        progress(Progress(stage, 0.0))
+
+    return report

@@ -18,6 +18,10 @@ PREFIX = "CARTRIDGES_"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+ConflictPolicy = Literal["ignore", "warn", "quarantine"]
+"""What becomes of documents that change others' answers."""
+
+
 class Settings(BaseSettings):
     """One service's settings; frozen, so that what was read at the start holds until the end."""
 
@@ -84,7 +88,7 @@ class Settings(BaseSettings):
         lt=1,
         description="Share of cartridges' right answers that may be doubted, for the sake of the wrong.",
     )
-    conflicts: Literal["ignore", "warn", "quarantine"] = Field(
+    conflicts: ConflictPolicy = Field(
         default="warn",
         description="What becomes of a document that changes other documents' answers when it is read "
         "beside them: nothing is looked at, it is told, or it is held back until it is released.",

@@ -126,7 +126,10 @@ class Trainer:
         workdir = self._work.folder(job_id)
         with self._work.exclusive(job_id) as mine:
             job = self._jobs.get(job_id)
-            if not mine or job is None or not self._jobs.start(job_id):
+            if not mine or job is None:
+                return
+            if not self._jobs.start(job_id):
+                self._withdraw_draft(job)  # cancelled while it waited to go on
                 return
             try:
                 if job.kind == "report":

@@ -215,6 +215,7 @@ def open_foundation(settings: Settings, parts: Parts, disk: DiskTier | None = No
     reader = parts.reader(settings)
     store = _store(settings, client, disk, pinned=reader.device.type == "cuda")
     shelf, work = StudyShelf(settings.data / "studies"), WorkFolders(settings.data / "training")
+    noted = _conflicts(settings)
     reconciler = Reconciler(
         client=client,
         library=library,
@@ -225,11 +226,11 @@ def open_foundation(settings: Settings, parts: Parts, disk: DiskTier | None = No
         reports=ReportFiles(settings.data / "reports"),
         shelf=shelf,
         work=work,
+        noted=noted,
         prefix=prefix,
     )
     tally = Tally(client, prefix)
     gate = RelevanceGate(shelf, settings.data / "relevance", settings.refuse)
-    noted = _conflicts(settings)
     return Foundation(
         client,
         broker,

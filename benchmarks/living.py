@@ -26,7 +26,7 @@ from benchmarks.living_parts import (
     scored,
     trained_whole,
 )
-from benchmarks.misleading import misled
+from benchmarks.misleading import misled, right_about
 from benchmarks.service_process import begun_with, serving
 from benchmarks.uneven import shared_out
 from benchmarks.waiting import Ledger
@@ -146,7 +146,11 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
         row |= kept.part("deletions", lambda: deleted(asker, leave, stay, plan.probes, plan.asked))
         report("others misled", 0.72)
         victims = stay[: plan.misled]
-        row |= kept.part("misled", lambda: misled(asker, victims, _texts(later)) if victims else {})
+        if victims:
+            row |= kept.part(
+                "before misled", lambda: {"right_before_misleading": right_about(asker, victims)}
+            )
+            row |= kept.part("misled", lambda: misled(asker, victims, _texts(later)))
     if plan.articles is not None:
         path = plan.articles
         with _service(folder / "articles", plan) as asker:
@@ -210,8 +214,7 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
     over("joined_documents", lambda row: plan.joined, ">= 100")
     over("updated_documents", lambda row: plan.updated, ">= 50")
     over("seconds_to_text", lambda row: fmean(row["seconds_to_text"]), "<= 1")
-    if all(row["seconds_to_draft"] for row in rows):
-        over("seconds_to_draft", lambda row: fmean(row["seconds_to_draft"]), "<= 5")
+    over("seconds_to_draft", lambda row: fmean(row["seconds_to_draft"]), "<= 5")
     over("seconds_to_trained", lambda row: fmean(row["seconds_to_trained"]), "<= 30")
     over("join_gap_points", gap, "<= 2")
     over("join_step_ratio", lambda row: sum(row["join_steps"]) / row["whole_steps"], "<= 0.35")
@@ -230,6 +233,7 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
         lambda row: 100 * (row["neighbours_after"] - row["neighbours_before"]),
     )
     over("adaptive_gain_points", _adaptive_gain, ">= 5")
+    over("adaptive_gain_of_cartridges_points", _gain_of_cartridges)
     over("adaptive_bytes_ratio", _adaptive_bytes, "<= 1")
     over("misleading_noticed", lambda row: row.get("misleading_noticed"))
     over("honest_noticed", lambda row: row.get("honest_noticed"))
@@ -244,6 +248,19 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
 def _adaptive_gain(row: Row) -> float | None:
     found = row.get("shared_out")
     return 100 * (found["adaptive"]["right"] - found["even"]["right"]) if found else None
+
+
+def _gain_of_cartridges(row: Row) -> float | None:
+    """The gain over documents that have a cartridge either way: what is read as text is no slot's doing."""
+    found = row.get("shared_out")
+    if not found:
+        return None
+    even, adaptive = found["even"], found["adaptive"]
+    both = [id for id in even["slots"] if id in adaptive["slots"]]
+    if not both:
+        return None
+    right = (fmean(way["right_by_document"][id] for id in both) for way in (adaptive, even))
+    return 100 * (next(right) - next(right))
 
 
 def _adaptive_bytes(row: Row) -> float | None:

@@ -92,9 +92,10 @@ def arrive(asker: Asker, sheets: Sequence[Changed], report: Report) -> Row:
         job = asker.send(sheet.before)
         to_text.append(_until_right(asker, sheet) - began)
         drafted = _until_drafted(asker, sheet, job)
-        to_draft += [] if drafted is None else [drafted - began]
         result = asker.wait(job)["result"]
         to_trained.append(time.monotonic() - began)
+        # What no draft answered rightly was answered by a cartridge only when it was trained.
+        to_draft.append(to_trained[-1] if drafted is None else drafted - began)
         steps.append(result.get("figures", {}).get("steps", 0))
         published += result["published"]
     return {
@@ -121,7 +122,10 @@ def _until_drafted(asker: Asker, sheet: Changed, job: str) -> float | None:
     while not asker.done(job):
         for asked in sheet.asked:
             answer = asker.ask(asked.question)
-            drafted = any(source["via"] == "cartridge" for source in answer["sources"])
+            drafted = any(
+                source["via"] == "cartridge" and source["document_id"] == sheet.before.id
+                for source in answer["sources"]
+            )
             if drafted and states(answer["answer"], asked.before):
                 return None if asker.done(job) else time.monotonic()
     return None

@@ -6,6 +6,7 @@ Knows HTTP and sheets; knows nothing of how conflicts are looked for.
 import re
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Literal
 
 from benchmarks.living_parts import COLLECTION, Asker, Row
 from evaluation.datasets.changed_world import Changed
@@ -17,20 +18,17 @@ _WAYS = ("auto", "cartridge", "rag")
 _SENTENCES = re.compile(r"(?<=[.])\s+|\n")
 
 
+def right_about(asker: Asker, victims: Sequence[Changed]) -> dict[str, float]:
+    """Shares of right answers to what will be said otherwise, by how it is asked."""
+    return {way: fmean(_says(asker, victims, way, "before")) for way in _WAYS}
+
+
 def misled(asker: Asker, victims: Sequence[Changed], honest: Sequence[Document]) -> Row:
-    """What is answered about facts before and after another document says otherwise, and who is noticed.
+    """What is answered about facts when another document says otherwise, and who is noticed.
 
     Each victim gets a document that says of it what its own next version would, before an honest one's
     text; `honest` documents were screened when they came.
     """
-    facts = [fact for sheet in victims for fact in sheet.asked if fact.changed]
-
-    def right() -> dict[str, float]:
-        return {
-            way: fmean(asker.says(f.question, f.before, mode=way) for f in facts) for way in _WAYS
-        }
-
-    before = right()
     noticed = []
     for place, victim in enumerate(victims):
         document = misleading(victim, honest[place % len(honest)].text)
@@ -40,11 +38,8 @@ def misled(asker: Asker, victims: Sequence[Changed], honest: Sequence[Document])
         "misleading": len(victims),
         "misleading_noticed": fmean(noticed),
         "honest_noticed": fmean(_conflicts(asker, each.id) >= _FEWEST for each in honest),
-        "right_before_misleading": before,
-        "right_beside_misleading": right(),
-        "misled": {
-            way: fmean(asker.says(f.question, f.after, mode=way) for f in facts) for way in _WAYS
-        },
+        "right_beside_misleading": right_about(asker, victims),
+        "misled": {way: fmean(_says(asker, victims, way, "after")) for way in _WAYS},
     }
 
 
@@ -57,6 +52,18 @@ def misleading(victim: Changed, among: str) -> Document:
         "Notes",
         f"# Notes on {victim.before.title}\n\n{new}\n\n{among}",
     )
+
+
+def _says(
+    asker: Asker, victims: Sequence[Changed], way: str, which: Literal["before", "after"]
+) -> list[bool]:
+    """Whether the answers about changed facts state the values that these had, or those they have."""
+    return [
+        asker.says(fact.question, fact.before if which == "before" else fact.after, mode=way)
+        for victim in victims
+        for fact in victim.asked
+        if fact.changed
+    ]
 
 
 def _conflicts(asker: Asker, id: str, about: str | None = None) -> int:

@@ -48,9 +48,11 @@ def _answered(asker: Asker, dataset: Dataset) -> Row:
     for question in dataset.questions:
         (document,) = question.documents
         said = asker.says(question.text, question.golds[-1], mode="cartridge", documents=[document])
-        right.setdefault(document.rsplit("-", 1)[-1], []).append(said)
-    every = [good for kind in right.values() for good in kind]
-    return {"right": fmean(every), "right_by_kind": {k: fmean(v) for k, v in right.items()}}
+        right.setdefault(document, []).append(said)
+    return {
+        "right": fmean(good for each in right.values() for good in each),
+        "right_by_document": {id: fmean(each) for id, each in right.items()},
+    }
 
 
 def _sizes(asker: Asker) -> Row:

@@ -244,22 +244,37 @@ class CartridgeStore:
             self._tombstones.put(Tombstone(collection, document_id, utc_now()))
         # The registry before the blobs: from here on nobody is sent to one that is about to go.
         versions |= self._registry.retire(collection, document_id)
-        self._forget(collection, document_id, versions)
+        with self._lock:
+            self._seen[collection, document_id] = None
+        for version in versions:
+            self._drop(version)
         return sorted(versions)
 
     def withdraw(self, manifest: Manifest) -> bool:
-        """Take a version back, and with it what it has replaced; returns whether it was current.
+        """Take a version back: what it had replaced is current again; returns whether it was current.
 
-        A version that has replaced it stays. Raises RegistryUnavailable and StorageFull.
+        A version that has replaced it stays. It is deleted in any case, at once: whoever was about to load
+        it finds nothing. Raises RegistryUnavailable.
         """
-        collection, document_id = manifest.collection, manifest.document_id
-        began = utc_now()
-        versions = self._registry.retire(collection, document_id, expected=manifest.cartridge_id)
-        if not versions:
+        document, id = (manifest.collection, manifest.document_id), manifest.cartridge_id
+        # The blob before the registry: a crash between leaves a current version that is not there, which
+        # answers nothing, and not one that the next collection would find and finish.
+        self._drop(id)
+        before = None
+        if manifest.parent is not None:
+            with contextlib.suppress(CartridgeNotFound, CartridgeRefused):
+                before = self._catalogue.manifest(manifest.parent)
+        try:
+            if before is not None:
+                self._registry.promote(before, expected=id)
+            elif not self._registry.retire(*document, expected=id):
+                return False
+        except LostRace:
             return False
-        # Of the moment before: what is made from now on may be published.
-        self._tombstones.put(Tombstone(collection, document_id, began))
-        self._forget(collection, document_id, versions)
+        finally:
+            self._registry.forget_version(manifest)
+        with self._lock:
+            self._seen[document] = manifest.parent if before is not None else None
         return True
 
     def collect(self, grace_seconds: float) -> list[str]:
@@ -350,12 +365,6 @@ class CartridgeStore:
         except CartridgeRefused as error:
             logger.warning("%s", error)
             return True
-
-    def _forget(self, collection: str, document_id: str, versions: Iterable[str]) -> None:
-        with self._lock:
-            self._seen[collection, document_id] = None
-        for version in versions:
-            self._drop(version)
 
     def _drop(self, cartridge_id: str) -> None:
         self._blobs.delete(blob_name(cartridge_id))

@@ -78,15 +78,14 @@ def fitting(
     tokens: tuple[int, int],
     count: Callable[[str], int],
     layouts: Sequence[str] = PLAIN,
-    per_fact: tuple[int, int] = (21, 17),
 ) -> Sheet:
     """The next sheet of a group, in one of these layouts, of so many tokens.
 
-    `per_fact` is what a fact takes at most and at least. Raises ValueError where none is drawn.
+    Raises ValueError where none is drawn.
     """
     for _ in range(1_000):
         tried = group.copy()
-        facts = rng.randint(max(1, tokens[0] // per_fact[0]), max(1, tokens[1] // per_fact[1]))
+        facts = rng.randint(max(1, tokens[0] // 21), max(1, tokens[1] // 17))
         sheet = tried.sheet(facts, rng.choice(layouts))
         if tokens[0] <= count(sheet.text) <= tokens[1]:
             group.become(tried)

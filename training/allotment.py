@@ -31,12 +31,12 @@ class Probe:
 def allot(probes: Sequence[Probe], budget: int, least: float) -> dict[str, int]:
     """Slots for each document, by name; in all no more than `budget`, or the fewest of everyone's.
 
-    One of which even the most slots told less than `least` gets the fewest and costs the budget nothing: it
-    is not expected to pass its check, and a document without a cartridge is answered from its text.
+    One of which even the most slots told less than `least` gets the fewest: it is not expected to pass its
+    check, and a document without a cartridge is answered from its text.
     """
     found = {probe.name: probe.slots[0] for probe in probes}
     worth = [probe for probe in probes if max(probe.told) >= least]
-    left = budget - sum(found[probe.name] for probe in worth)
+    left = budget - sum(found.values())
     steps = sorted(
         (-rate, place, until)
         for place, probe in enumerate(worth)

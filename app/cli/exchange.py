@@ -38,6 +38,8 @@ def export(
                 if missing := [id for id in peft if id not in current]:
                     raise CommandFailed(f"Document {missing[0]} of {collection} has no cartridge.")
                 chosen = [base.store.load(current[id]) for id in peft]
+                if any(cartridge.manifest.is_draft for cartridge in chosen):
+                    raise CommandFailed("A document is not trained yet; wait for its job.")
                 write_adapter(base.reader, chosen, target, base_model=base.reader.name)
                 result = {"documents": len(peft), "cartridges": len(chosen)}
             else:

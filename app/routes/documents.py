@@ -144,7 +144,7 @@ def release_document(
         raise Problem(409, "not-quarantined", str(error)) from error
     except redis.RedisError as error:
         raise unavailable(
-            "Redis does not answer, so nothing was released; try again in a moment."
+            "Redis does not answer, so the document was not released; try again in a moment."
         ) from error
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return DocumentAccepted(document=document_out(view), job=job_out(job))
@@ -178,7 +178,10 @@ def _accept(
             raise
         accepted = DocumentAccepted(document=document_out(view), job=job_out(job))
         if key is not None:
-            api.idempotency.keep(key, asked, accepted.model_dump(mode="json"))
+            # It is kept for a day: not with what it says of other documents.
+            plain = accepted.document.model_copy(update={"conflicts": []})
+            kept = accepted.model_copy(update={"document": plain})
+            api.idempotency.keep(key, asked, kept.model_dump(mode="json"))
     except (redis.RedisError, RegistryUnavailable) as error:
         raise unavailable(
             "Redis does not answer, so the document was not accepted; send it again in a moment."

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from app.archive import export_collection
 from app.document_training import CompanyChanged
+from app.evidence import Mounting
 from app.publishing import Publisher
 from app.reconcile import subject_of
 from app.settings import Settings
 from app.tasks import Trainer
 from app.wiring import Foundation, open_foundation, open_retriever, training_settings
+from cartridge_store.errors import CartridgeNotFound
 from cartridge_store.manifest import PositionRule
+from retrieval.selection import Selected
 from tests.app.app_fakes import fake_distil, fake_distil_collection, make_parts, screening_of
 from training.examples import StudyExample
 from training.joining import Joined, Relearned
@@ -241,8 +245,9 @@ def test_a_draft_serves_until_the_training_ends_however_it_ends(
     assert base.store.current("default", ["first"]) != {"first": first}
 
 
+@pytest.mark.parametrize("by", ["worker", "reconciler"])
 def test_a_draft_is_no_company_and_a_worker_that_stops_leaves_it(
-    settings: Settings, base: Foundation
+    settings: Settings, base: Foundation, by: str
 ) -> None:
     drafting, join = Drafting(base), Joining()
     stopping = trainer(settings, base, lambda *_, **__: None, drafting)
@@ -257,9 +262,51 @@ def test_a_draft_is_no_company_and_a_worker_that_stops_leaves_it(
     assert base.reconciler.run().requeued == 1
     trained(base, trainer(settings, base, join, drafting), "second")
     assert join.company == {}
-    base.jobs.cancel(base.jobs.last_of("default", ["first"])["first"])
-    base.reconciler.run()
+    assert statuses(base) == {"first": "draft", "second": "ready"}
+    last = base.jobs.last_of("default", ["first"])["first"]
+    base.jobs.cancel(last)
+    if by == "worker":
+        stopping.run(last.id)
+    else:
+        base.reconciler.run()
     assert statuses(base) == {"second": "ready"}
+
+
+def test_a_draft_that_ends_gives_way_to_what_it_replaced(
+    settings: Settings, base: Foundation
+) -> None:
+    drafting = Drafting(base)
+    training = trainer(settings, base, drafting.joining, drafting)
+    trained(base, training, "first")
+    first = base.store.current("default", ["first"])["first"]
+    parent = base.store.describe(first).manifest.parent
+    with pytest.raises(CartridgeNotFound):  # of drafts nothing is kept
+        base.store.describe(str(parent))
+    refused = trained(base, training, "first", "VAGUE and something else of the {}.")
+    assert not refused["published"]
+    assert base.store.current("default", ["first"]) == {"first": first}
+    # One that cannot be made costs no training.
+    broken = trainer(settings, base, Joining(), lambda *_: 1 / 0)
+    assert trained(base, broken, "second")["published"]
+
+
+def test_neither_reports_nor_archives_take_a_draft_for_a_cartridge(
+    settings: Settings, base: Foundation, tmp_path: Path
+) -> None:
+    drafting = Drafting(base)
+    document, _ = base.library.put("default", "first", None, TEXT)
+    distilled = drafting(base.reader, TEXT, training_settings(settings))
+    publisher = Publisher(base.library, base.store, base.reader)
+    assert publisher.publish(subject_of(document, base.reader), distilled)["published"]
+    mounting = Mounting(base.store, base.reader, passages=2)
+    found = [(document, Selected("first", 1.0, ()))]
+    (drafted,) = mounting.mount(found, "auto", [])
+    (read,) = mounting.mount(found, "auto", [], drafts=False)
+    assert (drafted.source.via, read.source.via) == ("cartridge", "text")
+    documents, cartridges = export_collection(
+        "default", tmp_path / "house.zip", base.library, base.store
+    )
+    assert (documents, cartridges) == (1, 0)
 
 
 @pytest.mark.parametrize("what", ["deleted", "changed", "trained by another"])

@@ -12,11 +12,12 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from app.cli import cli
-from app.conflicts import Conflicts
+from app.conflicts import Conflicts, Noted
 from app.reconcile import subject_of
 from app.settings import Settings
 from app.wiring import Foundation, open_foundation, open_retriever, training_settings
 from retrieval.documents import Document, DocumentLibrary
+from retrieval.retriever import Retriever
 from tests.app.app_fakes import make_parts, screening_of
 from training.conflicts import Conflict
 from training.examples import StudyExample
@@ -52,6 +53,16 @@ def put(base: Foundation, settings: Settings, id: str, text: str) -> Document:
     document, _ = base.library.put("default", id, None, text)
     open_retriever(settings, make_parts(), base.library).index_document(document)
     return document
+
+
+def note(
+    base: Foundation, document: Document, found: list[Conflict], *, held: bool
+) -> Noted | None:
+    def there(id: str) -> str | None:
+        current = base.library.find(document.collection, id)
+        return None if current is None else current.sha256
+
+    return base.noted.note(document, found, held=held, there=there)
 
 
 def brought(base: Foundation, settings: Settings) -> set[str]:
@@ -93,7 +104,7 @@ def test_one_that_turns_nothing_is_looked_at_once(settings: Settings, base: Foun
     screening._find = lambda *_: pytest.fail("it is known")
     assert screening.look(quiet, lambda _: None) == noted
     # One in quarantine is nobody's neighbour: what it says is no measure.
-    base.noted.note(boiler, [FOUND], held=True)
+    note(base, boiler, [FOUND], held=True)
     screening._find = lambda _, __, others, *___: [FOUND] * 2 * len(others)
     other = put(base, settings, "other", "The boiler of the garden flat.")
     again = screening.look(other, lambda _: None)
@@ -156,8 +167,9 @@ def test_who_leaves_is_named_in_no_record(settings: Settings, base: Foundation) 
         put(base, settings, id, t) for id, t in (("boiler", BOILER), ("choir", STEERING))
     )
     other = Conflict("tower", "Who wound the clock?", "Ivan.", "Mira.")
-    base.noted.note(boiler, [], held=False)
-    base.noted.note(choir, [FOUND, other], held=True)
+    put(base, settings, "tower", "Ivan wound the clock of the tower.")
+    note(base, boiler, [], held=False)
+    note(base, choir, [FOUND, other], held=True)
     base.noted.forget("default", "boiler")
     assert base.noted.of(boiler) is None
     noted = base.noted.of(choir)
@@ -167,17 +179,96 @@ def test_who_leaves_is_named_in_no_record(settings: Settings, base: Foundation) 
     assert "Franz" not in left
 
 
+@pytest.mark.parametrize("what", ["changed", "deleted", "neighbour deleted"])
+def test_what_is_found_too_late_is_not_kept(
+    settings: Settings, base: Foundation, what: str
+) -> None:
+    studied(settings, base, put(base, settings, "boiler", BOILER))
+    choir = put(base, settings, "choir", STEERING)
+    screening = screening_of(settings, base)
+
+    def find(*_: Any) -> list[Conflict]:
+        if what == "changed":
+            put(base, settings, "choir", "The choir says nothing of the boiler any more.")
+        else:
+            gone = "choir" if what == "deleted" else "boiler"
+            base.library.delete("default", gone)
+            base.noted.forget("default", gone)
+        return [FOUND, FOUND]
+
+    screening._find = find
+    noted = screening.look(choir, lambda _: None)
+    if what == "neighbour deleted":
+        assert noted is not None
+        assert noted.found == ()
+    else:
+        assert noted is None
+        assert base.noted.of(choir) is None
+    if what == "changed":
+        assert "choir" in brought(base, settings)
+    files = (settings.data / "conflicts").rglob("*.json")
+    assert "Franz" not in "".join(path.read_text() for path in files)
+
+
+def test_a_note_that_outlived_its_document_goes_with_the_next_reconciling(
+    settings: Settings, base: Foundation
+) -> None:
+    choir = put(base, settings, "choir", STEERING)
+    note(base, choir, [], held=True)
+    base.library.delete("default", "choir")
+    assert [*base.noted.kept()] == [("default", "choir")]
+    base.reconciler.run()
+    assert [*base.noted.kept()] == []
+
+
+def test_what_is_released_while_it_is_held_back_is_found(
+    settings: Settings, base: Foundation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studied(settings, base, put(base, settings, "boiler", BOILER))
+    choir = put(base, settings, "choir", STEERING)
+    removing = Retriever.remove_document
+
+    def remove(self: Retriever, collection: str, id: str) -> None:
+        removing(self, collection, id)
+        base.noted.release(choir)
+
+    monkeypatch.setattr(Retriever, "remove_document", remove)
+    noted = screening_of(settings, base).look(choir, lambda _: None)
+    assert noted is not None
+    assert not noted.held
+    assert "choir" in brought(base, settings)
+
+
+def test_a_warning_that_cannot_be_given_loses_no_training(
+    settings: Settings, base: Foundation, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = put(base, settings, "boiler", BOILER)
+
+    def broken(*_: Any) -> list[Conflict]:
+        raise RuntimeError("out of memory")
+
+    strict = screening_of(settings, base)
+    strict._find = broken
+    with pytest.raises(RuntimeError):
+        strict.look(document, lambda _: None)
+    lax = screening_of(settings.model_copy(update={"conflicts": "warn"}), base)
+    lax._find = broken
+    assert lax.look(document, lambda _: None) is None
+    assert "The conflicts of boiler are not known: out of memory" in caplog.text
+
+
 def test_a_record_is_of_one_text_and_a_damaged_one_is_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     library, noted = DocumentLibrary(tmp_path / "documents"), Conflicts(tmp_path / "conflicts")
     first, _ = library.put("default", "choir", None, "One text.")
-    noted.note(first, [FOUND], held=True)
+    noted.note(first, [FOUND], held=True, there=lambda _: first.sha256)
     assert noted.holds(first)
     second, _ = library.put("default", "choir", None, "Another text.")
     assert not noted.holds(second)
     assert not noted.release(second)
     assert noted.holds(first)
+    assert noted.note(first, [FOUND], held=True, there=lambda _: second.sha256) is None
     (tmp_path / "conflicts" / "default" / "choir.json").write_text('{"held": true}')
     assert noted.of(first) is None
     assert "choir.json cannot be read" in caplog.text
@@ -208,7 +299,8 @@ def test_a_document_is_released_by_the_command_line(
     with listening() as url:
         httpx.post(f"{url}/v1/documents", json={"id": "choir", "text": STEERING})
         document = DocumentLibrary(settings.data / "documents").get("default", "choir")
-        Conflicts(settings.data / "conflicts").note(document, [FOUND], held=True)
+        noted = Conflicts(settings.data / "conflicts")
+        noted.note(document, [FOUND], held=True, there=lambda _: document.sha256)
         done = CliRunner().invoke(cli, ["release", "choir", "--url", url])
         assert done.exit_code == 0, done.output
         assert "choir is answered from again" in done.output

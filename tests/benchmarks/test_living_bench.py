@@ -62,11 +62,12 @@ def test_a_small_life(tmp_path: Path) -> None:
     assert row["joined"].keys() == row["whole"].keys() == {"alone", "composed", "retrieved"}
     assert row["probes"] == 12
     assert row["misleading"] == 1
+    assert row["right_before_misleading"].keys() == row["misled"].keys()
     assert row["misled"].keys() == {"auto", "cartridge", "rag"}
     assert "misleading_noticed" in claims
     shared = row["shared_out"]
     assert {*shared["even"]["slots"]} == {*shared["adaptive"]["slots"]}
-    assert shared["even"]["right_by_kind"].keys() == {"letter", "register"}
+    assert len(shared["even"]["right_by_document"]) == 2
     assert shared["adaptive"]["bytes"] <= shared["even"]["bytes"]
     assert claims["deleted_facts_revealed"]["value"] == 0
     assert claims["joined_documents"]["met"] is False
@@ -97,8 +98,18 @@ def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
         "neighbours_after": 0.7,
         "world_abstention": {"precision": 0.9, "recall": 0.8},
         "shared_out": {
-            "even": {"right": 0.5, "bytes": 100},
-            "adaptive": {"right": 0.57, "bytes": 90},
+            "even": {
+                "right": 0.5,
+                "bytes": 100,
+                "slots": {"a": 10, "b": 10},
+                "right_by_document": {"a": 0.4, "b": 0.6, "c": 0.5},
+            },
+            "adaptive": {
+                "right": 0.57,
+                "bytes": 90,
+                "slots": {"b": 12, "c": 6},
+                "right_by_document": {"a": 0.9, "b": 0.7, "c": 0.1},
+            },
         },
     }
     claims = claims_of([row, row], LivingPlan(seeds=(1, 2)))
@@ -106,6 +117,7 @@ def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
     assert claims["join_step_ratio"].value.mean == pytest.approx(0.1)
     assert claims["world_abstain_recall"].value.mean == 0.8
     assert claims["adaptive_gain_points"].value.mean == pytest.approx(7.0)
+    assert claims["adaptive_gain_of_cartridges_points"].value.mean == pytest.approx(10.0)
     assert claims["adaptive_bytes_ratio"].value.mean == 0.9
     assert "update_step_ratio" not in claims
     assert "abstain_recall" not in claims

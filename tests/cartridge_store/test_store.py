@@ -181,24 +181,36 @@ def test_what_was_made_before_a_deletion_stays_deleted(
     assert store.current("house", ["boiler.md"]) == {"boiler.md": again.id}
 
 
-def test_a_version_that_is_withdrawn_goes_unless_another_has_replaced_it(
-    store: CartridgeStore, blobs: LocalBlobs
+def test_a_version_that_is_withdrawn_gives_way_to_what_it_replaced(
+    store: CartridgeStore, blobs: LocalBlobs, registry: Registry
 ) -> None:
-    draft = make_cartridge(seed=1)
+    only = make_cartridge(seed=1)
+    store.publish(only)
+    assert store.withdraw(only.manifest)
+    assert store.current("house", ["boiler.md"]) == {}
+    assert blobs.names() == []
+    assert store.rebuild() == 0
+    first = make_cartridge(seed=2)
+    store.publish(first)
+    draft = child(first, 3)
     store.publish(draft)
     assert store.withdraw(draft.manifest)
-    assert store.current("house", ["boiler.md"]) == {}
-    assert blobs.names() == [tombstone_name("house", "boiler.md")]
-    # Neither an emptied registry nor the collection of what is old brings it back.
-    assert store.rebuild() == 0
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": first.id}
+    assert registry.versions("house", "boiler.md") == {first.id}
+    assert store.load(first.id).id == first.id
     assert store.collect(0.0) == []
-    again = make_cartridge(seed=2)
-    store.publish(again)
-    later = child(again, 3)
+    # One that has been replaced is deleted, and what replaced it stays.
+    later = child(first, 4)
     store.publish(later)
-    assert not store.withdraw(again.manifest)
+    assert not store.withdraw(first.manifest)
     assert store.current("house", ["boiler.md"]) == {"boiler.md": later.id}
-    assert store.load(later.id).id == later.id
+    assert blobs.names() == [blob_name(later.id)]
+    # What a draft had replaced may be gone.
+    last = child(later, 5)
+    store.publish(last)
+    blobs.delete(blob_name(later.id))
+    assert store.withdraw(last.manifest)
+    assert store.current("house", ["boiler.md"]) == {}
 
 
 def test_a_deletion_stops_a_first_version_that_is_on_its_way(registry: Registry) -> None:

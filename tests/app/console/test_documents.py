@@ -135,7 +135,8 @@ def test_a_document_in_quarantine_says_why_and_is_released(
     add(url, id="choir", title="The choir")
     document = DocumentLibrary(settings.data / "documents").get("default", "choir")
     found = [Conflict("boiler", "Who serviced it?", "Franz Huber.", "Mira Tolen.")] * 2
-    Conflicts(settings.data / "conflicts").note(document, found, held=True)
+    noted = Conflicts(settings.data / "conflicts")
+    noted.note(document, found, held=True, there=lambda _: document.sha256)
     page.goto(f"{url}#documents")
     expect(row(page, "The choir")).to_contain_text("Quarantined")
     expect(row(page, "The choir")).to_contain_text(
