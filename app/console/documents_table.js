@@ -89,6 +89,7 @@ class DocumentRow {
       if (fellShort(job) && !this.document.conflicts.length) this.reason.textContent = outcomeOf(job);
       return;
     }
+    if (this.document.status === "quarantined") return;
     this.badge.className = "badge good";
     this.badge.textContent = job.status === "queued" ? "Waiting" : `Training ${Math.floor(job.progress * 100)} %`;
     const meanwhile = this.document.status === "draft" ? "draft" : "text";
