@@ -158,8 +158,8 @@ def break_even(
 ) -> BreakEven:
     """After how many questions `arm` is no dearer than `against`, its training included.
 
-    The interval draws the questions that both answered anew and takes the medians again; the
-    training's cost is taken as known.
+    By the medians over the questions that both answered; the interval draws these anew. The training's cost
+    is taken as known.
 
     Raises:
         ValueError: when an arm answered nothing.
@@ -167,8 +167,13 @@ def break_even(
     ours, theirs = _question_costs(records, arm, prices), _question_costs(records, against, prices)
     if not ours or not theirs:
         raise ValueError(f"Either {arm} or {against} answered no question.")
+    common = sorted(set(ours) & set(theirs))
+    if not common:
+        sentence = f"{arm} and {against} answered no question in common."
+        return BreakEven(arm, against, None, None, None, sentence)
+    pairs = np.array([[ours[each], theirs[each]] for each in common])
     extra = training_cost(training.get(arm), prices) - training_cost(training.get(against), prices)
-    saved = float(np.median([*theirs.values()]) - np.median([*ours.values()]))
+    saved = float(np.subtract(*np.median(pairs, axis=0)[::-1]))
     needed = _needed(extra, saved)
     if needed is None:
         sentence = (
@@ -179,10 +184,8 @@ def break_even(
     if needed == 0:
         sentence = f"{arm} is cheaper than {against} from the first question on."
         return BreakEven(arm, against, 0, None, None, sentence)
-    common = sorted(set(ours) & set(theirs))
     low = high = None
     if len(common) > 1:
-        pairs = np.array([[ours[each], theirs[each]] for each in common])
         least, most = _saved_interval(pairs, resamples, seed)
         low, high = _needed(extra, most), _needed(extra, least)
     sentence = (

@@ -66,6 +66,19 @@ def test_a_saving_within_the_noise_may_never_pay() -> None:
     assert "to never)" in found.sentence
 
 
+def test_only_questions_that_both_answered_are_held_against_each_other() -> None:
+    # The other two, which "b" was not asked, cost ten times as much.
+    ours = timed("a", 90, 100, 110, 1000, 1000)
+    found = break_even([*ours, *DEAR], "a", "b", TRAINED)
+    assert found.questions == 300
+    assert found.low is not None
+    assert found.low <= 300
+    apart = [replace(r, arm="b", question_id=f"{r.question_id}/other") for r in DEAR]
+    none = break_even([*CHEAP, *apart], "a", "b", TRAINED)
+    assert none.questions is None
+    assert "no question in common" in none.sentence
+
+
 def test_without_training_cheaper_is_cheaper_at_once() -> None:
     assert break_even([*CHEAP, *DEAR], "a", "b", {}).questions == 0
     with pytest.raises(ValueError, match="answered no question"):
