@@ -59,7 +59,7 @@ class DocumentRow {
       this.tokens,
       this.slots,
       this.compression,
-      element("td", { role: "cell", class: "act" }, this.release, this.button),
+      element("td", { role: "cell", class: "act" }, this.button),
     );
     this.show(document);
   }
@@ -79,7 +79,8 @@ class DocumentRow {
     this.compression.textContent = document.cartridge ? times(document.cartridge.compression) : NONE;
     this.button.setAttribute("aria-label", `Delete ${document.title}`);
     this.release.setAttribute("aria-label", `Release ${document.title}`);
-    this.release.hidden = document.status !== "quarantined";
+    if (document.status === "quarantined") this.button.before(this.release);
+    else this.release.remove();
     if (document.conflicts.length) this.reason.textContent = conflictsOf(document);
   }
 

@@ -19,7 +19,7 @@ SQUAD = {
             "title": "Old_mill",
             "paragraphs": [
                 {
-                    "context": ARTICLE,
+                    "context": f"{ARTICLE} SLOW.",  # to be cancelled before it is trained
                     "qas": [
                         {
                             "id": f"q{number}",

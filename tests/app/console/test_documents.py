@@ -143,7 +143,8 @@ def test_a_document_in_quarantine_says_why_and_is_released(
         "Changes 2 answers of others. boiler: “Franz Huber.” becomes “Mira Tolen.”"
     )
     page.get_by_role("button", name="Release The choir").click()
-    expect(page.locator("#ingestion-list li")).to_contain_text("The choir")
+    # Beside the job that it came with, which no worker has taken.
+    expect(page.locator("#ingestion-list li").last).to_contain_text("The choir")
     expect(row(page, "The choir")).not_to_contain_text("Quarantined")
     expect(page.get_by_role("button", name="Release The choir")).to_have_count(0)
     expect(page.get_by_role("heading", name="In this collection")).to_be_focused()
