@@ -127,8 +127,10 @@ class Screening:
         del near[document.id]
         known: list[Known] = []
         for id, _ in near.most_common():
+            if len(known) == _NEIGHBOURS:  # the others need not be read
+                break
             other = self._readable(document.collection, id)
-            if other is None or self._noted.holds(other) or len(known) == _NEIGHBOURS:
+            if other is None or self._noted.holds(other):
                 continue
             found = Studies(self._shelf.folder(other.collection, id)).find(
                 self._reader, other.text, self._settings
