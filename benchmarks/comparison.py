@@ -90,7 +90,7 @@ def run_comparison(
 
         arms = plan.arms if place == 0 else plan.compressed
         data = work / f"{compression:g}x"
-        if place and not data.exists():
+        if place:
             # The studies, which no compression changes, and nothing that was trained on them.
             begun_with(data, work / f"{plan.compressions[0]:g}x", "documents", "indexes", "studies")
         found = _compared(compression, replace(plan, arms=arms), data, told)

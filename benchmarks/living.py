@@ -125,8 +125,7 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
         row |= kept.part("joining", lambda: arrive(asker, later, _from(report, 0.25, 0.15)))
         row |= kept.part("joined", lambda: {"joined": scored(asker, sheets, plan.asked)})
     report("all together", 0.45)
-    if not (folder / "whole").exists():
-        begun_with(folder / "whole", folder / "living", "studies")
+    begun_with(folder / "whole", folder / "living", "studies")
     with _service(folder / "whole", plan) as asker:
 
         def together() -> Row:

@@ -26,12 +26,16 @@ _STOP_SECONDS = 60.0
 
 
 def begun_with(data: Path, other: Path, *names: str) -> None:
-    """Give a service's folder `data` these of another one's folders; it is there whole or not at all."""
+    """Give a service's folder `data` what another one has in these folders, of every collection that it
+    lacks; each is there whole or not at all."""
     aside = data.with_name(f"{data.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
     for name in names:
-        shutil.copytree(other / name, aside / name)
-    aside.rename(data)
+        for collection in sorted((other / name).iterdir()):
+            if not (mine := data / name / collection.name).exists():
+                shutil.rmtree(aside, ignore_errors=True)
+                shutil.copytree(collection, aside)
+                mine.parent.mkdir(parents=True, exist_ok=True)
+                aside.rename(mine)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ def shared_out(
     """The collection trained with even slots and with adaptive ones: what each answers, of what bytes."""
     found: dict[str, Row] = {}
     for place, (way, adaptive) in enumerate((("even", False), ("adaptive", True))):
-        if adaptive and not (folder / way).exists():
+        if adaptive:
             begun_with(folder / way, folder / "even", "studies")
         chosen = {**training, "adaptive": adaptive}
 
