@@ -124,17 +124,10 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
         )
         row |= kept.part("joining", lambda: arrive(asker, later, _from(report, 0.25, 0.15)))
         row |= kept.part("joined", lambda: {"joined": scored(asker, sheets, plan.asked)})
-    report("all together", 0.45)
-    begun_with(folder / "whole", folder / "living", "studies")
-    with _service(folder / "whole", plan) as asker:
-
-        def together() -> Row:
-            told = _from(report, 0.45, 0.15)
-            steps = trained_whole(asker, _texts(sheets), settings, told)["steps"]
-            return {"whole_steps": steps, "whole": scored(asker, sheets, plan.asked)}
-
-        row |= kept.part("whole", together)
-    with _service(folder / "living", plan) as asker:
+        report("all together", 0.45)
+        row |= kept.part(
+            "whole", lambda: _together(sheets, plan, folder, _from(report, 0.45, 0.15))
+        )
         change = [*first[: plan.updated]]
         row |= kept.part(
             "updates", lambda: changed(asker, change, settings, _from(report, 0.6, 0.1))
@@ -167,6 +160,15 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
             ),
         )
     return row
+
+
+def _together(sheets: Sequence[Changed], plan: LivingPlan, folder: Path, report: Report) -> Row:
+    """All documents trained at once by another service, from the same studies: what joining is held to."""
+    settings = TrainingSettings(**plan.training)
+    begun_with(folder / "whole", folder / "living", "studies")
+    with _service(folder / "whole", plan) as asker:
+        steps = trained_whole(asker, _texts(sheets), settings, report)["steps"]
+        return {"whole_steps": steps, "whole": scored(asker, sheets, plan.asked)}
 
 
 def _texts(sheets: Sequence[Changed]) -> list[Document]:

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -36,10 +37,15 @@ _WAYS: tuple[dict[str, Any], ...] = (
 
 
 class Asker:
-    """Somebody who sends documents and questions to a running service."""
+    """Somebody who sends documents and questions to a service, which starts when it is first spoken to."""
 
-    def __init__(self, http: httpx.Client) -> None:
-        self.http = http
+    def __init__(self, start: Callable[[], httpx.Client]) -> None:
+        self._start = start
+
+    @cached_property
+    def http(self) -> httpx.Client:
+        """The running service."""
+        return self._start()
 
     def ask(self, question: str, **fields: Any) -> Row:
         """The answer, as the service gives it."""
@@ -66,9 +72,14 @@ class Asker:
 
 @contextlib.contextmanager
 def asking(service: AbstractContextManager[tuple[str, Any]]) -> Iterator[Asker]:
-    """Somebody who asks a service for as long as it runs."""
-    with service as (url, _), httpx.Client(base_url=url, timeout=600.0) as http:
-        yield Asker(http)
+    """Somebody who asks a service; where nothing is asked, because all is known, it is not started."""
+    with contextlib.ExitStack() as stack:
+
+        def start() -> httpx.Client:
+            url, _ = stack.enter_context(service)
+            return stack.enter_context(httpx.Client(base_url=url, timeout=600.0))
+
+        yield Asker(start)
 
 
 def trained_whole(

@@ -1,10 +1,13 @@
 """`cartridges reproduce living`: a small life from beginning to end, and what is claimed of it."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks import living
 from benchmarks.living import LivingPlan, claims_of, run_living
 from benchmarks.service_process import QUICK
 
@@ -36,7 +39,13 @@ def articles(path: Path) -> Path:
     return path
 
 
-def test_a_small_life(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def _nobody(*_: object, **__: object) -> Iterator[None]:
+    pytest.fail("A service was started.")
+    yield
+
+
+def test_a_small_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = LivingPlan(
         seeds=(7,),
         documents=2,
@@ -47,7 +56,7 @@ def test_a_small_life(tmp_path: Path) -> None:
         asked=1,
         probes=12,
         open=2,
-        training=QUICK | {"accept_at": 0.0, "harm": 1.0},
+        training=QUICK | {"accept_at": 0.0, "harm": 1.0, "probe_steps": 2},
         articles=articles(tmp_path / "dev.json"),
         about_articles=8,
         mixed=2,
@@ -73,7 +82,8 @@ def test_a_small_life(tmp_path: Path) -> None:
     assert claims["joined_documents"]["met"] is False
     assert {"changed_facts_old", "join_step_ratio", "abstain_recall"} <= claims.keys()
     assert json.loads((tmp_path / "living.json").read_text())["claims"] == claims
-    # What was measured is not measured again.
+    # What was measured is not measured again, and no service is started for it.
+    monkeypatch.setattr(living, "serving", _nobody)
     again = run_living(tmp_path, plan, tmp_path / "work")
     assert again["rows"] == result["rows"]
 

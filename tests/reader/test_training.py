@@ -128,11 +128,11 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     monkeypatch.setattr(recipe, "GROWN_BY", 2)
     words = dictionary(word_list())
     assert len(words) > 5_000
-    whole = Trainer(tmp_path / "whole", seed=0, rate=1e-3)
+    whole = Trainer(tmp_path / "whole", seed=0, rate=1e-3, size="nano")
     list(whole.run(tmp_path / "whole.jsonl"))
     for steps in (2, 4):  # before the reader is grown, and after
         folder = tmp_path / str(steps)
-        first = Trainer(folder, seed=0, rate=1e-3)
+        first = Trainer(folder, seed=0, rate=1e-3, size="nano")
         for _ in range(min(steps, 3)):
             first._learn(short)
         if steps > 3:
@@ -140,14 +140,14 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
             first._grow(last)
             first._learn(last)
         first.save()
-        second = Trainer(folder, seed=0, rate=1e-3)
+        second = Trainer(folder, seed=0, rate=1e-3, size="nano")
         assert (second.step, second.stage) == (steps, int(steps > 3))
         list(second.run(tmp_path / f"{steps}.jsonl"))
         for (name, a), (_, b) in zip(
             whole.model.named_parameters(), second.model.named_parameters(), strict=True
         ):
             assert torch.equal(a, b), name
-    assert whole.model.config.hidden_size > SIZES["small"].width
+    assert whole.model.config.hidden_size > SIZES["nano"].width
 
 
 def test_a_published_reader_can_be_trained_further(trainer: Trainer, tmp_path: Path) -> None:
