@@ -17,7 +17,7 @@ from retrieval.documents import Document, DocumentLibrary
 from retrieval.errors import DocumentCorrupt
 from retrieval.retriever import Retriever
 from retrieval.sampling import spread
-from training.conflicts import Conflict
+from training.conflicts import FEWEST, Conflict
 from training.neighbourhood import Known
 from training.settings import Cancelled, Progress, TrainingSettings
 from training.studies import Studies
@@ -39,8 +39,6 @@ Find = Callable[
 _PASSAGES = 16  # of a document, at most, for which it is looked who else speaks of such things
 _NEIGHBOURS = 4
 _NEAR = 3  # documents that are near a passage
-_FEWEST = 2
-"""Conflicts from which a document is held back: one answer alone may turn by chance."""
 
 
 class Screening:
@@ -108,11 +106,11 @@ class Screening:
             self._reader,
             document.text,
             self._neighbours(document, retriever),
-            lambda questions: retriever.held(document.collection, questions, document.text),
+            retriever.held(document.collection, document.text),
             self._settings,
             report,
         )
-        held = self._policy == "quarantine" and len(found) >= _FEWEST
+        held = self._policy == "quarantine" and len(found) >= FEWEST
         return self._noted.note(document, found, held=held, there=there)
 
     def holds(self, document: Document) -> bool:

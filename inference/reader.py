@@ -146,6 +146,11 @@ def multiplies_bfloat16() -> bool:
     return any(there for name, there in found.items() if name.endswith("bf16"))
 
 
+def stacked(layers: KeyValues) -> tuple[Tensor, Tensor]:
+    """Keys and values of one row, all layers in one: `[layers, kv_heads, n, head_dim]`."""
+    return torch.cat([keys for keys, _ in layers]), torch.cat([values for _, values in layers])
+
+
 def _key_values(cache: Any) -> KeyValues:
     return tuple((layer.keys, layer.values) for layer in cache.layers)
 

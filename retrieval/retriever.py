@@ -149,12 +149,12 @@ class Retriever:
         )
         return [hits[0].score if hits else 0.0 for hits in found]
 
-    def held(self, collection: str, questions: Sequence[str], text: str) -> list[float]:
-        """What share of each question's words, by their rarity in the collection, a text holds (0 to 1)."""
-        if not questions or not self._is_on_disk(collection):
-            return [0.0] * len(questions)
+    def held(self, collection: str, text: str) -> Callable[[Sequence[str]], list[float]]:
+        """Tells what share of questions' words, by their rarity, a text of a collection holds (0 to 1)."""
+        if not self._is_on_disk(collection):
+            return lambda questions: [0.0] * len(questions)
         rarity, words = self._mending(collection, VectorIndex.rarity), words_of(text)
-        return [held_of(question, rarity)(words) for question in questions]
+        return lambda questions: [held_of(question, rarity)(words) for question in questions]
 
     def _fitting(
         self,

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from inference.reader import KeyValues, Reader
+from inference.reader import KeyValues, Reader, stacked
 from training.examples import StudyExample
 from training.settings import TrainingRefused
 from training.student import Lesson, hidden_states
@@ -94,7 +94,7 @@ def compact(
             "Compaction needs the document's self-study; choose another initialiser."
         )
     chosen = Random(f"compaction/{seed}").sample(list(studied), min(REFERENCES, len(studied)))
-    keys, values = (torch.cat([layer[part] for layer in document]).float() for part in (0, 1))
+    keys, values = (tensor.float() for tensor in stacked(document))
     layers = _watched(reader, keys, values, chosen, max(offset, keys.shape[2] + 1))
     made = [_solve(*layer, slots) for layer in zip(layers, keys, values, strict=True)]
     return torch.stack([k for k, _ in made]), torch.stack([v for _, v in made])

@@ -6,7 +6,6 @@ texts in view; an answer that then is the newcomer's is a conflict. This file kn
 studies; it knows no cartridge and no index.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from inference.composer import Composition, from_key_values
 from inference.decoding import Prompt, decode
 from inference.reader import Reader
 from inference.sampling import Sampling
-from training.examples import StudyExample
+from training.examples import StudyExample, sureness
 from training.neighbourhood import Known
 from training.settings import TrainingSettings
 from training.teacher import batched
@@ -26,6 +25,8 @@ _FITS = 0.5
 """Share of a question's words, by their rarity, that a text must have to be able to answer it."""
 _SURE = 0.8
 """Probability of its least likely token from which an answer counts as one that was known."""
+FEWEST = 2
+"""Conflicts from which a text counts as misleading: one answer alone may turn by chance."""
 _ASKED = 16  # questions of each document, at most: those that fit best
 _ROWS = 8
 _WORD = re.compile(r"\w+")
@@ -57,7 +58,8 @@ def conflicts(
     found: list[Conflict] = []
     for place, other in enumerate(others):
         report(place / len(others))
-        sure = [each for each in other.examples if each.kind == "question" and _sure(each) >= _SURE]
+        asked = [each for each in other.examples if each.kind == "question"]
+        sure = [each for each in asked if sureness(each.top_logprobs) >= _SURE]
         fits = fit([each.question for each in sure])
         best = sorted(zip(fits, range(len(sure)), strict=True), key=lambda pair: -pair[0])
         chosen = [sure[index] for share, index in best[:_ASKED] if share >= _FITS]
@@ -101,17 +103,6 @@ def _answers(
         ]
         answers += [reader.decode(ids).strip() for ids in decode(reader, prompts)]
     return answers
-
-
-def _sure(example: StudyExample) -> float:
-    """The probability of the answer's least likely token, as far as the study keeps it."""
-    least = 0.0
-    for token, ids, logprobs in zip(
-        example.answer, example.top_ids, example.top_logprobs, strict=True
-    ):
-        kept = logprobs[ids == token]
-        least = min(least, float(kept[0]) if len(kept) else -math.inf)
-    return math.exp(least)
 
 
 def _words(text: str) -> set[str]:

@@ -6,11 +6,10 @@ knows a reader and a text; it knows no training and no store.
 """
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from cartridge_store.manifest import DRAFT, PositionRule
-from inference.reader import Reader
+from inference.reader import Reader, stacked
 from training.compaction import compact
 from training.examples import StudyExample
 from training.initialisers import document_key_values
@@ -37,7 +36,7 @@ def draft(reader: Reader, text: str, settings: TrainingSettings) -> Distilled | 
     if slots < columns:
         keys, values = draft_slots(reader, text, slots, settings)
     else:
-        keys, values = (torch.cat([layer[part] for layer in whole]) for part in (0, 1))
+        keys, values = stacked(whole)
     keys, values = (tensor.to(reader.dtype).cpu().contiguous() for tensor in (keys, values))
     return Distilled(
         keys=keys,

@@ -36,6 +36,11 @@ class StudyExample:
     rivals: tuple[str, ...] = ()
 
 
+def sureness(top_logprobs: NDArray[np.float32]) -> float:
+    """The probability (0 to 1) of a greedy answer's least likely token, from log-probabilities `[n, k]`."""
+    return float(np.exp(top_logprobs[:, 0].min()))
+
+
 def write_examples(
     path: Path,
     examples: Sequence[StudyExample],

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from inference.reader import KeyValues, Reader
+from inference.reader import KeyValues, Reader, stacked
 from training.compaction import compact
 from training.examples import StudyExample
 from training.settings import TrainingRefused
@@ -39,30 +39,24 @@ class Initialiser(Protocol):
         ...
 
 
-def _stacked(source: Source) -> tuple[Tensor, Tensor]:
-    keys = torch.cat([k for k, _ in source.document]).float()
-    values = torch.cat([v for _, v in source.document]).float()
-    return keys, values
-
-
 def first_tokens(source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor]:
     """The document's first columns."""
-    keys, values = _stacked(source)
-    return keys[:, :, :slots].clone(), values[:, :, :slots].clone()
+    keys, values = stacked(source.document)
+    return keys[:, :, :slots].float().contiguous(), values[:, :, :slots].float().contiguous()
 
 
 def spread_tokens(source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor]:
     """Columns evenly spread over the document, ends included."""
-    keys, values = _stacked(source)
+    keys, values = stacked(source.document)
     chosen = torch.linspace(0, keys.shape[2] - 1, slots).round().long()
-    return keys[:, :, chosen].clone(), values[:, :, chosen].clone()
+    return keys[:, :, chosen].float(), values[:, :, chosen].float()
 
 
 def random_vectors(source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor]:
     """Gaussian vectors with the document's mean and deviation per layer, head and dimension."""
     generator = torch.Generator().manual_seed(seed)
     drawn = []
-    for tensor in _stacked(source):
+    for tensor in map(Tensor.float, stacked(source.document)):
         shape = (*tensor.shape[:2], slots, tensor.shape[3])
         noise = torch.randn(shape, generator=generator).to(tensor)
         drawn.append(noise * tensor.std(2, keepdim=True) + tensor.mean(2, keepdim=True))

@@ -16,7 +16,7 @@ from random import Random
 
 from inference.reader import Reader
 from inference.sampling import Sampling
-from training.examples import StudyExample
+from training.examples import StudyExample, sureness
 from training.revision import Revision
 from training.seeds import SEEDS, SeedKind
 from training.settings import TrainingSettings
@@ -203,8 +203,8 @@ def answer(
 def _grade(said: Answer, ended: bool, settings: TrainingSettings) -> Grade:
     if not ended:
         return Grade.ENDLESS
-    surest = said.top_logprobs[:, 0]
-    return Grade.SURE if surest.min() >= math.log(settings.sure_at) else Grade.GUESSED
+    sure = sureness(said.top_logprobs) >= settings.sure_at
+    return Grade.SURE if sure else Grade.GUESSED
 
 
 def _standard(grades: Sequence[Grade]) -> Grade:
