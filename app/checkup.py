@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import redis
 
+from app.parts import Parts
 from app.settings import Settings
-from app.wiring import (
-    Parts,
+from app.storage import (
     open_library,
     open_retriever,
     open_store,

@@ -9,19 +9,15 @@ import time
 from dataclasses import dataclass
 
 from app.answering import Answering
+from app.foundation import Foundation, open_foundation, training_settings
 from app.jobs import Subject
+from app.parts import Parts
 from app.publishing import Publisher, unpublished
 from app.report_files import ReportFiles
 from app.reporting import Reporting
 from app.settings import Settings
-from app.wiring import (
-    Foundation,
-    Parts,
-    open_answering,
-    open_foundation,
-    open_retriever,
-    training_settings,
-)
+from app.storage import open_retriever
+from app.wiring import open_answering
 from cartridge_store.errors import CartridgeRefused, LostRace
 from training.fleet.task import Context, Json
 from training.fleet.work import checked_member, reader_of

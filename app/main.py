@@ -18,6 +18,7 @@ from app.keys import KeyRing
 from app.metrics import Lookups, Metrics
 from app.observing import Observing
 from app.openapi import allowed, install_openapi
+from app.parts import Parts
 from app.problems import LastResort, install_problems
 from app.routes import (
     answers,
@@ -33,7 +34,7 @@ from app.routes import (
 from app.security import limited
 from app.settings import Settings
 from app.tracing import set_up_tracing
-from app.wiring import Api, Parts, open_api
+from app.wiring import Api, open_api
 from cartridge_store.errors import StoreError
 
 logger = logging.getLogger(__name__)

@@ -20,9 +20,11 @@ from app.address import write_address
 from app.keys import KeyRing
 from app.listening import ServiceError, listen, served, url_of
 from app.main import create_app
+from app.parts import Parts
 from app.replicas import Announcing, Replicas
 from app.settings import Settings
-from app.wiring import Api, Parts, open_api, redis_folder, redis_url, require_redis
+from app.storage import redis_folder, redis_url, require_redis
+from app.wiring import Api, open_api
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.folder_lock import FolderLock
 

@@ -15,8 +15,10 @@ import dramatiq
 import redis
 import torch
 
+from app.parts import Parts
 from app.settings import Settings
-from app.wiring import Parts, WorkerParts, open_worker, redis_url, require_redis
+from app.storage import redis_url, require_redis
+from app.wiring import WorkerParts, open_worker
 from cartridge_store.errors import StoreError
 from retrieval.errors import RetrievalError
 

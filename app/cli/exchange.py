@@ -25,7 +25,9 @@ def export(
 ) -> None:
     """Write a collection's texts and cartridges to one file, or some cartridges as an adapter."""
     from app.archive import export_collection
-    from app.wiring import Parts, open_foundation, redis_at_hand
+    from app.foundation import open_foundation
+    from app.parts import Parts
+    from app.storage import redis_at_hand
     from inference.adapters import write_adapter
 
     if target.exists() and (peft is None or not target.is_dir() or any(target.iterdir())):
@@ -72,7 +74,9 @@ def import_(
 ) -> None:
     """Take in an archive, or an adapter as the cartridge of a document that is there already."""
     from app.archive import import_adapter, import_collection
-    from app.wiring import Parts, open_foundation, open_retriever, redis_at_hand, training_settings
+    from app.foundation import open_foundation, training_settings
+    from app.parts import Parts
+    from app.storage import open_retriever, redis_at_hand
 
     if source.is_dir() and document is None:
         raise CommandFailed("An adapter needs --document: the document that it answers for.")

@@ -15,7 +15,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read every cartridge and check it against its checksums; exit with 1 when one is not whole."""
-    from app.wiring import open_store, redis_at_hand
+    from app.storage import open_store, redis_at_hand
 
     with redis_at_hand(Settings()) as settings, open_store(settings) as store:
         collected = store.collect(settings.grace_seconds) if collect else []

@@ -20,6 +20,7 @@ from app.body_limit import BodyLimit
 from app.guard import Guard
 from app.keys import ANYBODY, Access, KeyRing
 from app.main import FRAMING_BYTES
+from app.parts import Parts
 from app.problems import LastResort, Problem, install_problems
 from app.replicas import Replica, Replicas
 from app.router.aiming import Aim, aim_at
@@ -27,7 +28,7 @@ from app.router.fleet import Fleet
 from app.router.proxy import TIMEOUT, Proxy
 from app.router.wanted import Seeker
 from app.settings import Settings
-from app.wiring import Parts, open_library, open_retriever, redis_url, registry_prefix
+from app.storage import open_library, open_retriever, redis_url, registry_prefix
 from cartridge_store.errors import StoreError
 from cartridge_store.registry import Registry, connect
 from retrieval.errors import RetrievalError

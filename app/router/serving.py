@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from app.keys import KeyRing
 from app.listening import ServiceError, listen, served, url_of
+from app.parts import Parts
 from app.router.main import create_router
 from app.settings import Settings
-from app.wiring import Parts, redis_url, require_redis
+from app.storage import redis_url, require_redis
 
 
 @contextlib.contextmanager

@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
+from app.foundation import Foundation, training_settings
+from app.parts import Parts
 from app.screening import Screening
 from app.settings import Settings
-from app.wiring import Foundation, Parts, open_retriever, training_settings
+from app.storage import open_retriever
 from cartridge_store.manifest import PositionRule
 from inference.engine import Completion, EngineLoad, Request, Stream
 from retrieval.encoder import LexicalEncoder

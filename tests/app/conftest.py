@@ -12,8 +12,9 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from app.main import create_app
+from app.parts import Parts
 from app.settings import Settings
-from app.wiring import Parts, open_worker
+from app.wiring import open_worker
 from app.worker import working
 from cartridge_store.embedded import EmbeddedRedis
 from tests.app.app_fakes import FakeEngine, make_parts, make_settings

@@ -17,9 +17,10 @@ from app import publishing
 from app.archive import Imported, export_collection, import_collection
 from app.archive_file import ArchiveRefused
 from app.cli import cli
+from app.foundation import Foundation, open_foundation
 from app.publishing import put_version
 from app.settings import Settings
-from app.wiring import Foundation, open_foundation, open_library, open_retriever, redis_at_hand
+from app.storage import open_library, open_retriever, redis_at_hand
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import BeingPublished, StoreError
 from cartridge_store.manifest import PositionRule

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.foundation import open_foundation, training_settings
 from app.reconcile import subject_of
 from app.settings import Settings
+from app.storage import open_retriever
 from app.tasks import Trainer
-from app.wiring import open_foundation, open_retriever, training_settings
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.errors import StorageFull as BlobsFull

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from app.settings import Settings
-from app.wiring import open_retriever
+from app.storage import open_retriever
 from app.work_folders import WorkFolders
 from retrieval.documents import DocumentLibrary
 from tests.app.app_fakes import FakeEngine, make_parts

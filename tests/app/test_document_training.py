@@ -13,11 +13,12 @@ import torch
 from app.archive import export_collection
 from app.document_training import CompanyChanged
 from app.evidence import Mounting
+from app.foundation import Foundation, open_foundation, training_settings
 from app.publishing import Publisher
 from app.reconcile import subject_of
 from app.settings import Settings
+from app.storage import open_retriever
 from app.tasks import Trainer
-from app.wiring import Foundation, open_foundation, open_retriever, training_settings
 from cartridge_store.errors import CartridgeNotFound
 from cartridge_store.manifest import PositionRule
 from retrieval.selection import Selected

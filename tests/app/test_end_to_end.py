@@ -12,8 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.main import create_app
+from app.parts import Parts
 from app.settings import Settings
-from app.wiring import Parts, open_worker
+from app.wiring import open_worker
 from app.worker import working
 from retrieval.encoder import LexicalEncoder
 from tests.models import TEXT, write_tiny_model

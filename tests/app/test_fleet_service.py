@@ -13,21 +13,16 @@ import pytest
 from app.collection_training import CollectionTraining
 from app.fleet import Fleet, FleetTrouble, open_fleet
 from app.fleet_work import Station
+from app.foundation import Foundation, open_foundation, training_settings
+from app.parts import Parts
 from app.publishing import Publisher
 from app.reconcile import subject_of
 from app.report_files import ReportFiles
 from app.reporting import Reporting
 from app.settings import Settings
+from app.storage import open_retriever, registry_prefix
 from app.tasks import TRANSIENT
-from app.wiring import (
-    Foundation,
-    Parts,
-    open_answering,
-    open_foundation,
-    open_retriever,
-    registry_prefix,
-    training_settings,
-)
+from app.wiring import open_answering
 from cartridge_store.registry import Registry
 from evaluation.report.records import RecordFolder
 from retrieval.encoder import LexicalEncoder

@@ -7,8 +7,8 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from app.foundation import open_foundation
 from app.settings import Settings
-from app.wiring import open_foundation
 from tests.app.app_fakes import make_parts
 
 SLOW = "The boiler was serviced. SLOW."

@@ -10,8 +10,8 @@ import s3fs
 from fastapi.testclient import TestClient
 
 from app.checkup import examine
+from app.foundation import open_foundation
 from app.settings import Settings
-from app.wiring import open_foundation
 from tests.app.app_fakes import make_parts
 
 SHEETS = {

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from app.conflicts import Conflicts, Noted
+from app.foundation import Foundation, open_foundation, training_settings
 from app.reconcile import subject_of
 from app.settings import Settings
-from app.wiring import Foundation, open_foundation, open_retriever, training_settings
+from app.storage import open_retriever
 from retrieval.documents import Document, DocumentLibrary
 from retrieval.retriever import Retriever
 from tests.app.app_fakes import make_parts, screening_of

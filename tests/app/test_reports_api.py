@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.foundation import open_foundation
 from app.keys import KeyRing
 from app.report_files import ReportFiles
 from app.reporting import Reporting
 from app.schemas import DEFAULT_ARMS
 from app.settings import Settings
-from app.wiring import open_api, open_foundation
+from app.wiring import open_api
 from cartridge_store.ids import blob_name
 from evaluation.report.records import RecordFolder
 from tests.app.app_fakes import FakeEngine, make_parts

@@ -19,7 +19,7 @@ from app.router.main import create_router
 from app.router.proxy import Proxy
 from app.router.wanted import ANSWERS, CHAT, Asked, Seeker, Wanted, read_question
 from app.settings import Settings
-from app.wiring import registry_prefix
+from app.storage import registry_prefix
 from cartridge_store.registry import Registry, connect
 from cartridge_store.routing import key_of
 from tests.app.app_fakes import make_parts

@@ -20,7 +20,6 @@ from app.cli import cli, main
 from app.service import Service, ServiceError
 from app.settings import Settings
 from cartridge_store.errors import FolderBusy
-from retrieval.encoder import LexicalEncoder
 from tests.app.app_fakes import FakeEngine, FakeReader, make_parts, make_settings
 
 WORKER = (sys.executable, "-m", "tests.app.worker_with_fakes")
@@ -180,8 +179,7 @@ def test_errors_are_one_sentence_and_an_exit_code(
         assert words in err
     assert failing(monkeypatch, capsys, "ask")[0] == 2
     monkeypatch.setenv("CARTRIDGES_REDIS_URL", "unix:///nowhere/redis.sock")
-    monkeypatch.setattr("app.wiring.load_reader", lambda *_, **__: FakeReader())
-    monkeypatch.setattr("app.wiring.MiniLmEncoder", LexicalEncoder)
+    monkeypatch.setattr("app.parts.load_reader", lambda *_, **__: FakeReader())
     code, err = failing(monkeypatch, capsys, "serve", "--port", "0")
     assert (code, err.count("\n")) == (1, 1), err
     assert "Redis" in err

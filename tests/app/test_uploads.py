@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 
 from app.archive import export_collection, import_collection
 from app.archive_file import ArchiveRefused, members, write_archive
+from app.foundation import open_foundation
 from app.settings import Settings
-from app.wiring import open_foundation, open_library, open_retriever
+from app.storage import open_library, open_retriever
 from retrieval.errors import ParserUnavailable
 from retrieval.marks import Mark
 from tests.app.app_fakes import make_parts, make_settings

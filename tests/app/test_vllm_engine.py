@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from app.parts import Parts
 from app.problems import problem_of
 from app.settings import Settings
 from app.vllm_agreement import Probe
 from app.vllm_engine import VllmEngine
-from app.wiring import Parts
 from inference.engine import EngineClosed, LocalEngine, Request, Stream
 from inference.reader import Reader, load_reader
 from inference.requests import EngineUnavailable, GenerationFailed, RequestRefused

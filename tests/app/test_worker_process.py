@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.foundation import open_foundation
 from app.jobs import Subject
 from app.settings import Settings
-from app.wiring import open_foundation
 from cartridge_store.registry import connect
 from tests.app.app_fakes import STEPS, make_parts
 
