@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inference.composer import Composition
 from inference.reader import KeyValues, Reader
+from inference.roomy_cache import RoomyCache
 from inference.sampling import Chooser, Sampling, Top, likeliest
 
 
@@ -76,7 +77,7 @@ class Decoder:
         self._samplings = [p.sampling for p in prompts]
         self._choosers = [Chooser(s) for s in self._samplings]
         batch = pad(reader, prompts)
-        self._ids, self._mask, self._past = batch.ids, batch.mask, batch.past
+        self._ids, self._mask, self._cache = batch.ids, batch.mask, RoomyCache(batch.past)
         self._positions = batch.positions
         self._rows = list(range(len(prompts)))
         self._taken = [0] * len(prompts)
@@ -89,9 +90,7 @@ class Decoder:
     @torch.no_grad()
     def step(self) -> dict[int, int]:
         """The next token of every unfinished row; rows that end with it are dropped."""
-        hidden, self._past = self._reader.forward(
-            self._ids, self._past, self._mask, self._positions
-        )
+        hidden = self._reader.advance(self._ids, self._cache, self._mask, self._positions)
         logits = self._reader.logits(hidden[:, -1])
         if self._top_k:
             self._keep_tops(logits)
@@ -129,7 +128,7 @@ class Decoder:
         index = torch.tensor(kept, dtype=torch.long, device=self._reader.device)
         self._ids, self._mask = self._ids[index], self._mask[index]
         self._positions = self._positions[index]
-        self._past = tuple((k[index], v[index]) for k, v in self._past)
+        self._cache.keep(index)
 
 
 def decode(reader: Reader, prompts: Sequence[Prompt]) -> list[list[int]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Cache, DynamicCache
 
 from inference.chat import ChatFormat
 from inference.paged_attention import NO_MASK_SHAPE, Plan, install
@@ -82,14 +82,19 @@ class Reader:
         `[batch, length]`. Gradients flow into `past`.
         """
         cache = DynamicCache(list(past), config=self.config)
-        hidden = self.model.base_model(
+        hidden = self.advance(ids, cache, mask, positions)
+        return hidden, _key_values(cache)
+
+    def advance(self, ids: Tensor, cache: Cache, mask: Tensor, positions: Tensor) -> Tensor:
+        """As `forward`, behind what a cache holds; the new keys and values are written there."""
+        hidden: Tensor = self.model.base_model(
             ids,
             past_key_values=cache,
             attention_mask=mask,
             position_ids=positions,
             use_cache=True,
         ).last_hidden_state
-        return hidden, _key_values(cache)
+        return hidden
 
     def planned_forward(self, ids: Tensor, positions: Tensor, plan: Plan) -> Tensor:
         """Hidden states `[batch, length, width]`; the plan keeps keys and values, and says what is seen.

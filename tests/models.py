@@ -21,7 +21,7 @@ from transformers import (
 from inference.reader import Reader
 from reader.tokenizer import train_tokenizer
 from training.examples import StudyExample
-from training.teacher import answered
+from training.teacher import answered, read
 
 TEXT = (
     "The boiler of the garden flat was last serviced by Franz Huber. Who serviced the boiler of the "
@@ -80,7 +80,9 @@ def studied_questions(
     top_k: int = 20,
 ) -> list[StudyExample]:
     """A study of a text: what the reader answers to questions with it in context."""
-    said = answered(reader, [text] * len(questions), questions, max_tokens, top_k)
+    said = answered(
+        reader, [read(reader, [text])[text]] * len(questions), questions, max_tokens, top_k
+    )
     return [
         StudyExample("question", tuple(reader.chat.question(q)), a.ids, a.top_ids, a.top_logprobs)
         for q, a in zip(questions, said, strict=True)

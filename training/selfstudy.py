@@ -9,18 +9,19 @@ whole document before B may say so. This file knows texts and answers; it knows 
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from random import Random
 
+from inference.composer import Composition
 from inference.reader import Reader
 from inference.sampling import Sampling
 from training.examples import StudyExample, sureness
 from training.revision import Revision
 from training.seeds import SEEDS, SeedKind
 from training.settings import TrainingSettings
-from training.teacher import Answer, answered, asked, batched
+from training.teacher import Answer, answered, asked, batched, read
 from training.windows import Windows
 
 # Questions make most of the study: every fact has to be asked for. The other kinds vary the use. Beside
@@ -106,20 +107,10 @@ def study(
         ]
         done, left = 1 - 0.25**round_, 0.75 * 0.25**round_  # most is done by the first round
 
-        def first_half(share: float, done: float = done, left: float = left) -> None:
-            report(done + left * share / 2)
+        def told(share: float, done: float = done, left: float = left) -> None:
+            report(done + left * share)
 
-        def second_half(share: float, done: float = done, left: float = left) -> None:
-            report(done + left * (1 + share) / 2)
-
-        # Equal questions are one, whichever windows they came from.
-        new = {
-            c.question: c
-            for c in ask(reader, text, plan, settings, round_, first_half)
-            if c.question not in known
-        }
-        known |= new.keys()
-        graded = list(answer(reader, list(new.values()), settings, second_half))
+        graded = list(converse(reader, text, plan, settings, round_, known, told))
         least = _standard([grade for _, grade, _ in graded]) if least is None else least
         rng.shuffle(graded)  # answers come sorted by length
         for topic, grade, example in graded:
@@ -143,61 +134,74 @@ def _mixed(
     return [*old[: held_out - fresh], *new, *since.kept[since.held_out :]]
 
 
-def ask(
+def converse(
     reader: Reader,
     text: str,
     topics: Sequence[Topic],
     settings: TrainingSettings,
     round_: int,
+    known: set[str],
     report: Report,
-) -> Iterator[Conversation]:
-    """A's part: a question about each topic's window of `text`."""
+) -> Iterator[tuple[Topic, Grade, StudyExample]]:
+    """A asks about each topic's window of `text`, B answers; equal questions are one, and become known.
+
+    A window is read once for both. What it may leave open is answered from all of the text, at the end.
+    """
     plan = sorted(topics, key=lambda topic: len(topic.window))  # similar lengths pad little
+    left_open: list[Conversation] = []
+    whole = len(plan) + sum(topic.kind == "unanswered" for topic in plan)
     for rows in batched(len(plan), settings.generation_batch):
         some = [plan[row] for row in rows]
+        windows = read(reader, (topic.window for topic in some))
         sampling = Sampling(
             settings.max_question,
             settings.asking_temperature + settings.bolder * round_,
             Random(f"sample/{settings.seed}/{round_}/{rows.start}").getrandbits(31),
         )
-        contexts, seeds = [topic.window for topic in some], [SEEDS[topic.kind] for topic in some]
+        contexts, seeds = [windows[t.window] for t in some], [SEEDS[t.kind] for t in some]
+        talked: list[Conversation] = []
         for topic, (question, ended) in zip(
             some, asked(reader, contexts, seeds, sampling), strict=True
         ):
-            if question:
-                context = text if topic.kind == "unanswered" else topic.window
-                yield Conversation(topic, context, question, ended)
-        report(rows.stop / len(plan))
+            if not question or question in known:
+                continue
+            known.add(question)
+            if topic.kind == "unanswered":
+                left_open.append(Conversation(topic, text, question, ended))
+            else:
+                talked.append(Conversation(topic, topic.window, question, ended))
+        yield from answer(reader, windows, talked, settings)
+        report(rows.stop / whole)
+    every = read(reader, [text]) if left_open else {}
+    for rows in batched(len(left_open), settings.generation_batch):
+        yield from answer(reader, every, [left_open[row] for row in rows], settings)
+        report((len(plan) + rows.stop) / whole)
 
 
 def answer(
     reader: Reader,
+    contexts: Mapping[str, Composition],
     conversations: Sequence[Conversation],
     settings: TrainingSettings,
-    report: Report,
 ) -> Iterator[tuple[Topic, Grade, StudyExample]]:
     """B's part: greedy answers with the teacher's log-probabilities, and how good they are.
 
     A window that does not answer its question proves nothing about the document: such a conversation
     is dropped, unless B saw all of the text.
     """
-    ordered = sorted(conversations, key=lambda c: len(c.context))
-    for rows in batched(len(ordered), settings.generation_batch):
-        batch = [ordered[row] for row in rows]
-        contexts, questions = [c.context for c in batch], [c.question for c in batch]
-        answers = answered(reader, contexts, questions, settings.max_answer, settings.top_k)
-        for conversation, said in zip(batch, answers, strict=True):
-            kind = conversation.topic.kind
-            if kind != "unanswered" and reader.decode(said.ids).strip() == settings.not_stated:
-                continue
-            question = conversation.question
-            prompt = tuple(reader.chat.question(question))
-            example = StudyExample(
-                kind, prompt, said.ids, said.top_ids, said.top_logprobs, question
-            )
-            ended = conversation.ended and said.ids[-1] == reader.end_id
-            yield conversation.topic, _grade(said, ended, settings), example
-        report(rows.stop / len(ordered))
+    if not conversations:
+        return
+    prefixes = [contexts[each.context] for each in conversations]
+    questions = [each.question for each in conversations]
+    answers = answered(reader, prefixes, questions, settings.max_answer, settings.top_k)
+    for conversation, said in zip(conversations, answers, strict=True):
+        kind, question = conversation.topic.kind, conversation.question
+        if kind != "unanswered" and reader.decode(said.ids).strip() == settings.not_stated:
+            continue
+        prompt = tuple(reader.chat.question(question))
+        example = StudyExample(kind, prompt, said.ids, said.top_ids, said.top_logprobs, question)
+        ended = conversation.ended and said.ids[-1] == reader.end_id
+        yield conversation.topic, _grade(said, ended, settings), example
 
 
 def _grade(said: Answer, ended: bool, settings: TrainingSettings) -> Grade:

@@ -4,14 +4,15 @@ Cartridges (arXiv 2506.06266, section 4.2) keeps the teacher's top-k log-probabi
 position of the answer. This file knows texts, questions and answers; it knows no cartridge.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from inference.composer import compose
-from inference.decoding import Decoder, Prompt, decode
+from inference.composer import Composition, compose, from_key_values
+from inference.decoding import Decoder, Prompt, decode, pad
 from inference.reader import Reader
 from inference.sampling import Sampling
 
@@ -34,8 +35,26 @@ def batched(count: int, size: int) -> Iterator[range]:
         yield range(start, min(start + size, count))
 
 
+@torch.no_grad()
+def read(reader: Reader, contexts: Iterable[str]) -> dict[str, Composition]:
+    """Each context as a prefix, read once however often it stands there; all go as one batch."""
+    sink = compose(reader)
+    prompts = {text: Prompt(sink, reader.chat.documents([text])) for text in contexts}
+    batch = pad(reader, list(prompts.values()))
+    _, layers = reader.forward(batch.ids, batch.past, batch.mask, batch.positions)
+    found = {}
+    for row, (text, prompt) in enumerate(prompts.items()):
+        size = len(prompt.ids)  # they stand at the right
+        own = tuple((k[row : row + 1, :, -size:], v[row : row + 1, :, -size:]) for k, v in layers)
+        found[text] = from_key_values(reader, own, sink.question_at + size)
+    return found
+
+
 def asked(
-    reader: Reader, contexts: Sequence[str], instructions: Sequence[str], sampling: Sampling
+    reader: Reader,
+    contexts: Sequence[Composition],
+    instructions: Sequence[str],
+    sampling: Sampling,
 ) -> list[tuple[str, bool]]:
     """What the reader says to each instruction behind its context, and whether it came to an end."""
     prompts = _prompts(reader, contexts, instructions, sampling)
@@ -46,7 +65,11 @@ def asked(
 
 
 def answered(
-    reader: Reader, contexts: Sequence[str], questions: Sequence[str], max_tokens: int, top_k: int
+    reader: Reader,
+    contexts: Sequence[Composition],
+    questions: Sequence[str],
+    max_tokens: int,
+    top_k: int,
 ) -> list[Answer]:
     """Greedy answers, with the teacher's `top_k` log-probabilities at each of their tokens."""
     prompts = _prompts(reader, contexts, questions, Sampling(max_tokens))
@@ -66,14 +89,9 @@ def answered(
 
 
 def _prompts(
-    reader: Reader, contexts: Sequence[str], messages: Sequence[str], sampling: Sampling
+    reader: Reader, contexts: Sequence[Composition], messages: Sequence[str], sampling: Sampling
 ) -> list[Prompt]:
-    prefix = compose(reader)
     return [
-        Prompt(
-            prefix,
-            [*reader.chat.documents([context]), *reader.chat.question(message)],
-            replace(sampling, seed=sampling.seed + row),
-        )
+        Prompt(context, reader.chat.question(message), replace(sampling, seed=sampling.seed + row))
         for row, (context, message) in enumerate(zip(contexts, messages, strict=True))
     ]

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.composer import compose
+from inference.decoding import Prompt, decode
 from inference.reader import Reader, load_reader
+from inference.sampling import Sampling
 from tests.models import TEXT, write_tiny_model
 from training.selfstudy import Conversation, Grade, Topic, _least, _standard, answer, study
 from training.settings import TrainingSettings
-from training.teacher import Answer
+from training.teacher import Answer, answered, read
 from training.windows import Windows
 
 SETTINGS = TrainingSettings(
@@ -65,6 +68,8 @@ class Talk:
 @pytest.fixture
 def talk(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> Talk:
     made = Talk(reader, 0.9)
+    # A window is read as itself: what is said behind it is the test's.
+    monkeypatch.setattr("training.selfstudy.read", lambda _, contexts: {c: c for c in contexts})
     monkeypatch.setattr("training.selfstudy.asked", lambda *a: made.asked(*a))
     monkeypatch.setattr("training.selfstudy.answered", lambda *a: made.answered(*a))
     return made
@@ -135,10 +140,24 @@ def test_a_window_that_does_not_answer_is_dropped(reader: Reader) -> None:
         Conversation(Topic("question", 0, TEXT), TEXT, "Who?"),
         Conversation(Topic("unanswered", 0, TEXT), TEXT, "Why?"),
     ]
-    ((_, _, example),) = answer(reader, asked[:1], SETTINGS, nothing)
+    contexts = read(reader, [TEXT])
+    ((_, _, example),) = answer(reader, contexts, asked[:1], SETTINGS)
     refusal = replace(SETTINGS, not_stated=reader.decode(example.answer).strip())
-    said = [topic.kind for topic, _, _ in answer(reader, asked, refusal, nothing)]
+    said = [topic.kind for topic, _, _ in answer(reader, contexts, asked, refusal)]
     assert said == ["unanswered"]
+
+
+def test_what_is_read_once_is_answered_as_if_it_were_read_each_time(reader: Reader) -> None:
+    """Contexts of different lengths, one of them twice, beside each other and alone."""
+    contexts = [TEXT[:40], TEXT[:160], TEXT[:40]]
+    questions = ["Who has the keys?", "Who?", "When was it?"]
+    prefixes = read(reader, contexts)
+    assert len(prefixes) == 2
+    found = answered(reader, [prefixes[text] for text in contexts], questions, 8, 4)
+    for text, question, said in zip(contexts, questions, found, strict=True):
+        ids = [*reader.chat.documents([text]), *reader.chat.question(question)]
+        (alone,) = decode(reader, [Prompt(compose(reader), ids, Sampling(8))])
+        assert [token for token in said.ids if token != reader.end_id] == alone
 
 
 def test_answers_are_graded(reader: Reader, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +166,7 @@ def test_answers_are_graded(reader: Reader, talk: Talk, monkeypatch: pytest.Monk
     answers = [talk.said(0.9), talk.said(0.4), cut, talk.said(0.9)]
     monkeypatch.setattr("training.selfstudy.answered", lambda *_: answers)
     asked = [Conversation(topic, TEXT, f"Who was {n}?", ended=n < 3) for n in range(4)]
-    grades = [grade for _, grade, _ in answer(reader, asked, SETTINGS, nothing)]
+    grades = [grade for _, grade, _ in answer(reader, {TEXT: compose(reader)}, asked, SETTINGS)]
     assert grades == [Grade.SURE, Grade.GUESSED, Grade.ENDLESS, Grade.ENDLESS]
 
 
