@@ -8,9 +8,8 @@ import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
 
 from cartridge_store.blobs import BlobStore
 from cartridge_store.cartridge import Cartridge
@@ -32,12 +31,11 @@ from cartridge_store.manifest import Manifest, utc_before, utc_now
 from cartridge_store.registry import Location, Registry
 from cartridge_store.residency import Budget, Held, Residency, verified
 from cartridge_store.tombstones import Tombstone, Tombstones, is_tombstone
+from cartridge_store.versions import Health, Versions
 
 logger = logging.getLogger(__name__)
 
 _LEASE_SECONDS = 600.0  # a cartridge that was just loaded is not collected
-_ASKED_TOGETHER = 1000  # documents whose versions are looked up in one round trip
-_ASKED_AGAIN = 4  # times that a look-up is begun while changes come in
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,9 @@ class CartridgeStore:
         self._tombstones = Tombstones(blobs)
         self._residency = Residency(blobs, budget or Budget(), disk, self._moved)
         self._lock = threading.Lock()
-        # The last answer of the registry for each document, None where it had no version.
-        self._seen: dict[Document, str | None] = {}
-        self._told = 0  # changes that were announced
         self._uses: Counter[str] = Counter()  # loads since the last heartbeat
-        self._degraded = False
+        self._health = Health()
+        self._versions = Versions(registry, self._catalogue, self._health, self._release)
         self._let_go: list[Callable[[str], None]] = []
         self._gone: list[Callable[[str, str], None]] = []
         self._deaf: list[Callable[[], None]] = []
@@ -92,7 +88,7 @@ class CartridgeStore:
     @property
     def degraded(self) -> bool:
         """Whether the registry failed to answer the last time it was asked."""
-        return self._degraded
+        return self._health.degraded
 
     def publish(self, cartridge: Cartridge) -> str:
         """Store the cartridge and make it its document's current version; returns its id.
@@ -123,11 +119,10 @@ class CartridgeStore:
                 self._blobs.delete(name)
             raise
         except RegistryUnavailable:
-            self._degraded = True
+            self._health.degraded = True
             raise
-        self._degraded = False
-        with self._lock:
-            self._seen[manifest.collection, manifest.document_id] = manifest.cartridge_id
+        self._health.degraded = False
+        self._versions.made((manifest.collection, manifest.document_id), manifest.cartridge_id)
         return manifest.cartridge_id
 
     def load(self, cartridge_id: str) -> Cartridge:
@@ -170,7 +165,7 @@ class CartridgeStore:
         try:
             self._registry.beat(self._node, here, _LEASE_SECONDS, uses)
         except RegistryUnavailable:
-            self._degraded = True
+            self._health.degraded = True
             with self._lock:
                 self._uses += uses  # for the next time
 
@@ -208,27 +203,7 @@ class CartridgeStore:
 
         Without the registry: as last seen by this process, else as the blobs' manifests say.
         """
-        told = -1
-        # A change that was announced meanwhile may not be in the answer: it is asked for again.
-        for _ in range(_ASKED_AGAIN):
-            with self._lock:
-                if told == self._told:
-                    break
-                told = self._told
-            try:
-                answer = self._registry.current(collection, document_ids)
-            except RegistryUnavailable:
-                self._degraded = True
-                return self._remembered(collection, document_ids)
-        self._degraded = False
-        with self._lock:
-            before = {name: self._seen.get((collection, name)) for name in document_ids}
-            for document_id in document_ids:
-                self._seen[collection, document_id] = answer.get(document_id)
-        for document_id, version in before.items():
-            if version is not None and version != answer.get(document_id):
-                self._release(version)  # replaced, and nobody told this process
-        return answer
+        return self._versions.current(collection, document_ids)
 
     def remove_document(self, collection: str, document_id: str) -> list[str]:
         """Forget a document and delete the blobs of all its versions; returns their ids.
@@ -244,8 +219,7 @@ class CartridgeStore:
             self._tombstones.put(Tombstone(collection, document_id, utc_now()))
         # The registry before the blobs: from here on nobody is sent to one that is about to go.
         versions |= self._registry.retire(collection, document_id)
-        with self._lock:
-            self._seen[collection, document_id] = None
+        self._versions.made((collection, document_id), None)
         for version in versions:
             self._drop(version)
         return sorted(versions)
@@ -273,8 +247,7 @@ class CartridgeStore:
             return False
         finally:
             self._registry.forget_version(manifest)
-        with self._lock:
-            self._seen[document] = manifest.parent if before is not None else None
+        self._versions.made(document, manifest.parent if before is not None else None)
         return True
 
     def collect(self, grace_seconds: float) -> list[str]:
@@ -314,7 +287,7 @@ class CartridgeStore:
         try:
             locations = self._registry.locations([cartridge_id])[cartridge_id]
         except RegistryUnavailable:
-            self._degraded = True
+            self._health.degraded = True
             locations = ()
         return Description(manifest, locations)
 
@@ -349,9 +322,8 @@ class CartridgeStore:
         self._registry.forget_all()
         for versions in documents.values():
             self._registry.restore(newest(versions), [version.cartridge_id for version in versions])
-        with self._lock:
-            self._seen.clear()
-        self._degraded = False
+        self._versions.forget()
+        self._health.degraded = False
         return len(documents)
 
     def _is_buried(self, manifest: Manifest) -> bool:
@@ -375,16 +347,12 @@ class CartridgeStore:
         dropped = self._residency.drop(cartridge_id)
         for let_go in self._let_go:
             let_go(cartridge_id)
-        with self._noticing():
+        with self._health.noticing():
             for tier, name in dropped:
                 self._registry.forget_location(self._node, tier, name)
 
     def _changed(self, change: Change) -> None:
-        document = (change.collection, change.document_id)
-        with self._lock:
-            self._told += 1
-            if document in self._seen:
-                self._seen[document] = change.current
+        self._versions.announced((change.collection, change.document_id), change.current)
         for version in change.stale:
             if version != change.current:
                 self._release(version)
@@ -393,19 +361,13 @@ class CartridgeStore:
                 gone(change.collection, change.document_id)
 
     def _missed(self) -> None:
-        """Look up again what was looked up before; what has changed is let go of by that."""
-        with self._lock:
-            seen = sorted(self._seen)
-        for collection, documents in groupby(seen, key=lambda document: document[0]):
-            names = (name for _, name in documents)
-            while few := list(islice(names, _ASKED_TOGETHER)):
-                self.current(collection, few)
+        self._versions.look_again()  # and let go of what has changed
         for missed in self._deaf:
             missed()
 
     def _moved(self, loaded: str, came: list[Held], left: list[Held]) -> None:
         # Locations are hints: a cartridge that is here is served, whoever knows of it.
-        with self._noticing():
+        with self._health.noticing():
             self._registry.beat(self._node, came, _LEASE_SECONDS)
             if all(
                 name != loaded for _, name in came
@@ -413,30 +375,6 @@ class CartridgeStore:
                 self._registry.lease(self._node, [loaded], _LEASE_SECONDS)
             for tier, cartridge_id in left:
                 self._registry.forget_location(self._node, tier, cartridge_id)
-
-    @contextlib.contextmanager
-    def _noticing(self) -> Iterator[None]:
-        """What is of use alone when the registry answers."""
-        try:
-            yield
-        except RegistryUnavailable:
-            self._degraded = True
-
-    def _remembered(self, collection: str, document_ids: Sequence[str]) -> dict[str, str]:
-        with self._lock:
-            known = {
-                document_id: self._seen[collection, document_id]
-                for document_id in document_ids
-                if (collection, document_id) in self._seen
-            }
-        if len(known) < len(set(document_ids)):
-            documents = by_document(self._catalogue.manifests())
-            for document_id in set(document_ids) - set(known):
-                versions = documents.get((collection, document_id))
-                known[document_id] = newest(versions).cartridge_id if versions else None
-        return {
-            document_id: version for document_id, version in known.items() if version is not None
-        }
 
     def _verified(self, name: str) -> Manifest | Problem | None:
         try:
