@@ -67,7 +67,7 @@ def _redis_and_cartridges(settings: Settings, rebuild: bool) -> Iterator[Finding
 
 def _indexes(settings: Settings, parts: Parts, rebuild: bool) -> Iterator[Finding]:
     library = open_library(settings)
-    retriever = open_retriever(settings, parts, library)
+    retriever = open_retriever(settings, parts.encoder(), library)
     for collection in library.collections():
         name = f"index of {collection}"
         try:

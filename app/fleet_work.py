@@ -55,7 +55,7 @@ def ask(spec: Json, context: Context) -> Json:
     settings, parts, base = station.settings, station.parts, station.base
 
     def answering() -> Answering:
-        retriever = open_retriever(settings, parts, base.library)
+        retriever = open_retriever(settings, parts.encoder(), base.library)
         return open_answering(settings, base, retriever, parts.engine(settings, base.reader))
 
     reporting = Reporting(

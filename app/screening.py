@@ -17,7 +17,7 @@ from retrieval.documents import Document, DocumentLibrary
 from retrieval.errors import DocumentCorrupt
 from retrieval.retriever import Retriever
 from retrieval.sampling import spread
-from training.conflicts import FEWEST, Conflict
+from training.conflicts import MISLEADING_FROM, Conflict
 from training.neighbourhood import Known
 from training.settings import Cancelled, Progress, TrainingSettings
 from training.studies import Studies
@@ -106,11 +106,11 @@ class Screening:
             self._reader,
             document.text,
             self._neighbours(document, retriever),
-            retriever.held(document.collection, document.text),
+            retriever.fit(document.collection, document.text),
             self._settings,
             report,
         )
-        held = self._policy == "quarantine" and len(found) >= FEWEST
+        held = self._policy == "quarantine" and len(found) >= MISLEADING_FROM
         return self._noted.note(document, found, held=held, there=there)
 
     def holds(self, document: Document) -> bool:

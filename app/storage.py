@@ -10,7 +10,6 @@ from pathlib import Path
 import redis
 
 from app.conflicts import Conflicts
-from app.parts import Parts
 from app.settings import Settings
 from cartridge_store.blobs import BlobStore, LocalBlobs
 from cartridge_store.disk_tier import DiskTier
@@ -21,6 +20,7 @@ from cartridge_store.registry import Registry, connect
 from cartridge_store.residency import Budget
 from cartridge_store.store import CartridgeStore
 from retrieval.documents import DocumentLibrary
+from retrieval.encoder import Encoder
 from retrieval.retriever import Retriever
 
 
@@ -89,6 +89,7 @@ def open_disk(settings: Settings) -> DiskTier | None:
 def make_store(
     settings: Settings, client: redis.Redis, disk: DiskTier | None = None, *, pinned: bool = False
 ) -> CartridgeStore:
+    """The cartridges, in the data folder or where the settings name an object store."""
     blobs: BlobStore
     if settings.blobs_url is None:
         blobs = LocalBlobs(settings.data / "cartridges")
@@ -109,10 +110,11 @@ def open_library(settings: Settings) -> DocumentLibrary:
 
 
 def open_conflicts(settings: Settings) -> Conflicts:
+    """What is known of documents that turn others' answers."""
     return Conflicts(settings.data / "conflicts")
 
 
-def open_retriever(settings: Settings, parts: Parts, library: DocumentLibrary) -> Retriever:
+def open_retriever(settings: Settings, encoder: Encoder, library: DocumentLibrary) -> Retriever:
     """The search over the library."""
     hidden = open_conflicts(settings).holds
-    return Retriever(library, parts.encoder(), settings.data / "indexes", hidden)
+    return Retriever(library, encoder, settings.data / "indexes", hidden)

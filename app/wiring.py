@@ -76,7 +76,7 @@ def open_api(settings: Settings, parts: Parts) -> Api:
     """Everything that answers requests. Raises ParserUnavailable, RegistryUnavailable, ReaderError."""
     parse = open_parser(settings)
     base = open_foundation(settings, parts, open_disk(settings))
-    retriever = open_retriever(settings, parts, base.library)
+    retriever = open_retriever(settings, parts.encoder(), base.library)
     engine = parts.engine(settings, base.reader)
     reports = ReportFiles(settings.data / "reports")
     documents = Documents(
@@ -135,7 +135,7 @@ def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
     # What a worker holds is at hand for no question: its places are not those of its node's API.
     own = settings.model_copy(update={"node": f"{settings.node}-worker"})
     base = open_foundation(own, parts)
-    retriever = cache(lambda: open_retriever(settings, parts, base.library))
+    retriever = cache(lambda: open_retriever(settings, parts.encoder(), base.library))
     worker = WorkerParts(base, retriever)
 
     @cache

@@ -124,10 +124,9 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
         )
         row |= kept.part("joining", lambda: arrive(asker, later, _from(report, 0.25, 0.15)))
         row |= kept.part("joined", lambda: {"joined": scored(asker, sheets, plan.asked)})
-        report("all together", 0.45)
-        row |= kept.part(
-            "whole", lambda: _together(sheets, plan, folder, _from(report, 0.45, 0.15))
-        )
+    report("all together", 0.45)
+    row |= kept.part("whole", lambda: _together(sheets, plan, folder, _from(report, 0.45, 0.15)))
+    with _service(folder / "living", plan) as asker:
         change = [*first[: plan.updated]]
         row |= kept.part(
             "updates", lambda: changed(asker, change, settings, _from(report, 0.6, 0.1))

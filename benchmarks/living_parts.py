@@ -47,6 +47,10 @@ class Asker:
         """The running service."""
         return self._start()
 
+    def started(self) -> None:
+        """Start the service, where it does not run yet."""
+        self.http.get("/health/live").raise_for_status()
+
     def ask(self, question: str, **fields: Any) -> Row:
         """The answer, as the service gives it."""
         body = {"question": question, "collection": COLLECTION} | fields
@@ -96,6 +100,7 @@ def trained_whole(
 
 def arrive(asker: Asker, sheets: Sequence[Changed], report: Report) -> Row:
     """One document after another: seconds until its text, its draft and its cartridge answer, and steps."""
+    asker.started()  # no document waits for the service's start
     to_text, to_draft, to_trained, steps, published = [], [], [], [], 0
     for place, sheet in enumerate(sheets):
         report("joining", place / len(sheets))

@@ -11,7 +11,7 @@ from typing import Literal
 from benchmarks.living_parts import COLLECTION, Asker, Row
 from evaluation.datasets.changed_world import Changed
 from evaluation.datasets.questions import Document
-from training.conflicts import FEWEST
+from training.conflicts import MISLEADING_FROM
 
 _WAYS = ("auto", "cartridge", "rag")
 _SENTENCES = re.compile(r"(?<=[.])\s+|\n")
@@ -32,11 +32,11 @@ def misled(asker: Asker, victims: Sequence[Changed], honest: Sequence[Document])
     for place, victim in enumerate(victims):
         document = misleading(victim, honest[place % len(honest)].text)
         asker.wait(asker.send(document))
-        noticed.append(_conflicts(asker, document.id, victim.before.id) >= FEWEST)
+        noticed.append(_conflicts(asker, document.id, victim.before.id) >= MISLEADING_FROM)
     return {
         "misleading": len(victims),
         "misleading_noticed": fmean(noticed),
-        "honest_noticed": fmean(_conflicts(asker, each.id) >= FEWEST for each in honest),
+        "honest_noticed": fmean(_conflicts(asker, each.id) >= MISLEADING_FROM for each in honest),
         "right_beside_misleading": right_about(asker, victims),
         "misled": {way: fmean(_says(asker, victims, way, "after")) for way in _WAYS},
     }

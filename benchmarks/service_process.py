@@ -27,10 +27,10 @@ _STOP_SECONDS = 60.0
 
 def begun_with(data: Path, other: Path, *names: str) -> None:
     """Give a service's folder `data` what another one has in these folders, of every collection that it
-    lacks; each is there whole or not at all."""
+    lacks; a collection's folder is there whole or not at all."""
     aside = data.with_name(f"{data.name}.tmp")
     for name in names:
-        for collection in sorted((other / name).iterdir()):
+        for collection in sorted(path for path in (other / name).glob("*") if path.is_dir()):
             if not (mine := data / name / collection.name).exists():
                 shutil.rmtree(aside, ignore_errors=True)
                 shutil.copytree(collection, aside)

@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.workload import text_of
 from evaluation.results import Claim, write_result
 from evaluation.statistics import estimate
-from inference.reader import Reader, load_reader
+from inference.reader import Reader, load_reader, stacked
 from training.examples import StudyExample
 from training.student import Lesson, answer_logits, answer_states, distillation_loss
 
@@ -149,7 +149,7 @@ def _ours(
 ) -> list[float]:
     """The teacher's targets once, behind the document's KV made once; then steps over the slots."""
     document_kv = reader.prefill_documents([document])
-    keys, values = (torch.cat([layer[i] for layer in document_kv]) for i in (0, 1))
+    keys, values = stacked(document_kv)
     examples = []
     empty = torch.zeros((plan.answer_tokens, plan.top_k))
     for start in range(0, plan.conversations, plan.batch):

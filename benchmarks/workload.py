@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.manifest import PositionRule
-from inference.reader import KeyValues, Reader
+from inference.reader import KeyValues, Reader, stacked
 from inference.requests import Request
 from inference.sampling import Sampling
 
@@ -77,8 +77,7 @@ def random_cartridge(reader: Reader, columns: int, seed: int) -> Cartridge:
 
 def as_cartridge(reader: Reader, document: KeyValues, number: int) -> Cartridge:
     """The whole KV of a text as if it were a cartridge: a prefix that is cached."""
-    keys, values = (torch.cat([layer[i] for layer in document]) for i in range(2))
-    return _cartridge(reader, keys, values, number)
+    return _cartridge(reader, *stacked(document), number)
 
 
 def _cartridge(reader: Reader, keys: torch.Tensor, values: torch.Tensor, number: int) -> Cartridge:

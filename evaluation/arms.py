@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inference.composer import Composition, compose, from_key_values
+from inference.composer import Composition, compose, from_key_values, in_context
 from inference.decoding import Prompt, decode
 from inference.reader import Reader
 from inference.sampling import Sampling
@@ -28,12 +28,6 @@ def answers(
     for start in range(0, len(prompts), _BATCH):
         texts += [reader.decode(ids) for ids in decode(reader, prompts[start : start + _BATCH])]
     return [text.strip() for text in texts]
-
-
-def in_context(reader: Reader, texts: Sequence[str]) -> Composition:
-    """ICL: the documents' own KV, as a prompt that holds them would have it."""
-    document = reader.prefill_documents(texts)
-    return from_key_values(reader, document, 1 + document[0][0].shape[2])
 
 
 def truncated(reader: Reader, text: str, tokens: int) -> Composition:

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from evaluation.arms import in_context, slots
+from evaluation.arms import slots
 from evaluation.collection import (
     Arm,
     CasPlan,
@@ -29,7 +29,7 @@ from evaluation.gates import score
 from evaluation.large import LargePlan, run_large
 from evaluation.results import Claim, write_result
 from evaluation.statistics import estimate
-from inference.composer import Composition
+from inference.composer import Composition, in_context
 from inference.reader import Reader, load_reader
 from retrieval.encoder import Encoder, MiniLmEncoder
 

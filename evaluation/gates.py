@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluation.arms import answers, in_context, no_context, slots, truncated
+from evaluation.arms import answers, no_context, slots, truncated
 from evaluation.held_out import HeldOut, Item, held_out
 from evaluation.results import Claim, write_result
 from evaluation.scoring import exact_match
 from evaluation.statistics import estimate
-from inference.composer import Composition
+from inference.composer import Composition, in_context
 from inference.decoding import Prompt, pad
 from inference.reader import Reader, load_reader
 from training.distillation import Distillation, next_token

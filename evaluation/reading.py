@@ -12,10 +12,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from evaluation.arms import answers, in_context, no_context
+from evaluation.arms import answers, no_context
 from evaluation.results import Claim, write_result
 from evaluation.scoring import exact_match, states
 from evaluation.statistics import estimate
+from inference.composer import in_context
 from inference.reader import Reader, load_reader
 from reader import lexicon as lx
 from reader.facts import Fact

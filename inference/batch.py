@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inference.paged_attention import Decode, Plan, Prefill, Seen
 from inference.pages import PagePool, PageShape, Span
-from inference.reader import Reader
+from inference.reader import Reader, stacked
 from inference.requests import GenerationFailed
 from inference.sampling import Chooser, Sampling, Top, likeliest
 
@@ -87,10 +87,7 @@ class Batch:
         self._reader = reader
         self._pool = pool
         # Keys and values of the model's sink, the first column of every row: the same for all.
-        self._sink = (
-            torch.cat([keys for keys, _ in reader.sink]),
-            torch.cat([values for _, values in reader.sink]),
-        )
+        self._sink = stacked(reader.sink)
         self._chunk_tokens = chunk_tokens
         self._plan: Decode | None = None
         self._planned: list[Row] = []

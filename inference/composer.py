@@ -105,3 +105,9 @@ def from_key_values(reader: Reader, document: KeyValues, question_at: int) -> Co
         for (sk, sv), (k, v) in zip(reader.sink, document, strict=True)
     )
     return Composition(layers, question_at)
+
+
+def in_context(reader: Reader, texts: Sequence[str]) -> Composition:
+    """ICL: the documents' own KV, as a prompt that holds them would have it."""
+    document = reader.prefill_documents(texts)
+    return from_key_values(reader, document, 1 + document[0][0].shape[2])

@@ -128,7 +128,7 @@ class Decoder:
         index = torch.tensor(kept, dtype=torch.long, device=self._reader.device)
         self._ids, self._mask = self._ids[index], self._mask[index]
         self._positions = self._positions[index]
-        self._cache.keep(index)
+        self._cache.batch_select_indices(index)
 
 
 def decode(reader: Reader, prompts: Sequence[Prompt]) -> list[list[int]]:

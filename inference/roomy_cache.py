@@ -1,10 +1,10 @@
-"""Keys and values with room to spare: a decoding step writes its own columns and copies no others.
+"""Keys and values with room to spare: a decoding step writes its own columns and seldom copies others.
 
-A cache that grows by concatenation copies all of itself at every step. Knows tensors; it knows no reader
-and no gradients.
+A cache that grows by concatenation copies all of itself at every step. This one does when its room is
+used up, and when rows end. Knows tensors; it knows no reader and no gradients.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -37,24 +37,23 @@ class _Layer(DynamicLayer):
         self.keys, self.values = keys, values
         return keys, values
 
-    def keep(self, rows: Tensor) -> None:
-        """Keep these rows alone."""
-        keys, values = (buffer[rows] for buffer in self._buffers)
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep these rows alone, in this order."""
+        keys, values = (buffer[indices] for buffer in self._buffers)
         self._buffers = (keys, values)
         self.keys, self.values = keys[:, :, : self._length], values[:, :, : self._length]
+
+    def _unable(self, *_: Any, **__: Any) -> NoReturn:
+        raise NotImplementedError("Its buffers would not follow.")
+
+    crop = reorder_cache = reset = offload = prefetch = _unable
 
 
 class RoomyCache(Cache):
     """A batch's KV of all layers, begun with what is there."""
 
     def __init__(self, layers: tuple[tuple[Tensor, Tensor], ...]) -> None:
-        self._own = [_Layer(keys, values) for keys, values in layers]
-        super().__init__(layers=list(self._own))
-
-    def keep(self, rows: Tensor) -> None:
-        """Keep these rows of the batch alone, in this order."""
-        for layer in self._own:
-            layer.keep(rows)
+        super().__init__(layers=[_Layer(keys, values) for keys, values in layers])
 
 
 def _roomier(buffer: Tensor, length: int, columns: int) -> Tensor:

@@ -149,7 +149,7 @@ class Retriever:
         )
         return [hits[0].score if hits else 0.0 for hits in found]
 
-    def held(self, collection: str, text: str) -> Callable[[Sequence[str]], list[float]]:
+    def fit(self, collection: str, text: str) -> Callable[[Sequence[str]], list[float]]:
         """Tells what share of questions' words, by their rarity, a text of a collection holds (0 to 1)."""
         if not self._is_on_disk(collection):
             return lambda questions: [0.0] * len(questions)

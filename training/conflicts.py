@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from inference.composer import Composition, from_key_values
+from inference.composer import in_context
 from inference.decoding import Prompt, decode
 from inference.reader import Reader
 from inference.sampling import Sampling
@@ -25,7 +25,7 @@ _FITS = 0.5
 """Share of a question's words, by their rarity, that a text must have to be able to answer it."""
 _SURE = 0.8
 """Probability of its least likely token from which an answer counts as one that was known."""
-FEWEST = 2
+MISLEADING_FROM = 2
 """Conflicts from which a text counts as misleading: one answer alone may turn by chance."""
 _ASKED = 16  # questions of each document, at most: those that fit best
 _ROWS = 8
@@ -92,9 +92,7 @@ def _answers(
     reader: Reader, texts: Sequence[str], asked: Sequence[StudyExample], settings: TrainingSettings
 ) -> list[str]:
     """Greedy answers with these texts in view, in this order."""
-    whole = reader.prefill([reader.chat.sink_id, *reader.chat.documents(texts)])
-    columns = tuple((keys[:, :, 1:], values[:, :, 1:]) for keys, values in whole)
-    prefix: Composition = from_key_values(reader, columns, 1 + columns[0][0].shape[2])
+    prefix = in_context(reader, texts)
     answers: list[str] = []
     for rows in batched(len(asked), _ROWS):
         prompts = [

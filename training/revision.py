@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference.reader import Reader
+from inference.reader import Reader, stacked
 from training.examples import StudyExample
 from training.initialisers import document_key_values
 from training.settings import TrainingSettings
@@ -89,7 +89,7 @@ def _likely(
 ) -> list[float]:
     """The log-probability of each whole answer with the text in context."""
     document = document_key_values(reader, text)
-    keys, values = (torch.cat([layer[side] for layer in document]) for side in (0, 1))
+    keys, values = stacked(document)
     behind = keys.shape[2] + 1  # the sink's column stands first
     found: list[float] = []
     for rows in batched(len(examples), settings.batch):

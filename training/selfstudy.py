@@ -48,10 +48,9 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What A asked, the context that B will see, and whether A's question came to an end."""
+    """What A asked, and whether its question came to an end."""
 
     topic: Topic
-    context: str
     question: str
     ended: bool = True
 
@@ -143,57 +142,71 @@ def converse(
     known: set[str],
     report: Report,
 ) -> Iterator[tuple[Topic, Grade, StudyExample]]:
-    """A asks about each topic's window of `text`, B answers; equal questions are one, and become known.
+    """A asks about each topic's window of `text`, and B answers; a window is read once for both.
 
-    A window is read once for both. What it may leave open is answered from all of the text, at the end.
+    Equal questions are one, asked of the longest window, which is likeliest to answer it; those in `known`
+    are not asked again, and new ones become known. What a window may leave open is answered from all of the
+    text, at the end.
     """
-    plan = sorted(topics, key=lambda topic: len(topic.window))  # similar lengths pad little
+    # Similar lengths pad little, and what does not fit into memory fails at once.
+    plan = sorted(topics, key=lambda topic: -len(topic.window))
     left_open: list[Conversation] = []
     whole = len(plan) + sum(topic.kind == "unanswered" for topic in plan)
     for rows in batched(len(plan), settings.generation_batch):
-        some = [plan[row] for row in rows]
-        windows = read(reader, (topic.window for topic in some))
+        some = plan[rows.start : rows.stop]
+        prefixes = read(reader, (topic.window for topic in some))
         sampling = Sampling(
             settings.max_question,
             settings.asking_temperature + settings.bolder * round_,
             Random(f"sample/{settings.seed}/{round_}/{rows.start}").getrandbits(31),
         )
-        contexts, seeds = [windows[t.window] for t in some], [SEEDS[t.kind] for t in some]
-        talked: list[Conversation] = []
-        for topic, (question, ended) in zip(
-            some, asked(reader, contexts, seeds, sampling), strict=True
-        ):
-            if not question or question in known:
-                continue
-            known.add(question)
-            if topic.kind == "unanswered":
-                left_open.append(Conversation(topic, text, question, ended))
-            else:
-                talked.append(Conversation(topic, topic.window, question, ended))
-        yield from answer(reader, windows, talked, settings)
+        talked = [each for each in ask(reader, prefixes, some, sampling) if each.question]
+        new = {each.question: each for each in reversed(talked) if each.question not in known}
+        known.update(new)
+        report((rows.start + rows.stop) / (2 * whole))
+        left_open += [each for each in new.values() if each.topic.kind == "unanswered"]
+        closed = [each for each in new.values() if each.topic.kind != "unanswered"]
+        yield from answer(reader, prefixes, closed, settings)
         report(rows.stop / whole)
-    every = read(reader, [text]) if left_open else {}
+        prefixes.clear()  # before the next ones are read
+    if left_open:
+        prefixes = dict.fromkeys(
+            (each.topic.window for each in left_open), read(reader, [text])[text]
+        )
     for rows in batched(len(left_open), settings.generation_batch):
-        yield from answer(reader, every, [left_open[row] for row in rows], settings)
+        yield from answer(reader, prefixes, left_open[rows.start : rows.stop], settings)
         report((len(plan) + rows.stop) / whole)
+
+
+def ask(
+    reader: Reader, prefixes: Mapping[str, Composition], topics: Sequence[Topic], sampling: Sampling
+) -> list[Conversation]:
+    """A's part: a question about each topic's window, by the windows' prefixes."""
+    windows, seeds = [prefixes[t.window] for t in topics], [SEEDS[t.kind] for t in topics]
+    return [
+        Conversation(topic, question, ended)
+        for topic, (question, ended) in zip(
+            topics, asked(reader, windows, seeds, sampling), strict=True
+        )
+    ]
 
 
 def answer(
     reader: Reader,
-    contexts: Mapping[str, Composition],
+    prefixes: Mapping[str, Composition],
     conversations: Sequence[Conversation],
     settings: TrainingSettings,
 ) -> Iterator[tuple[Topic, Grade, StudyExample]]:
     """B's part: greedy answers with the teacher's log-probabilities, and how good they are.
 
     A window that does not answer its question proves nothing about the document: such a conversation
-    is dropped, unless B saw all of the text.
+    is dropped, unless B saw all of the text. What B sees is in `prefixes`, by the topics' windows.
     """
     if not conversations:
         return
-    prefixes = [contexts[each.context] for each in conversations]
+    seen = [prefixes[each.topic.window] for each in conversations]
     questions = [each.question for each in conversations]
-    answers = answered(reader, prefixes, questions, settings.max_answer, settings.top_k)
+    answers = answered(reader, seen, questions, settings.max_answer, settings.top_k)
     for conversation, said in zip(conversations, answers, strict=True):
         kind, question = conversation.topic.kind, conversation.question
         if kind != "unanswered" and reader.decode(said.ids).strip() == settings.not_stated:

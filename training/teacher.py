@@ -52,12 +52,12 @@ def read(reader: Reader, contexts: Iterable[str]) -> dict[str, Composition]:
 
 def asked(
     reader: Reader,
-    contexts: Sequence[Composition],
+    prefixes: Sequence[Composition],
     instructions: Sequence[str],
     sampling: Sampling,
 ) -> list[tuple[str, bool]]:
-    """What the reader says to each instruction behind its context, and whether it came to an end."""
-    prompts = _prompts(reader, contexts, instructions, sampling)
+    """What the reader says to each instruction behind its prefix, and whether it came to an end."""
+    prompts = _prompts(reader, prefixes, instructions, sampling)
     return [
         (reader.decode(ids).strip(), len(ids) < sampling.max_tokens)
         for ids in decode(reader, prompts)
@@ -66,13 +66,13 @@ def asked(
 
 def answered(
     reader: Reader,
-    contexts: Sequence[Composition],
+    prefixes: Sequence[Composition],
     questions: Sequence[str],
     max_tokens: int,
     top_k: int,
 ) -> list[Answer]:
     """Greedy answers, with the teacher's `top_k` log-probabilities at each of their tokens."""
-    prompts = _prompts(reader, contexts, questions, Sampling(max_tokens))
+    prompts = _prompts(reader, prefixes, questions, Sampling(max_tokens))
     decoder = Decoder(reader, prompts, top_k=top_k)
     ids: list[list[int]] = [[] for _ in prompts]
     while decoder.rows:
@@ -89,9 +89,9 @@ def answered(
 
 
 def _prompts(
-    reader: Reader, contexts: Sequence[Composition], messages: Sequence[str], sampling: Sampling
+    reader: Reader, prefixes: Sequence[Composition], messages: Sequence[str], sampling: Sampling
 ) -> list[Prompt]:
     return [
-        Prompt(context, reader.chat.question(message), replace(sampling, seed=sampling.seed + row))
-        for row, (context, message) in enumerate(zip(contexts, messages, strict=True))
+        Prompt(prefix, reader.chat.question(message), replace(sampling, seed=sampling.seed + row))
+        for row, (prefix, message) in enumerate(zip(prefixes, messages, strict=True))
     ]

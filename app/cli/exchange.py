@@ -102,7 +102,7 @@ def import_(
                         collection,
                         base.library,
                         base.store,
-                        open_retriever(settings, parts, base.library),
+                        open_retriever(settings, parts.encoder(), base.library),
                         base.reader,
                         lambda done: progress("documents", done),
                     )

@@ -100,7 +100,9 @@ def create_router(
         return keys.access(key.strip()) if scheme.lower() == "bearer" else None
 
     retriever = (
-        open_retriever(settings, parts or Parts(), open_library(settings)) if search else None
+        open_retriever(settings, (parts or Parts()).encoder(), open_library(settings))
+        if search
+        else None
     )
 
     @contextlib.asynccontextmanager

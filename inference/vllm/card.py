@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import DynamicCache
 
-from inference.reader import Reader, load_reader
+from inference.reader import Reader, load_reader, stacked
 from inference.vllm.errors import CardRefused
 from inference.vllm.rotation import rotated
 
@@ -103,8 +103,7 @@ class ReaderCard:
 
 def describe(reader: Reader) -> ReaderCard:
     """The card of a reader; its rotation is checked against the reader's own."""
-    keys = torch.cat([keys for keys, _ in reader.sink]).cpu()
-    values = torch.cat([values for _, values in reader.sink]).cpu()
+    keys, values = (tensor.cpu() for tensor in stacked(reader.sink))
     frequencies = _frequencies(reader)
     moved = _sink_keys_at(reader, _CHECKED_AT)
     found: tuple[Tensor | None, bool] = (None, False)

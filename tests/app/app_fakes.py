@@ -155,7 +155,7 @@ def screening_of(settings: Settings, base: Foundation) -> Screening:
     """As a worker has it."""
     return Screening(
         library=base.library,
-        retriever=lambda: open_retriever(settings, make_parts(), base.library),
+        retriever=lambda: open_retriever(settings, make_parts().encoder(), base.library),
         reader=base.reader,
         shelf=base.shelf,
         noted=base.noted,

@@ -69,7 +69,7 @@ def trained(client: TestClient, worker: Callable[..., Any], wait_for: Callable[.
 
 
 def take(archive: Path, other: Foundation, settings: Settings, name: str | None = None) -> Imported:
-    retriever = open_retriever(settings, make_parts(), other.library)
+    retriever = open_retriever(settings, make_parts().encoder(), other.library)
     return import_collection(archive, name, other.library, other.store, retriever, other.reader)
 
 
@@ -91,7 +91,7 @@ def test_a_collection_arrives_whole(
     assert torch.equal(before.values, after.values)
     assert (before.id == after.id) == (name is None)
     assert other.store.current(collection, ["gate"]) == {}
-    retriever = open_retriever(there, make_parts(), other.library)
+    retriever = open_retriever(there, make_parts().encoder(), other.library)
     assert retriever.search(collection, "Who serviced the boiler?", 1)[0].document_id == "boiler"
     # Again is no change.
     assert take(archive, other, there, name) == imported
@@ -101,7 +101,9 @@ def test_a_collection_arrives_whole(
 def test_a_cartridge_of_another_reader_is_left_out(
     archive: Path, other: Foundation, settings: Settings, tmp_path: Path
 ) -> None:
-    retriever = open_retriever(make_settings(tmp_path / "other"), make_parts(), other.library)
+    retriever = open_retriever(
+        make_settings(tmp_path / "other"), make_parts().encoder(), other.library
+    )
     reader: Any = FakeReader("another")
     imported = import_collection(archive, None, other.library, other.store, retriever, reader)
     assert (imported.documents, imported.cartridges) == (2, 0)
@@ -219,7 +221,7 @@ def test_what_the_library_would_refuse_is_refused_before_anything_changes(
             None,
             library,
             other.store,
-            open_retriever(there, make_parts(), library),
+            open_retriever(there, make_parts().encoder(), library),
             other.reader,
         )
     with pytest.raises(DocumentRefused):

@@ -178,7 +178,7 @@ def _trainer(settings: Settings, base: Any) -> Trainer:
         report=lambda *_: {},
         shelf=base.shelf,
         library=base.library,
-        retriever=lambda: open_retriever(settings, make_parts(), base.library),
+        retriever=lambda: open_retriever(settings, make_parts().encoder(), base.library),
         store=base.store,
         jobs=base.jobs,
         reader=FakeReader(),  # type: ignore[arg-type]

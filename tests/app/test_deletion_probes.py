@@ -184,7 +184,7 @@ def test_what_was_replaced_leaves_the_index_with_the_next_purge(
     settings: Settings, tmp_path: Path
 ) -> None:
     library = DocumentLibrary(tmp_path / "documents")
-    retriever = open_retriever(settings, make_parts(), library)
+    retriever = open_retriever(settings, make_parts().encoder(), library)
     folder = settings.data / "indexes" / "default"
     for text in (TEXT, OTHER):
         document, _ = library.put("default", "boiler", None, text)

@@ -97,7 +97,7 @@ def trainer(
         tally=base.tally,
         report=lambda *_: {},
         library=base.library,
-        retriever=lambda: open_retriever(settings, make_parts(), base.library),
+        retriever=lambda: open_retriever(settings, make_parts().encoder(), base.library),
         store=base.store,
         jobs=base.jobs,
         reader=base.reader,
@@ -132,7 +132,7 @@ def test_later_documents_join_what_serves(settings: Settings, base: Foundation) 
     trained(base, training, "second")
     trained(base, training, "vague", "VAGUE words of the {}.")  # is not published
     base.library.put("default", "waiting", None, "A text without a cartridge.")
-    open_retriever(settings, make_parts(), base.library).reconcile("default")
+    open_retriever(settings, make_parts().encoder(), base.library).reconcile("default")
     trained(base, training, "third")
     (first,) = join.company["second"]
     assert first.text.name == "first"

@@ -102,7 +102,7 @@ def training(
 ) -> CollectionTraining:
     return CollectionTraining(
         library=base.library,
-        retriever=lambda: open_retriever(settings, parts, base.library),
+        retriever=lambda: open_retriever(settings, parts.encoder(), base.library),
         publisher=Publisher(base.library, base.store, base.reader),
         reader=base.reader,
         distil_collection=distil_collection,
@@ -256,7 +256,7 @@ def test_a_report_asked_by_a_fleet_has_every_record_once(
     }
     report = f"r{'0' * 31}"
     folder = files.create(report, request)
-    retriever = open_retriever(tiny, parts, base.library)
+    retriever = open_retriever(tiny, parts.encoder(), base.library)
     retriever.reconcile("default")
     answering = open_answering(tiny, base, retriever, FakeEngine())
     told: list[Progress] = []

@@ -52,7 +52,7 @@ def studied(settings: Settings, base: Foundation, document: Document) -> None:
 
 def put(base: Foundation, settings: Settings, id: str, text: str) -> Document:
     document, _ = base.library.put("default", id, None, text)
-    open_retriever(settings, make_parts(), base.library).index_document(document)
+    open_retriever(settings, make_parts().encoder(), base.library).index_document(document)
     return document
 
 
@@ -67,7 +67,7 @@ def note(
 
 
 def brought(base: Foundation, settings: Settings) -> set[str]:
-    retriever = open_retriever(settings, make_parts(), base.library)
+    retriever = open_retriever(settings, make_parts().encoder(), base.library)
     return {each.document_id for each in retriever.search("default", "Who serviced the boiler?", 5)}
 
 
@@ -89,8 +89,8 @@ def test_what_becomes_of_a_document_is_the_policys(
     held = policy == "quarantine"
     assert brought(base, settings) == ({"boiler"} if held else {"boiler", "choir"})
     # Neither reconciling nor sending it again makes it searchable.
-    open_retriever(settings, make_parts(), base.library).rebuild("default")
-    open_retriever(settings, make_parts(), base.library).index_document(choir)
+    open_retriever(settings, make_parts().encoder(), base.library).rebuild("default")
+    open_retriever(settings, make_parts().encoder(), base.library).index_document(choir)
     assert brought(base, settings) == ({"boiler"} if held else {"boiler", "choir"})
 
 

@@ -131,7 +131,7 @@ def test_an_archive_carries_pages_and_sections(
     try:
         archive = tmp_path / "default.tar"
         export_collection("default", archive, base.library, base.store)
-        retriever = open_retriever(make_settings(tmp_path / "other"), make_parts(), other)
+        retriever = open_retriever(make_settings(tmp_path / "other"), make_parts().encoder(), other)
         import_collection(archive, None, other, base.store, retriever, base.reader)
         marks = other.get("default", "book").marks
         assert marks == base.library.get("default", "book").marks
@@ -147,7 +147,7 @@ def test_an_archive_of_before_marks_is_taken_and_one_with_wrong_marks_is_not(
     client.post("/v1/documents", json={"id": "notes", "text": "# Gates\n\nThe gate is shut."})
     base, there = open_foundation(settings, make_parts()), make_settings(tmp_path / "other")
     other, source, target = open_library(there), tmp_path / "a.tar", tmp_path / "b.tar"
-    retriever = open_retriever(there, make_parts(), other)
+    retriever = open_retriever(there, make_parts().encoder(), other)
     try:
         export_collection("default", source, base.library, base.store)
         (_, listed), *rest = members(source)

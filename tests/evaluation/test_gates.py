@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.arms import in_context, slots, truncated
+from evaluation.arms import slots, truncated
 from evaluation.gates import _claims
 from evaluation.held_out import held_out
+from inference.composer import in_context
 from inference.reader import load_reader
 from tests.models import TEXT, write_tiny_model
 from training.pipeline import first_slots

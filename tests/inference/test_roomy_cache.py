@@ -35,7 +35,7 @@ def test_it_holds_what_concatenation_would(
                 expected[layer][part] = torch.cat([expected[layer][part], new[part]], dim=2)
                 assert torch.equal(found[part], expected[layer][part])
         if step == 0 and kept:
-            cache.keep(torch.tensor(kept[0]))
+            cache.batch_select_indices(torch.tensor(kept[0]))
             expected = [[tensor[kept[0]] for tensor in pair] for pair in expected]
         assert cache.get_seq_length() == expected[0][0].shape[2]
     # What it began with is nobody's to write into.

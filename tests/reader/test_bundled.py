@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from evaluation.arms import answers, in_context, no_context
+from evaluation.arms import answers, no_context
 from evaluation.gates import score
 from evaluation.held_out import held_out
 from evaluation.scoring import states
+from inference.composer import in_context
 from inference.reader import Reader, load_reader
 from reader.paths import bundled_reader
 from reader.wordings import NOT_STATED

@@ -71,6 +71,20 @@ def test_words_add_a_share(question: str, found: list[tuple[str, float]]) -> Non
         assert before <= each.score <= before + 1 + 1e-9
 
 
+def test_how_well_a_texts_words_fit_questions(tmp_path: Path) -> None:
+    library = DocumentLibrary(tmp_path / "library")
+    retriever = Retriever(library, LexicalEncoder(), tmp_path / "indexes")
+    questions = ["Who serviced the boiler?", "Which comet passed Jupiter in March?"]
+    assert retriever.fit("default", PASSAGES[0])(questions) == [0.0, 0.0]  # nothing to compare
+    for name, text in zip("abc", PASSAGES, strict=True):
+        document, _ = library.put("default", name, name, text)
+        retriever.index_document(document)
+    about, foreign = retriever.fit("default", "Our boiler was serviced again.")(questions)
+    assert about > foreign + 0.3
+    assert foreign < 0.1
+    assert retriever.fit("default", "A comet.")([]) == []
+
+
 def test_a_collections_own_words_decide(tmp_path: Path) -> None:
     library = DocumentLibrary(tmp_path / "library")
     retriever = Retriever(library, LexicalEncoder(), tmp_path / "indexes")

@@ -14,7 +14,16 @@ from inference.decoding import Prompt, decode
 from inference.reader import Reader, load_reader
 from inference.sampling import Sampling
 from tests.models import TEXT, write_tiny_model
-from training.selfstudy import Conversation, Grade, Topic, _least, _standard, answer, study
+from training.selfstudy import (
+    Conversation,
+    Grade,
+    Topic,
+    _least,
+    _standard,
+    answer,
+    converse,
+    study,
+)
 from training.settings import TrainingSettings
 from training.teacher import Answer, answered, read
 from training.windows import Windows
@@ -117,6 +126,39 @@ def test_questions_heard_before_are_not_kept_again(
     assert len(study(reader, TEXT, ONE_BY_ONE, nothing)) == 1
 
 
+@pytest.mark.parametrize("batch", [3, 400])
+def test_equal_questions_are_asked_of_the_longest_window(
+    reader: Reader, talk: Talk, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    contexts: list[str] = []
+
+    def answered(_: Reader, read: Sequence[str], *__: object) -> list[Answer]:
+        contexts.extend(read)
+        return [talk.said(0.9) for _ in read]
+
+    monkeypatch.setattr(
+        "training.selfstudy.asked", lambda _, contexts, *__: [("Who?", True) for _ in contexts]
+    )
+    monkeypatch.setattr("training.selfstudy.answered", answered)
+    topics = [Topic("question", place, "x" * (place * 5 % 7 + 1)) for place in range(7)]
+    settings = replace(SETTINGS, generation_batch=batch)
+    list(converse(reader, TEXT, topics, settings, 0, set(), nothing))
+    assert contexts == ["x" * 7]
+
+
+def test_what_a_window_may_leave_open_is_answered_from_all_of_the_text(
+    reader: Reader, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[list[str]] = []
+    monkeypatch.setattr(
+        "training.selfstudy.answered",
+        lambda _, contexts, *__: answered.append(contexts) or [talk.said(0.9) for _ in contexts],
+    )
+    topics = [Topic("unanswered", 0, "a"), Topic("question", 1, "bb"), Topic("unanswered", 2, "c")]
+    list(converse(reader, TEXT, topics, SETTINGS, 0, set(), nothing))
+    assert answered == [["bb"], [TEXT, TEXT]]
+
+
 def test_progress_grows_to_the_whole(reader: Reader, talk: Talk) -> None:
     told: list[float] = []
     study(reader, TEXT, replace(ONE_BY_ONE, generation_batch=16), told.append)
@@ -137,13 +179,13 @@ def test_study_is_repeatable(reader: Reader) -> None:
 
 def test_a_window_that_does_not_answer_is_dropped(reader: Reader) -> None:
     asked = [
-        Conversation(Topic("question", 0, TEXT), TEXT, "Who?"),
-        Conversation(Topic("unanswered", 0, TEXT), TEXT, "Why?"),
+        Conversation(Topic("question", 0, TEXT), "Who?"),
+        Conversation(Topic("unanswered", 0, TEXT), "Why?"),
     ]
-    contexts = read(reader, [TEXT])
-    ((_, _, example),) = answer(reader, contexts, asked[:1], SETTINGS)
+    prefixes = read(reader, [TEXT])
+    ((_, _, example),) = answer(reader, prefixes, asked[:1], SETTINGS)
     refusal = replace(SETTINGS, not_stated=reader.decode(example.answer).strip())
-    said = [topic.kind for topic, _, _ in answer(reader, contexts, asked, refusal)]
+    said = [topic.kind for topic, _, _ in answer(reader, prefixes, asked, refusal)]
     assert said == ["unanswered"]
 
 
@@ -165,7 +207,7 @@ def test_answers_are_graded(reader: Reader, talk: Talk, monkeypatch: pytest.Monk
     cut = Answer((5,), np.array([[5]], dtype=np.int32), np.zeros((1, 1), dtype=np.float32))
     answers = [talk.said(0.9), talk.said(0.4), cut, talk.said(0.9)]
     monkeypatch.setattr("training.selfstudy.answered", lambda *_: answers)
-    asked = [Conversation(topic, TEXT, f"Who was {n}?", ended=n < 3) for n in range(4)]
+    asked = [Conversation(topic, f"Who was {n}?", ended=n < 3) for n in range(4)]
     grades = [grade for _, grade, _ in answer(reader, {TEXT: compose(reader)}, asked, SETTINGS)]
     assert grades == [Grade.SURE, Grade.GUESSED, Grade.ENDLESS, Grade.ENDLESS]
 
