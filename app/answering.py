@@ -12,7 +12,8 @@ from weakref import WeakSet
 
 from app.asked import Asked, Question, plain, since
 from app.evidence import Evidence, Mounting, added_texts, best_chunks
-from app.second_look import SecondLook, sure_at
+from app.second_look import SecondLook
+from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
 from cartridge_store.store import CartridgeStore
 from inference.composer import CompositionRefused
@@ -25,6 +26,9 @@ from retrieval.selection import Selected
 from retrieval.text import is_text
 
 logger = logging.getLogger(__name__)
+
+
+SureAt = Callable[[str, Sequence[Cartridge]], float | None]
 
 
 class Answering:
@@ -42,12 +46,12 @@ class Answering:
         passages: int = 4,
         not_stated: str = "That is not stated.",
         second_look: int = 1,
-        doubt: float = 0.15,
+        sure_at: SureAt = lambda collection, mounted: None,
         least_relevance: Callable[[str], float | None] = lambda collection: None,
     ) -> None:
-        """`second_look` passages are read where cartridges are doubted; `doubt` is the share of right
-        answers that may be (`app.second_look`). Zero is never. `least_relevance` is what a question
-        to a collection must have (`app.relevance`); None for any."""
+        """`second_look` passages are read where cartridges are doubted; zero is never. `sure_at` is how
+        probable an answer from a collection's cartridges must be (`app.certainty`), `least_relevance`
+        what a question to it must have (`app.relevance`); None for any."""
         self._library = library
         self._retriever = retriever
         self._engine = engine
@@ -55,7 +59,7 @@ class Answering:
         self._max_question_chars = max_question_chars
         self._passages = passages
         self._not_stated = not_stated
-        self._second_look, self._doubt = second_look, doubt
+        self._second_look, self._sure_at = second_look, sure_at
         self._least_relevance = least_relevance
         self._lock = threading.Lock()
         self._under_way: WeakSet[Asked] = WeakSet()
@@ -181,7 +185,7 @@ class Answering:
         least = None
         if question.mode == "auto" and self._second_look and question.sampling.temperature == 0:
             mounted = [piece.cartridge for piece in evidence if piece.cartridge is not None]
-            least = sure_at(mounted, self._doubt)
+            least = self._sure_at(question.collection, mounted)
         if least is None:
             return self._submit(question, evidence, added)
         wanted = replace(question.sampling, sure_at=least)

@@ -1,37 +1,14 @@
 """A second look: an answer from cartridges of which the reader is not sure is read again from text.
 
-Behind a trained cartridge a reader that makes something up is seldom sure of every token. Where it must be
-unsure to be doubted is what the cartridges' own held-out checks say: of the answers that it gives rightly,
-no more than a chosen share may be doubted (the quantile of split conformal prediction). This file knows
-streams and cartridges; it knows no search and no HTTP.
+Behind a trained cartridge a reader that makes something up is seldom sure of it. How sure it must be not to
+be doubted is `certainty`'s to say. This file knows streams; it knows no cartridge, no search and no HTTP.
 """
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from app.conformal import threshold
-from cartridge_store.cartridge import Cartridge
 from inference.requests import Completion, Stream
-
-_MOST = 200  # numbers that are looked at of a cartridge's
-
-
-def sure_at(cartridges: Sequence[Cartridge], doubt: float) -> float | None:
-    """The probability that each token of an answer from `cartridges` has to have.
-
-    Of an answer that states something and is right, given the reader's right answers in the cartridges'
-    held-out checks, the chance to be doubted is at most `doubt`. None where those are too few to say.
-    """
-    return threshold((p for each in cartridges for p in _held_out(each.manifest.figures)), doubt)
-
-
-def _held_out(figures: dict[str, Any]) -> list[float]:
-    # Of a cartridge that was trained elsewhere it may be anything.
-    found = figures.get("held_out_certainty")
-    listed = found[:_MOST] if isinstance(found, list) else []
-    return [p for p in listed if isinstance(p, int | float) and 0 <= p <= 1]
 
 
 class SecondLook:

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         description="Passages that are read where mode auto doubts its cartridges; 0 for never.",
     )
     doubt: float = Field(
-        default=0.15,
+        default=0.1,
         ge=0,
         lt=1,
         description="Share of cartridges' right answers that may be doubted, for the sake of the wrong.",

@@ -29,7 +29,7 @@ from inference.requests import (
     RequestRefused,
     Stream,
 )
-from inference.sampling import Top, least
+from inference.sampling import Top, together
 from inference.speech import Speech
 
 logger = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class VllmEngine:
                     raise ServerFailed(
                         "The vLLM server sends no log-probabilities; let it send them."
                     )
-                job.certainty = least(job.certainty, piece.tops[place].probability(token))
+                job.certainty = together(job.certainty, piece.tops[place].probability(token))
                 if job.certainty < sampling.sure_at:
                     return True
             if token == self._reader.end_id and not sampling.ignore_end:

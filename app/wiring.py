@@ -11,6 +11,7 @@ from functools import cache
 
 from app.answering import Answering
 from app.broker import MAX_RETRIES, current_retries, register
+from app.certainty import Certainty
 from app.documents import Documents
 from app.fleet import open_fleet
 from app.foundation import Foundation, open_foundation, training_settings
@@ -125,7 +126,7 @@ def open_answering(
         passages=settings.top_k,
         not_stated=settings.not_stated,
         second_look=settings.second_look,
-        doubt=settings.doubt,
+        sure_at=Certainty(base.store, base.library, settings.doubt).least,
         least_relevance=base.gate.least,
     )
 

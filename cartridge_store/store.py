@@ -281,6 +281,10 @@ class CartridgeStore:
                 collected.append(version.cartridge_id)
         return sorted(collected)
 
+    def manifest(self, cartridge_id: str) -> Manifest:
+        """The manifest, the tensors unread; raises as `load` does."""
+        return self._catalogue.manifest(cartridge_id)
+
     def describe(self, cartridge_id: str) -> Description:
         """The manifest and the known locations, the tensors unread; raises as `load` does."""
         manifest = self._catalogue.manifest(cartridge_id)

@@ -30,7 +30,7 @@ from inference.requests import (
     RequestRefused,
     Stream,
 )
-from inference.sampling import Sampling, Top, least
+from inference.sampling import Sampling, Top, together
 from inference.speech import Speech
 
 logger = logging.getLogger(__name__)
@@ -331,7 +331,7 @@ class LocalEngine:
             return
         job.token_ms.append(_since(job.arrived))
         if said.probability is not None:
-            job.certainty = least(job.certainty, said.probability)
+            job.certainty = together(job.certainty, said.probability)
             if job.certainty < (job.sampling.sure_at or 0.0):
                 self._leave(job)
                 self._finish(job)

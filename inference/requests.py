@@ -46,8 +46,8 @@ class Completion:
 
     `kv_bytes` is what the request looked at when it ended, shared columns included; `compose_ms` is
     the time spent bringing its cartridges before it, `load_ms` what it waited for copies to the device.
-    `cut` tells whether `max_tokens` ended it, `certainty` the probability of its least likely token, the
-    end included; None where no `sure_at` was asked for, or nothing was said.
+    `cut` tells whether `max_tokens` ended it, `certainty` the probability that the reader gives to all of
+    it, the end included; None where no `sure_at` was asked for, or nothing was said.
     """
 
     text: str

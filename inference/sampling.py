@@ -17,8 +17,8 @@ class Sampling:
 
     An answer ends before the first of the `stop` strings; `logprobs` says how many of the likeliest
     tokens are reported for each step; `ignore_end` goes on after the reader has ended, for measurements.
-    With `sure_at`, an answer ends at the first token to which the reader gives less probability than
-    that, and its completion says how sure the reader was. Raises ValueError for numbers that mean nothing.
+    With `sure_at`, an answer ends at the first token with which it is less probable than that, and its
+    completion says how probable it was. Raises ValueError for numbers that mean nothing.
     """
 
     max_tokens: int = 96
@@ -86,6 +86,6 @@ def likeliest(logits: Tensor, count: int) -> list[Top]:
     return [Top(ids[row], logprobs[row]) for row in range(len(ids))]
 
 
-def least(before: float | None, probability: float) -> float:
-    """The smaller probability; None is of no token yet."""
-    return probability if before is None else min(before, probability)
+def together(before: float | None, probability: float) -> float:
+    """The probability of one more token behind others; None is of no token yet."""
+    return probability if before is None else before * probability

@@ -13,7 +13,7 @@ from cartridge_store.manifest import PositionRule
 from inference.reader import Reader
 from training.examples import StudyExample
 from training.joint import Member
-from training.pipeline import Checked, Distilled, check, in_eight_bits, sure_figure
+from training.pipeline import Checked, Distilled, check, in_eight_bits, sure_figures
 from training.settings import TrainingSettings
 from training.studying import split_study
 
@@ -81,7 +81,7 @@ def checked(
                 if narrow_checks is None
                 else {"held_out_agreement_int8": round(min(c.agreed for c in narrow_checks), 4)}
             ),
-            **sure_figure(*(narrow_checks if int8 and narrow_checks else checks)),
+            **sure_figures(*(narrow_checks if int8 and narrow_checks else checks)),
             "beside": beside,
             "held_out": len(held_out),
             "conversations": len(studied),

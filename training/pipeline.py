@@ -6,7 +6,7 @@ This file knows a reader, a text and a folder; it knows no store, no queue and n
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,7 @@ __all__ = [
     "check",
     "distil",
     "first_slots",
+    "sure_figures",
 ]
 
 
@@ -128,7 +129,7 @@ def distil(
     figures = {
         "held_out_agreement": round(agreed, 4),
         **({} if found_int8 is None else {"held_out_agreement_int8": round(found_int8.agreed, 4)}),
-        **sure_figure(found_int8 if int8 and found_int8 is not None else found),
+        **sure_figures(found_int8 if int8 and found_int8 is not None else found),
         "held_out": len(held_out),
         "first_loss": round(sum(training.losses[:10]) / len(training.losses[:10]), 4),
         "last_loss": round(sum(training.losses[-10:]) / len(training.losses[-10:]), 4),
@@ -171,26 +172,34 @@ class Checked:
     """What the held-out answers say of slots.
 
     `agreed` is the share that the reader behind them gives token for token. `sure` has for each question
-    the probability of its answer's least likely token, how sure the reader is when it is right; None
-    where it is wrong, or the text leaves the question open.
+    the probability of its answer, how sure the reader is when it is right; None where it is wrong, or the
+    text leaves the question open.
     """
 
     agreed: float
     sure: tuple[float | None, ...]
 
 
-def sure_figure(*views: Checked) -> dict[str, list[float]]:
-    """The manifest's figure that tells a service how sure the reader is when it is right.
+SURE, SURE_BESIDE = "held_out_probabilities", "held_out_probabilities_beside"
+"""Figures that tell a service how sure the reader is when it is right: alone, and beside others as well."""
 
-    Of several views of the same questions (alone, beside others) a question counts once, by the least sure
-    one, where it is right in all. Rounded down: what is as sure as it is here is never doubted.
+
+def sure_figures(alone: Checked, beside: Checked | None = None) -> dict[str, list[float]]:
+    """The probabilities of right answers for a manifest, of a check alone and of one beside others.
+
+    Beside others a question counts where it is right in both, by the less sure one: how many others a
+    service mounts is not known. Rounded down: what is as sure as it is here is never doubted.
     """
-    least = (
-        min(p for p in each if p is not None)
-        for each in zip(*(view.sure for view in views), strict=True)
-        if None not in each
-    )
-    return {"held_out_certainty": sorted(math.floor(p * 1e4) / 1e4 for p in least)}
+    both = zip(alone.sure, (beside or alone).sure, strict=True)
+    least = [min(a, b) for a, b in both if a is not None and b is not None]
+    return {
+        SURE: _rounded(p for p in alone.sure if p is not None),
+        **({} if beside is None else {SURE_BESIDE: _rounded(least)}),
+    }
+
+
+def _rounded(probabilities: Iterable[float]) -> list[float]:
+    return sorted(math.floor(p * 1e4) / 1e4 for p in probabilities)
 
 
 @torch.no_grad()

@@ -178,10 +178,8 @@ def agreement(logits: Tensor, lesson: Lesson) -> list[bool]:
 
 @torch.no_grad()
 def certainty(logits: Tensor, lesson: Lesson) -> list[float]:
-    """For each example, the probability that its least likely answer token has."""
+    """For each example, the probability of its whole answer."""
     chosen = logits.gather(-1, lesson.targets[:, None])[:, 0]
-    shares = (chosen - logits.logsumexp(-1)).exp().tolist()
-    least = [1.0] * lesson.ids.shape[0]
-    for row, share in zip(lesson.rows.tolist(), shares, strict=True):
-        least[row] = min(least[row], share)
-    return least
+    whole = logits.new_zeros(lesson.ids.shape[0])
+    whole.index_add_(0, lesson.rows, chosen - logits.logsumexp(-1))
+    return [float(p) for p in whole.exp()]

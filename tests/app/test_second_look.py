@@ -3,60 +3,23 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
-from hypothesis import strategies as st
 
-from app.second_look import SecondLook, sure_at
+from app.second_look import SecondLook
 from inference.engine import Completion, Request, RequestRefused, Stream
 from retrieval.retriever import Retriever
 from tests.app.app_fakes import FakeEngine, fake_distil, make_parts
+from training.pipeline import SURE as SURE_FIGURE
 
 TEXTS = {
     "boiler": "# The garden flat\n\nThe boiler of the garden flat was serviced by Franz Huber.",
     "choir": "# The choir\n\nThe choir rehearses on Tuesdays in the old mill. Mira Tolen leads it.",
 }
 NOTICE = "The reader was not sure behind the cartridges, so it read passages."
-SURE = [0.4, 0.6, 0.8, *[0.9] * 16]  # nineteen right answers: three of twenty may be doubted
-
-
-def cartridge(*sure: Any, figure: Any = None) -> Any:
-    figures = {"held_out_certainty": list(sure) if figure is None else figure}
-    return SimpleNamespace(manifest=SimpleNamespace(figures=figures))
-
-
-@given(
-    st.lists(st.floats(0, 1), min_size=1, max_size=60, unique=True),
-    st.floats(0.01, 0.99),
-    st.data(),
-)
-def test_no_more_right_answers_are_doubted_than_may_be(
-    sure: list[float], doubt: float, data: st.DataObject
-) -> None:
-    """Split conformal prediction: any of n + 1 like answers is as likely the one that is asked now."""
-    doubted = 0
-    for place, asked in enumerate(sure):
-        others = sure[:place] + sure[place + 1 :]
-        half = data.draw(st.integers(0, len(others)))
-        least = sure_at([cartridge(*others[:half]), cartridge(*others[half:])], doubt)
-        doubted += least is not None and asked < least
-    assert doubted <= doubt * len(sure) + 1e-6
-
-
-def test_too_few_answers_say_nothing() -> None:
-    assert sure_at([], 0.15) is None
-    assert sure_at([cartridge(0.9, 0.8)], 0.15) is None
-    assert sure_at([cartridge(*SURE)], 0.15) == 0.8
-    assert sure_at([cartridge(*SURE)], 0.0) is None
-
-
-@pytest.mark.parametrize("figure", ["0.9", {"a": 1}, ["0.5", None, 7, -1, float("nan")], 3])
-def test_what_another_trainer_wrote_is_not_believed(figure: Any) -> None:
-    assert sure_at([cartridge(figure=figure)], 0.9) is None
+SURE = [0.4, 0.6, 0.8, *[0.9] * 16]
 
 
 class UnsureEngine(FakeEngine):
@@ -94,7 +57,7 @@ def house(
 
     def distil(*args: Any, **fields: Any) -> Any:
         found = fake_distil(*args, **fields)
-        return replace(found, figures=found.figures | {"held_out_certainty": SURE})
+        return replace(found, figures=found.figures | {SURE_FIGURE: SURE})
 
     with serve() as client:
         with worker(make_parts(distil=distil)):
@@ -117,7 +80,7 @@ def test_a_doubted_answer_is_read_again(house: TestClient, engine: UnsureEngine)
     assert [source["via"] for source in answer["sources"]] == ["text"]
     assert answer["notices"] == [NOTICE]
     first, second = engine.requests[-2:]
-    assert (first.sampling.sure_at, second.sampling.sure_at) == (0.8, None)
+    assert (first.sampling.sure_at, second.sampling.sure_at) == (0.6, None)  # of 38 right ones
     assert (len(first.cartridges), len(second.texts)) == (1, 1)
     assert "Franz Huber" in second.texts[0]
     # What both took.

@@ -160,7 +160,7 @@ def test_the_likeliest_tokens_of_every_step(
 def test_how_sure_the_reader_was_and_where_it_is_not_sure_enough(
     engine: Engine, shelf: Shelf
 ) -> None:
-    """The probability of the least likely token; an answer ends before one that has too little."""
+    """The probability of the answer; it ends before a token with which that is too little."""
     question, mounted = shelf.questions[0], shelf.cartridges[:1]
 
     def ask(sure_at: float | None) -> Completion:
@@ -168,11 +168,11 @@ def test_how_sure_the_reader_was_and_where_it_is_not_sure_enough(
         return engine.submit(Request(question, mounted, sampling=sampling)).result()
 
     whole = ask(0.0)
-    likely = [float(np.exp(top.logprobs[0])) for top in whole.tops]
-    assert whole.certainty == pytest.approx(min(likely), rel=1e-3)
+    likely = np.exp(np.cumsum([top.logprobs[0] for top in whole.tops])).tolist()
+    assert whole.certainty == pytest.approx(likely[-1], rel=1e-3)
     assert (whole.completion_tokens, whole.cut) == (6, True)
-    assert ask(min(likely) * 0.9).text == whole.text
-    between = (min(likely) + 1) / 2
+    assert ask(likely[-1] * 0.9).text == whole.text
+    between = (likely[-1] + 1) / 2
     stopped = ask(between)
     first = next(n for n, share in enumerate(likely) if share < between)
     assert (stopped.completion_tokens, stopped.cut) == (first, False)

@@ -16,7 +16,7 @@ from tests.models import QUESTIONS, TEXT, studied_questions, write_tiny_model
 from training.distillation import Distillation, _rows, distilling, next_token
 from training.examples import StudyExample, read_examples, write_examples
 from training.initialisers import INITIALISERS, document_key_values, initialiser
-from training.pipeline import Checked, check, distil, first_slots, sure_figure
+from training.pipeline import SURE, SURE_BESIDE, Checked, check, distil, first_slots, sure_figures
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import (
     Lesson,
@@ -262,12 +262,12 @@ def test_eight_bits_are_chosen_where_the_check_loses_nothing(
     assert (kept.int8_values, lost.int8_values) == (True, False)
     assert lost.figures["held_out_agreement_int8"] == 0.5
     # How sure the reader is behind what will be served.
-    assert kept.figures["held_out_certainty"] == [0.8]
-    assert lost.figures["held_out_certainty"] == [0.9]
+    assert kept.figures[SURE] == [0.8]
+    assert lost.figures[SURE] == [0.9]
 
 
 def test_how_sure_the_reader_is_when_it_is_right(reader: Reader) -> None:
-    """The least likely token of each right answer; none of what the text leaves open."""
+    """The probability of each right answer; none of what the text leaves open."""
     rng = np.random.default_rng(0)
     keys, values = first_slots(reader, TEXT, 8, SETTINGS)
     prompt = tuple(reader.chat.question("Who?"))
@@ -281,7 +281,7 @@ def test_how_sure_the_reader_is_when_it_is_right(reader: Reader) -> None:
     shares = torch.softmax(answer_logits(reader, keys, values, lesson, 64), -1)
     chosen = shares[torch.arange(len(lesson.targets)), lesson.targets].view(6, 3)
     logits = answer_logits(reader, keys, values, lesson, 64)
-    assert certainty(logits, lesson) == pytest.approx(chosen.amin(1).tolist(), rel=1e-4)
+    assert certainty(logits, lesson) == pytest.approx(chosen.prod(1).tolist(), rel=1e-4)
     # The reader's own first token, and an answer that it would not give.
     said = int(logits[0].argmax())
     right = replace(examples[0], answer=(said,), top_ids=top[0][:1], top_logprobs=top[1][:1])
@@ -299,13 +299,13 @@ def test_how_sure_the_reader_is_when_it_is_right(reader: Reader) -> None:
     assert others == [None, None]
 
 
-def test_a_question_counts_once_and_is_rounded_down() -> None:
+def test_beside_others_a_question_counts_by_its_less_sure_answer_and_rounded_down() -> None:
     alone, beside = (
         Checked(1.0, (0.99999, 0.7, None, 0.5)),
         Checked(1.0, (0.9, 0.8, 0.9, None)),
     )
-    assert sure_figure(alone) == {"held_out_certainty": [0.5, 0.7, 0.9999]}
-    assert sure_figure(alone, beside) == {"held_out_certainty": [0.7, 0.9]}
+    assert sure_figures(alone) == {SURE: [0.5, 0.7, 0.9999]}
+    assert sure_figures(alone, beside) == {SURE: [0.5, 0.7, 0.9999], SURE_BESIDE: [0.7, 0.9]}
 
 
 def test_bad_input_is_refused_in_a_sentence(reader: Reader, tmp_path: Path) -> None:
