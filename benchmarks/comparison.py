@@ -38,6 +38,8 @@ FIRST_SEED = 431
 CARTRIDGES, BARE, TEXT = "cartridge_then_passage", "cartridges_1", "rag_3"
 """What is held against each other: the service's own way with cartridges (a passage is read where they are
 doubted), the best document's cartridge and nothing else, and three passages read."""
+LITTLE_TEXT = "rag_1"
+"""One passage read: the least that RAG can do with, seen beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class ComparisonPlan:
     )
     # At later compressions: what the claims are of. Others answer the same whatever the compression is.
     compressed: tuple[str, ...] = (
-        *("icl", "rag_3", "oracle_cartridge", "cartridges_1", "cartridge_then_passage"),
+        *("icl", "rag_1", "rag_3"),
+        *("oracle_cartridge", "cartridges_1", "cartridge_then_passage"),
     )
     articles: ArticlesPlan | None = None
 
@@ -290,7 +293,13 @@ def _claims(compared: _Compared, suffix: str) -> dict[str, Claim]:
     found = compared.report
     arms = {arm.name: arm for arm in found.arms}
     claims: dict[str, Claim] = {}
-    value = next(each.value for each in found.differences if each.against == TEXT)
+    differences = {each.against: each.value for each in found.differences}
+    if (little := differences.get(LITTLE_TEXT)) is not None:
+        claims["rag_1_difference_points"] = Claim(_points(little))
+        claims["rag_1_prompt_token_ratio"] = Claim(
+            estimate([_read(arms[LITTLE_TEXT]) / _read(arms[CARTRIDGES])])
+        )
+    value = differences[TEXT]
     if value is not None:
         claims["rag_difference_points"] = Claim(_points(value))
         if value.low is not None:

@@ -40,7 +40,7 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
         stated=2,
         unstated=1,
         training=QUICK | {"accept_at": 0.0},
-        arms=("rag_3", "cartridges_1", "cartridge_then_passage", "cartridges_3", "icl"),
+        arms=("rag_1", "rag_3", "cartridges_1", "cartridge_then_passage", "cartridges_3", "icl"),
         compressed=("rag_3", "cartridge_then_passage", "cartridges_3", "icl"),
         articles=ArticlesPlan(tmp_path / "dev.json", arms=("rag_1",)),
     )
@@ -50,6 +50,7 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
     assert claims["rag_prompt_token_ratio"]["value"] > 1
     assert claims["retrieval_recall_at_1_squad"]["value"] == 1.0
     assert "rag_difference_points" in claims
+    assert claims["rag_1_prompt_token_ratio"]["value"] < claims["rag_prompt_token_ratio"]["value"]
     world, denser, articles = result["rows"]
     # Trained anew from the same studies, and asked what depends on it.
     assert {arm["arm"] for arm in denser["arms"]} == {*plan.compressed}
