@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import httpx
@@ -173,11 +174,12 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
         text_arm=TEXT,
         bare_arm=BARE,
         settings={**training, "compression": compression},
+        # Of one collection: whoever asks has one.
         training={
             arm: TrainingCost(
-                sum(each.seconds for each in found),
-                sum(each.tokens for each in found),
-                sum(each.documents for each in found),
+                fmean(each.seconds for each in found),
+                round(fmean(each.tokens for each in found)),
+                round(fmean(each.documents for each in found)),
             )
             for arm, found in costs.items()
             if len(found) == len(plan.seeds)
