@@ -126,7 +126,7 @@ def open_answering(
         passages=settings.top_k,
         not_stated=settings.not_stated,
         second_look=settings.second_look,
-        sure_at=Certainty(base.store, base.library, settings.doubt).least,
+        sure_at=Certainty(base.store, base.library, base.reader, settings.doubt).least,
         least_relevance=base.gate.least,
     )
 

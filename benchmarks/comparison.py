@@ -150,11 +150,16 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
             partial(_reported, ledger),
             lambda words, done: report(words, 0.7 + 0.3 * done),
         )
-        for seed, made in zip(plan.seeds, reports, strict=True):
+        for seed, made, job in zip(plan.seeds, reports, trained, strict=True):
+            # What was trained and did not pass has no cartridge to say what it took.
+            left = plan.documents / max(1, plan.documents - job["result"]["unpublished"])
             costs |= {
-                arm["name"]: [*costs.get(arm["name"], []), TrainingCost(**arm["training"])]
+                arm["name"]: [
+                    *costs.get(arm["name"], []),
+                    replace(cost, seconds=cost.seconds * left, tokens=round(cost.tokens * left)),
+                ]
                 for arm in made["arms"]
-                if arm["training"] is not None
+                if (cost := arm["training"] and TrainingCost(**arm["training"])) is not None
             }
             collection, id = _collection(seed), ledger.job(f"{_collection(seed)}/report")
             runs = (data / "reports" / collection / str(id) / "runs").iterdir()

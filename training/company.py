@@ -66,6 +66,7 @@ def checked(
     )
     passed = min(alone, together) >= settings.accept_at
     beside = len(slots) - 1
+    served = narrow_checks if int8 and narrow_checks else checks
     return Distilled(
         keys=keys,
         values=values,
@@ -81,7 +82,7 @@ def checked(
                 if narrow_checks is None
                 else {"held_out_agreement_int8": round(min(c.agreed for c in narrow_checks), 4)}
             ),
-            **sure_figures(*(narrow_checks if int8 and narrow_checks else checks)),
+            **sure_figures(served[0], served[1] if beside else None),
             "beside": beside,
             "held_out": len(held_out),
             "conversations": len(studied),

@@ -5,9 +5,9 @@ This file knows a reader, a text and a folder; it knows no store, no queue and n
 """
 
 import json
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -181,25 +181,21 @@ class Checked:
 
 
 SURE, SURE_BESIDE = "held_out_probabilities", "held_out_probabilities_beside"
-"""Figures that tell a service how sure the reader is when it is right: alone, and beside others as well."""
+"""Figures that tell a service how sure the reader is when it is right: alone, and beside others."""
 
 
 def sure_figures(alone: Checked, beside: Checked | None = None) -> dict[str, list[float]]:
     """The probabilities of right answers for a manifest, of a check alone and of one beside others.
 
-    Beside others a question counts where it is right in both, by the less sure one: how many others a
-    service mounts is not known. Rounded down: what is as sure as it is here is never doubted.
+    Rounded down to four digits: what is as sure as it is here is not to be doubted.
     """
-    both = zip(alone.sure, (beside or alone).sure, strict=True)
-    least = [min(a, b) for a, b in both if a is not None and b is not None]
-    return {
-        SURE: _rounded(p for p in alone.sure if p is not None),
-        **({} if beside is None else {SURE_BESIDE: _rounded(least)}),
-    }
+    found = {SURE: _rounded(alone)}
+    return found if beside is None else found | {SURE_BESIDE: _rounded(beside)}
 
 
-def _rounded(probabilities: Iterable[float]) -> list[float]:
-    return sorted(math.floor(p * 1e4) / 1e4 for p in probabilities)
+def _rounded(checked: Checked) -> list[float]:
+    down = Context(prec=4, rounding=ROUND_FLOOR)
+    return sorted(float(down.create_decimal(str(p))) for p in checked.sure if p is not None)
 
 
 @torch.no_grad()

@@ -180,6 +180,6 @@ def agreement(logits: Tensor, lesson: Lesson) -> list[bool]:
 def certainty(logits: Tensor, lesson: Lesson) -> list[float]:
     """For each example, the probability of its whole answer."""
     chosen = logits.gather(-1, lesson.targets[:, None])[:, 0]
-    whole = logits.new_zeros(lesson.ids.shape[0])
-    whole.index_add_(0, lesson.rows, chosen - logits.logsumexp(-1))
-    return [float(p) for p in whole.exp()]
+    whole = logits.new_zeros(lesson.ids.shape[0], dtype=torch.float64)  # long ones are improbable
+    whole.index_add_(0, lesson.rows, (chosen - logits.logsumexp(-1)).double())
+    return [min(1.0, float(p)) for p in whole.exp()]

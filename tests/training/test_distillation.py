@@ -299,13 +299,14 @@ def test_how_sure_the_reader_is_when_it_is_right(reader: Reader) -> None:
     assert others == [None, None]
 
 
-def test_beside_others_a_question_counts_by_its_less_sure_answer_and_rounded_down() -> None:
-    alone, beside = (
-        Checked(1.0, (0.99999, 0.7, None, 0.5)),
-        Checked(1.0, (0.9, 0.8, 0.9, None)),
-    )
+def test_right_answers_probabilities_are_rounded_down_and_never_to_nothing() -> None:
+    alone = Checked(1.0, (0.99999, 0.7, None, 0.5))
+    beside = Checked(1.0, (0.9, 2.34567e-9, 0.9, None))  # as a long answer's
     assert sure_figures(alone) == {SURE: [0.5, 0.7, 0.9999]}
-    assert sure_figures(alone, beside) == {SURE: [0.5, 0.7, 0.9999], SURE_BESIDE: [0.7, 0.9]}
+    assert sure_figures(alone, beside) == {
+        SURE: [0.5, 0.7, 0.9999],
+        SURE_BESIDE: [2.345e-9, 0.9, 0.9],
+    }
 
 
 def test_bad_input_is_refused_in_a_sentence(reader: Reader, tmp_path: Path) -> None:
