@@ -55,7 +55,7 @@ $(VLLM)/.installed: inference/vllm/requirements.py Makefile  # which names the v
 	$(VLLM)/bin/pip install --quiet --requirement $(VLLM)/requirements.txt
 	touch $@
 
-# Every figure of README and docs again: about six hours on two cores, most of them cas and comparison.
+# Every figure of README and docs again: about eight hours on two cores, most of them cas and comparison.
 # Interrupt and repeat to resume; remove data/reproduced and data/reproduce to begin anew.
 FIGURES := $(addprefix reproduce-,gates reader cas comparison) \
 	$(addprefix bench-,serve train store load routing fleet vllm)

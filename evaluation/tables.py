@@ -64,7 +64,7 @@ _WORDS = {
     "bare_rag_prompt_token_ratio": "RAG's tokens over its, slots counted as tokens",
     "bare_rag_difference_points_20x": "The best document's cartridge alone minus RAG, at 20x, points",
     "bare_rag_prompt_token_ratio_20x": "RAG's tokens over its, at 20x",
-    "break_even_questions_vs_rag": "Questions after which training all collections has paid, against RAG",
+    "break_even_questions_vs_rag": "Questions to ten documents that pay for their training, against RAG",
     "break_even_questions_vs_icl": "The same against the text in context",
     "break_even_questions_vs_rag_20x": "Questions until it has paid against RAG, at 20x",
     "break_even_questions_vs_icl_20x": "The same against the text in context, at 20x",
