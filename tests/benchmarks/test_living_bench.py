@@ -122,9 +122,10 @@ def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
             },
         },
     }
-    claims = claims_of([row, row], LivingPlan(seeds=(1, 2)))
+    claims = claims_of([row, row], LivingPlan(seeds=(1, 2), documents=18, joined=2))
     assert claims["join_gap_points"].value.mean == pytest.approx(5.0)
     assert claims["join_step_ratio"].value.mean == pytest.approx(0.1)
+    assert claims["join_steps_per_document_ratio"].value.mean == pytest.approx(1.0)
     assert claims["world_abstain_recall"].value.mean == 0.8
     assert claims["adaptive_gain_points"].value.mean == pytest.approx(7.0)
     assert claims["adaptive_gain_of_cartridges_points"].value.mean == pytest.approx(10.0)
