@@ -17,6 +17,7 @@ export class DocumentsView {
   constructor() {
     this.cursors = [null];
     this.rows = new Map();
+    this.listed = null; // which documents these are of
     this.loading = null;
     this.ingestion = new Ingestion((job) => this.jobChanged(job));
     startAdding((accepted) => this.accepted(accepted));
@@ -70,9 +71,16 @@ export class DocumentsView {
   }
 
   show(documents) {
-    const { whole, rows } = documentsTable(`Documents of ${chosen()}`, documents, (one) => this.remove(one), (one) => this.release(one));
-    this.rows = rows;
-    byId("documents-list").replaceChildren(documents.length ? whole : emptyState());
+    const listed = JSON.stringify([chosen(), documents.map(({ id }) => id)]);
+    if (listed === this.listed && documents.every(({ id }) => this.rows.has(id))) {
+      // In place: a button that is just being pressed must not be replaced under the finger.
+      documents.forEach((one) => this.rows.get(one.id).show(one));
+    } else {
+      const { whole, rows } = documentsTable(`Documents of ${chosen()}`, documents, (one) => this.remove(one), (one) => this.release(one));
+      this.rows = rows;
+      this.listed = listed;
+      byId("documents-list").replaceChildren(documents.length ? whole : emptyState());
+    }
     byId("pages").hidden = this.cursors.length === 1 && !this.next;
     byId("page-number").textContent = `Page ${this.cursors.length}`;
     byId("page-back").disabled = this.cursors.length === 1;

@@ -31,6 +31,19 @@ def test_a_document_is_deleted_after_a_question(page: Any, url: str) -> None:
     assert httpx.get(f"{url}v1/documents/flat").status_code == 404
 
 
+def test_a_list_that_is_read_again_keeps_the_buttons_that_are_pressed(page: Any, url: str) -> None:
+    add(url, id="flat", title="The flat")
+    page.goto(f"{url}#documents")
+    button = row(page, "The flat").get_by_role("button")
+    button.evaluate("button => { button.dataset.kept = 'yes'; }")
+    page.evaluate("location.hash = '#collections'")
+    with page.expect_response(lambda response: "/v1/documents?" in response.url):
+        page.evaluate("location.hash = '#documents'")
+    page.wait_for_timeout(300)  # until what was read is shown
+    expect(button).to_have_attribute("data-kept", "yes")
+    assert httpx.delete(f"{url}v1/documents/flat").status_code == 204
+
+
 def test_a_text_is_pasted_into_a_new_collection(page: Any, url: str) -> None:
     page.goto(f"{url}#documents")
     page.get_by_label("Into collection").fill("Not a name")
