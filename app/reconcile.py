@@ -166,7 +166,7 @@ def manifest_of(store: CartridgeStore, cartridge_id: str | None) -> Manifest | N
     if cartridge_id is None:
         return None
     try:
-        return store.describe(cartridge_id).manifest
+        return store.manifest(cartridge_id)
     except (CartridgeNotFound, CartridgeRefused) as error:
         logger.warning("%s", error)
         return None
@@ -174,8 +174,12 @@ def manifest_of(store: CartridgeStore, cartridge_id: str | None) -> Manifest | N
 
 def serves(manifest: Manifest, document: Document, reader: Reader) -> bool:
     """Whether the cartridge is of this very text and for this very reader."""
-    return (
-        manifest.document_sha256 == document.sha256
-        and manifest.reader_fingerprint == reader.fingerprint
-        and manifest.tokenizer_fingerprint == reader.tokenizer_fingerprint
+    return manifest.document_sha256 == document.sha256 and is_of(manifest, reader)
+
+
+def is_of(manifest: Manifest, reader: Reader) -> bool:
+    """Whether the cartridge was made for this very reader."""
+    return (manifest.reader_fingerprint, manifest.tokenizer_fingerprint) == (
+        reader.fingerprint,
+        reader.tokenizer_fingerprint,
     )

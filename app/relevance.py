@@ -9,7 +9,6 @@ is the retriever's to say, and it knows no HTTP.
 import json
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.conformal import threshold
+from app.kept import Kept
 from app.study_shelf import StudyShelf
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary, check_id
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 _NAME = "relevance.json"
 _DOCUMENTS = 200
 """Documents, at most, whose studies say what is usual; of more, those whose ids are spread evenly."""
-_SECONDS = 30.0  # what was read from the disk holds so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +59,11 @@ class RelevanceGate:
         """`root` holds what was given; of questions that a collection answers, at most the share `refuse`
         is to be refused. Zero is never."""
         self._shelf, self._root, self._refuse = shelf, root, refuse
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, Known]] = {}
+        self._kept = Kept(lambda collection, _: self.known(collection), clock)
 
     def least(self, collection: str) -> float | None:
         """The least relevance that is let in; None where everything is."""
-        with self._lock:
-            read_at, known = self._known.get(collection, (0.0, None))
-            fresh = known is not None and self._clock() - read_at <= _SECONDS
-            if known is not None and not fresh:  # read by one; the others go by what was
-                self._known[collection] = self._clock(), known
-        if known is None or not fresh:
-            known = self.known(collection)
-            with self._lock:
-                self._known[collection] = self._clock(), known
-        return known.least
+        return self._kept.of(collection).least
 
     def known(self, collection: str) -> Known:
         """What the disk says now."""
@@ -95,15 +83,13 @@ class RelevanceGate:
                 _write(path, values)
             else:
                 path.unlink(missing_ok=True)
-        with self._lock:
-            self._known.pop(collection, None)
+        self._kept.forget(collection)
         return self.known(collection)
 
     def forget(self, collection: str) -> None:
         """Let go of what was given for a collection that goes."""
         self._given(collection).unlink(missing_ok=True)
-        with self._lock:
-            self._known.pop(collection, None)
+        self._kept.forget(collection)
 
     def _given(self, collection: str) -> Path:
         return self._root / f"{check_id(collection, 'collection name')}.json"

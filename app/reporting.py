@@ -228,7 +228,7 @@ class Reporting:
         found = {}
         for document, cartridge_id in current.items():
             try:
-                manifest = self._store.describe(cartridge_id).manifest
+                manifest = self._store.manifest(cartridge_id)
             except StoreError:
                 continue  # the arms will say so
             if not manifest.is_draft:

@@ -121,6 +121,12 @@ def run_comparison(
     )
 
 
+def _cost(said: Mapping[str, Any], share: float) -> TrainingCost:
+    """A report's cost of training, so many times."""
+    cost = TrainingCost(**said)
+    return replace(cost, seconds=cost.seconds * share, tokens=round(cost.tokens * share))
+
+
 @dataclass(frozen=True, slots=True)
 class _Compared:
     """One report over all seeds' collections.
@@ -155,14 +161,9 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
         for seed, made, job in zip(plan.seeds, reports, trained, strict=True):
             # What was trained and did not pass has no cartridge to say what it took.
             left = plan.documents / max(1, plan.documents - job["result"]["unpublished"])
-            costs |= {
-                arm["name"]: [
-                    *costs.get(arm["name"], []),
-                    replace(cost, seconds=cost.seconds * left, tokens=round(cost.tokens * left)),
-                ]
-                for arm in made["arms"]
-                if (cost := arm["training"] and TrainingCost(**arm["training"])) is not None
-            }
+            for arm in made["arms"]:
+                if arm["training"] is not None:
+                    costs.setdefault(arm["name"], []).append(_cost(arm["training"], left))
             collection, id = _collection(seed), ledger.job(f"{_collection(seed)}/report")
             runs = (data / "reports" / collection / str(id) / "runs").iterdir()
             newest = max(runs, key=lambda run: run.stat().st_mtime)
