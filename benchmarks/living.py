@@ -28,7 +28,7 @@ from benchmarks.living_parts import (
 )
 from benchmarks.misleading import misled, right_about
 from benchmarks.service_process import begun_with, serving
-from benchmarks.uneven import shared_out
+from benchmarks.uneven import slots_shared
 from benchmarks.waiting import Ledger
 from evaluation.abstention import score_abstention
 from evaluation.datasets.changed_world import Changed, load_changed
@@ -120,62 +120,84 @@ def run_living(
 
 
 def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
+    """A seed's parts, by three services: one for the life itself, one for what is trained as usual beside
+    it, and one that shares slots out."""
     sheets = load_changed(seed, sheets=plan.documents + plan.joined, changes=plan.changes)
-    first, later = sheets[: plan.documents], sheets[plan.documents :]
     kept = Ledger(folder / "parts.json")
-    row: Row = {}
-    settings = TrainingSettings(**plan.training)
     with _service(folder / "living", plan) as asker:
+        row = _life(asker, seed, plan, sheets, kept, folder, _from(report, 0.0, 0.5))
+    with _service(folder / "whole", plan) as asker:
+        settings = TrainingSettings(**plan.training)
         row |= kept.part(
-            "collection",
-            lambda: trained_whole(asker, _texts(first), settings, _from(report, 0.0, 0.25)),
+            "whole", lambda: _together(asker, sheets, plan, settings, _from(report, 0.5, 0.2))
         )
-        row |= kept.part("joining", lambda: arrive(asker, later, _from(report, 0.25, 0.15)))
-        row |= kept.part("joined", lambda: {"joined": scored(asker, sheets, plan.asked)})
-    report("all together", 0.45)
-    row |= kept.part("whole", lambda: _together(sheets, plan, folder, _from(report, 0.45, 0.15)))
-    with _service(folder / "living", plan) as asker:
-        change = [*first[: plan.updated]]
-        row |= kept.part(
-            "updates", lambda: changed(asker, change, settings, _from(report, 0.6, 0.1))
-        )
-        row |= kept.part("open", lambda: _open(asker, seed, sheets, plan))
-        leave, stay = first[plan.updated :][: plan.deleted], [*first[plan.updated + plan.deleted :]]
-        stay += later
-        row |= kept.part("deletions", lambda: deleted(asker, leave, stay, plan.probes, plan.asked))
-        report("others misled", 0.72)
-        victims = stay[: plan.misled]
-        if victims:
-            row |= kept.part(
-                "before misled", lambda: {"right_before_misleading": right_about(asker, victims)}
-            )
-            row |= kept.part("misled", lambda: misled(asker, victims, _texts(later)))
-    if plan.articles is not None:
-        path = plan.articles
-        with _service(folder / "articles", plan) as asker:
-            row |= kept.part("articles", lambda: abstained(asker, path, plan.about_articles, seed))
-    if plan.mixed:
+        if (path := plan.articles) is not None:
+            others = asker.of("articles")
+            row |= kept.part("articles", lambda: abstained(others, path, plan.about_articles, seed))
+        if not plan.mixed:
+            return row
         dataset = load_mixed(seed, sheets=plan.mixed, stated=plan.asked)
-        row |= kept.part(
-            "shared out",
-            lambda: shared_out(
-                dataset,
-                folder / "mixed",
-                plan.training,
-                lambda data, training: _service(data, replace(plan, training=training)),
-                _from(report, 0.8, 0.2),
-            ),
+        mixed = asker.of("mixed")
+        even = kept.part(
+            "even slots",
+            lambda: slots_shared(mixed, dataset, settings, _from(report, 0.7, 0.2)),
         )
+    begun_with(folder / "adaptive", folder / "whole", "studies")
+    training = {**plan.training, "adaptive": True}
+    with _service(folder / "adaptive", replace(plan, training=training)) as asker:
+        mixed, settings = asker.of("mixed"), TrainingSettings(**training)
+        adaptive = kept.part(
+            "adaptive slots",
+            lambda: slots_shared(mixed, dataset, settings, _from(report, 0.9, 0.1)),
+        )
+    return row | {"shared_out": {"even": even, "adaptive": adaptive}}
+
+
+def _life(
+    asker: Asker,
+    seed: int,
+    plan: LivingPlan,
+    sheets: Sequence[Changed],
+    kept: Ledger,
+    folder: Path,
+    report: Report,
+) -> Row:
+    """Documents are trained together, others join, and then some change, some go and some mislead."""
+    first, later = sheets[: plan.documents], sheets[plan.documents :]
+    settings = TrainingSettings(**plan.training)
+    row = kept.part(
+        "collection",
+        lambda: trained_whole(asker, _texts(first), settings, _from(report, 0.0, 0.5)),
+    )
+    row |= kept.part("joining", lambda: arrive(asker, later, _from(report, 0.5, 0.2)))
+    row |= kept.part("joined", lambda: {"joined": scored(asker, sheets, plan.asked)})
+    # Before any changes: what is trained together learns from the same studies.
+    begun_with(folder / "whole", folder / "living", "studies")
+    change = first[: plan.updated]
+    row |= kept.part("updates", lambda: changed(asker, change, settings, _from(report, 0.7, 0.2)))
+    row |= kept.part("open", lambda: _open(asker, seed, sheets, plan))
+    leave = first[plan.updated :][: plan.deleted]
+    stay = [*first[plan.updated + plan.deleted :], *later]
+    row |= kept.part("deletions", lambda: deleted(asker, leave, stay, plan.probes, plan.asked))
+    report("others misled", 0.9)
+    if victims := stay[: plan.misled]:
+        row |= kept.part(
+            "before misled", lambda: {"right_before_misleading": right_about(asker, victims)}
+        )
+        row |= kept.part("misled", lambda: misled(asker, victims, _texts(later)))
     return row
 
 
-def _together(sheets: Sequence[Changed], plan: LivingPlan, folder: Path, report: Report) -> Row:
-    """All documents trained at once by another service, from the same studies: what joining is held to."""
-    settings = TrainingSettings(**plan.training)
-    begun_with(folder / "whole", folder / "living", "studies")
-    with _service(folder / "whole", plan) as asker:
-        steps = trained_whole(asker, _texts(sheets), settings, report)["steps"]
-        return {"whole_steps": steps, "whole": scored(asker, sheets, plan.asked)}
+def _together(
+    asker: Asker,
+    sheets: Sequence[Changed],
+    plan: LivingPlan,
+    settings: TrainingSettings,
+    report: Report,
+) -> Row:
+    """All documents trained at once, from the same studies: what joining is held to."""
+    steps = trained_whole(asker, _texts(sheets), settings, report)["steps"]
+    return {"whole_steps": steps, "whole": scored(asker, sheets, plan.asked)}
 
 
 def _texts(sheets: Sequence[Changed]) -> list[Document]:

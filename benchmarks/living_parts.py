@@ -27,7 +27,6 @@ from training.settings import TrainingSettings
 Report = Callable[[str, float], None]
 Row = dict[str, Any]
 
-COLLECTION = "living"
 _LOOK_SECONDS = 0.25
 _TEXT_SECONDS = 60.0
 _WAYS: tuple[dict[str, Any], ...] = (
@@ -37,10 +36,15 @@ _WAYS: tuple[dict[str, Any], ...] = (
 
 
 class Asker:
-    """Somebody who sends documents and questions to a service, which starts when it is first spoken to."""
+    """Somebody who sends documents and questions to a collection of a service, which starts when it is
+    first spoken to."""
 
-    def __init__(self, start: Callable[[], httpx.Client]) -> None:
-        self._start = start
+    def __init__(self, start: Callable[[], httpx.Client], collection: str = "living") -> None:
+        self._start, self.collection = start, collection
+
+    def of(self, collection: str) -> "Asker":
+        """The same for another collection of the service."""
+        return Asker(lambda: self.http, collection)
 
     @cached_property
     def http(self) -> httpx.Client:
@@ -53,7 +57,7 @@ class Asker:
 
     def ask(self, question: str, **fields: Any) -> Row:
         """The answer, as the service gives it."""
-        body = {"question": question, "collection": COLLECTION} | fields
+        body = {"question": question, "collection": self.collection} | fields
         return dict(self.http.post("/v1/answers", json=body).raise_for_status().json())
 
     def says(self, question: str, value: str, **fields: Any) -> bool:
@@ -62,7 +66,7 @@ class Asker:
 
     def send(self, document: Document) -> str:
         """The job of a document, or of a version of it."""
-        return sent(self.http, COLLECTION, document)
+        return sent(self.http, self.collection, document)
 
     def done(self, job: str) -> bool:
         """Whether a job has ended."""
@@ -90,8 +94,12 @@ def trained_whole(
     asker: Asker, documents: Sequence[Document], settings: TrainingSettings, report: Report
 ) -> Row:
     """Documents sent and trained together; the steps that it took."""
-    ingested(asker.http, COLLECTION, documents)
-    job = asker.http.post(f"/v1/collections/{COLLECTION}/train").raise_for_status().json()["job"]
+    ingested(asker.http, asker.collection, documents)
+    job = (
+        asker.http.post(f"/v1/collections/{asker.collection}/train")
+        .raise_for_status()
+        .json()["job"]
+    )
     result = asker.wait(job["id"], lambda done: report("collection", done))["result"]
     studied = [each["figures"]["conversations"] for each in result["documents"].values()]
     steps = settings.joint_share * sum(map(settings.steps, studied))
@@ -217,14 +225,14 @@ def deleted(
     before = scored(asker, staying, asked)["retrieved"]
     for sheet in leaving:
         path = f"/v1/documents/{sheet.before.id}"
-        asker.http.delete(path, params={"collection": COLLECTION}).raise_for_status()
+        asker.http.delete(path, params={"collection": asker.collection}).raise_for_status()
     tried = revealed = 0
     for id, each in cycle(about):
         if tried >= probes:
             break
         for way in _WAYS:
             revealed += asker.says(each.question, each.before, **way)
-        body = {"question": each.question, "collection": COLLECTION, "documents": [id]}
+        body = {"question": each.question, "collection": asker.collection, "documents": [id]}
         revealed += asker.http.post("/v1/answers", json=body).status_code != 404
         tried += len(_WAYS) + 1
     return {
@@ -241,14 +249,14 @@ def abstained(asker: Asker, path: Path, count: int, seed: int) -> Row:
     rng = Random(f"living/{seed}")
     articles = rng.sample(dataset.documents, len(dataset.documents))
     there = articles[: len(articles) // 2]
-    ingested(asker.http, COLLECTION, there)
+    ingested(asker.http, asker.collection, there)
     ids = {article.id for article in there}
     questions = rng.sample(dataset.questions, len(dataset.questions))
     inside = [q.text for q in questions if ids & {*q.documents}]
     outside = [q.text for q in questions if not ids & {*q.documents}][: count // 2]
     asked, known = inside[: count // 2], inside[count // 2 :][:count]
     asker.http.put(
-        f"/v1/collections/{COLLECTION}/relevance", json={"questions": known}
+        f"/v1/collections/{asker.collection}/relevance", json={"questions": known}
     ).raise_for_status()
     quiet = [_refused(asker, question) for question in (*asked, *outside)]
     found = score_abstention(quiet, [False] * len(asked) + [True] * len(outside))

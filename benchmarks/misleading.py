@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Literal
 
-from benchmarks.living_parts import COLLECTION, Asker, Row
+from benchmarks.living_parts import Asker, Row
 from evaluation.datasets.changed_world import Changed
 from evaluation.datasets.questions import Document
 from training.conflicts import MISLEADING_FROM
@@ -67,5 +67,5 @@ def _says(
 
 def _conflicts(asker: Asker, id: str, about: str | None = None) -> int:
     path = f"/v1/documents/{id}"
-    found = asker.http.get(path, params={"collection": COLLECTION}).raise_for_status().json()
+    found = asker.http.get(path, params={"collection": asker.collection}).raise_for_status().json()
     return sum(about in (None, each["document_id"]) for each in found["conflicts"])

@@ -1,45 +1,24 @@
-"""The same slots shared out evenly, and by what they tell: letters and registers of numbers side by side.
+"""The same slots shared out evenly, or by what they tell: letters and registers of numbers side by side.
 
 Knows HTTP and documents; knows nothing of how slots are shared out.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from benchmarks.living_parts import COLLECTION, Asker, Report, Row, trained_whole
-from benchmarks.service_process import begun_with
+from benchmarks.living_parts import Asker, Report, Row, trained_whole
 from evaluation.datasets.questions import Dataset
 from training.settings import TrainingSettings
 
-Service = Callable[[Path, Mapping[str, Any]], AbstractContextManager[Asker]]
-"""Somebody who asks the service on a folder, whose training has these settings."""
 
-
-def shared_out(
+def slots_shared(
+    asker: Asker,
     dataset: Dataset,
-    folder: Path,
-    training: Mapping[str, Any],
-    service: Service,
+    settings: TrainingSettings,
     report: Report = lambda *_: None,
 ) -> Row:
-    """The collection trained with even slots and with adaptive ones: what each answers, of what bytes."""
-    found: dict[str, Row] = {}
-    for place, (way, adaptive) in enumerate((("even", False), ("adaptive", True))):
-        if adaptive:
-            begun_with(folder / way, folder / "even", "studies")
-        chosen = {**training, "adaptive": adaptive}
-
-        def told(words: str, done: float, place: int = place, way: str = way) -> None:
-            report(f"{way} slots, {words}", (place + done) / 2)
-
-        with service(folder / way, chosen) as asker:
-            settings = TrainingSettings(**chosen)
-            published = trained_whole(asker, dataset.documents, settings, told)["published"]
-            found[way] = {"published": published, **_answered(asker, dataset), **_sizes(asker)}
-    return {"shared_out": found}
+    """The collection trained by a service with these settings: what it answers, of what bytes."""
+    published = trained_whole(asker, dataset.documents, settings, report)["published"]
+    return {"published": published, **_answered(asker, dataset), **_sizes(asker)}
 
 
 def _answered(asker: Asker, dataset: Dataset) -> Row:
@@ -57,7 +36,7 @@ def _answered(asker: Asker, dataset: Dataset) -> Row:
 
 def _sizes(asker: Asker) -> Row:
     """Bytes of all cartridges, and the slots of each."""
-    page = asker.http.get("/v1/documents", params={"collection": COLLECTION, "limit": 100})
+    page = asker.http.get("/v1/documents", params={"collection": asker.collection, "limit": 100})
     mounted = {
         each["id"]: each["cartridge"]
         for each in page.raise_for_status().json()["documents"]
