@@ -30,8 +30,9 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	# A process for each core, a thread in each: threads that share cores wait for each other.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile \
+	# A process for each core, a thread in each: threads that share cores wait for each other. In the files'
+	# own order: those of few tests are the long ones, and would be left for the end.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		--cov --cov-report=term --cov-fail-under=90
 
 bench: install

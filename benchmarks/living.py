@@ -42,7 +42,7 @@ from training.settings import TrainingSettings
 Report = Callable[[str, float], None]
 Row = dict[str, Any]
 
-FIRST_SEED = 421
+FIRST_SEED = 424
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,9 @@ class LivingPlan:
     probes: int = 200
     open: int = 24
     compression: float = 10.0
-    # As the comparison's: its company, its share of the usual steps; who joins has as many as they had.
+    # As the comparison's: its company, its share of the usual steps.
     training: Mapping[str, Any] = field(
-        default_factory=lambda: {
-            "alone": 0.5,
-            "distractors": 4,
-            "joint_share": 0.6,
-            "join_share": 0.6,
-        }
+        default_factory=lambda: {"alone": 0.5, "distractors": 4, "joint_share": 0.6}
     )
     articles: Path | None = None
     about_articles: int = 200

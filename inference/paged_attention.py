@@ -71,7 +71,7 @@ def attention(
     if page_plan is None:
         few = query.shape[2] == 1 or (query.requires_grad and attention_mask is not None)
         if few and query.shape[1] > key.shape[1]:
-            return _grouped(query, key, value, attention_mask, scaling), None
+            return grouped_attention(query, key, value, attention_mask, scaling), None
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
@@ -84,7 +84,7 @@ def attention(
     return page_plan.attend(module.layer_idx, query, scale), None
 
 
-def _grouped(
+def grouped_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None
 ) -> Tensor:
     """Attention `[B, T, heads, head_dim]` of query heads that share kv heads.

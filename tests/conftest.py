@@ -2,15 +2,36 @@
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 from moto.server import ThreadedMotoServer
+from xdist.scheduler import LoadFileScheduling
 
 from cartridge_store.embedded import EmbeddedRedis
 from inference.reader import Reader, load_reader
 from reader.paths import bundled_reader
 from tests.vllm_serving import VllmServer, vllm_server
 from training.fleet.ray_executor import Placement, RayExecutor
+
+_WITH_VLLM = (
+    "tests/inference/test_engine_contract.py",
+    "tests/inference/vllm/test_demonstration.py",
+    "tests/inference/vllm/test_serving_cartridges.py",
+)
+
+
+class _OneServer(LoadFileScheduling):  # type: ignore[misc]  # it comes without types
+    """A file's tests in one process, and those that ask the vLLM server in the same: it starts once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "vllm" if file in _WITH_VLLM else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneServer:
+    return _OneServer(config, log)
 
 
 @pytest.fixture(scope="session")

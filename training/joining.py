@@ -1,6 +1,6 @@
 """A document joins a trained collection: its cartridge learns beside the others, which stay as they are.
 
-Half of its rows ask about itself, the others about those already there, with the newcomer beside them: a
+Most of its rows ask about itself, the others (`guard`) about those already there, with the newcomer beside them: a
 newcomer that learned its own questions only takes everybody's. Afterwards old and new are checked in
 company. Neighbours that answer fewer of their held-out questions than before learn along for some steps;
 where that does not help, the newcomer does not pass. This file knows a reader, texts and the slots that
@@ -183,17 +183,19 @@ class _Joining:
                 lost_alone = was - around.alone(known[each_])
                 after[each_] = min(after[each_], before[each_] - lost_alone)
             steps += replay
-        relearned = tuple(
-            Relearned(known[each].text, ids[each], around.checked(known[each], replay, 0.0))
-            for each in again
-        )
         found = around.checked(known[name], steps, studied_before, member.neighbours)
-        found = judged(found, before, after, settings)
-        for along in relearned:
-            if found.passed and not along.distilled.passed:
-                words = f"{along.text.name}, which learned along: {along.distilled.reason}."
-                found = replace(found, passed=False, reason=words)
-        return Joined(found, relearned)
+        return Joined(
+            judged(found, before, after, settings),
+            tuple(
+                # It serves already: it is held to what it was (`harm`), not to what a new one has to reach.
+                Relearned(
+                    known[each].text,
+                    ids[each],
+                    replace(around.checked(known[each], replay, 0.0), passed=True),
+                )
+                for each in again
+            ),
+        )
 
     def _studied(self, text: Text) -> list[StudyExample]:
         """A neighbour's study, where it is kept."""

@@ -46,7 +46,7 @@ class JointSettings:
     rotate_share: float = 0.5
     mixing: Mixing = field(default_factory=Mixing)
     general_share: float = 0.0  # rows about no document, answered as by the reader without any
-    guard: float = 0.5  # rows about frozen documents, where there are any
+    guard: float = 0.25  # rows about frozen documents, where there are any
     absent: float = 0.0  # rows whose own document is not seen, answered by `not_stated`
     not_stated: str = "That is not stated."
     question_offset: int = 1024

@@ -81,7 +81,7 @@ class TrainingSettings:
     # Of a document that joins a collection:
     join_company: int = 24  # cartridges, at most, that it learns beside
     join_share: float = 1.0  # of the steps that training it for itself would take
-    guard: float = 0.5  # share of its rows that ask about those already there
+    guard: float = 0.25  # share of its rows that ask about those already there
     replay_most: int = 4  # neighbours, at most, that learn along where they lost by it
     replay_share: float = 0.3  # of its steps, for that
     update_share: float = 0.5  # of the steps, for a changed document that starts from what it was

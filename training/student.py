@@ -6,7 +6,7 @@ ids; it knows no optimiser and no files.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from inference.reader import KeyValues, Reader
 from training.examples import StudyExample
+from training.packed import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +94,34 @@ def hidden_states(
 
     `visible` `[B, slots]` says which slots a row may look at; all of them where it is None.
     """
+    prefix, seen, positions = _laid_out(reader, keys, values, ids, offset, visible)
+    with _kernel(ids):
+        hidden, _ = reader.forward(ids, prefix, torch.cat([seen, mask], dim=1), positions)
+    return hidden
+
+
+def _laid_out(
+    reader: Reader,
+    keys: Tensor,
+    values: Tensor,
+    ids: Tensor,
+    offset: int | Tensor,
+    visible: Tensor | None,
+) -> tuple[KeyValues, Tensor, Tensor]:
+    """The prefix of every row, which columns of it a row may look at, and the positions of its ids."""
     batch, width = ids.shape
     prefix = behind(reader, keys, values, batch)
-    seen = torch.ones((batch, prefix[0][0].shape[2]), dtype=mask.dtype, device=mask.device)
+    seen = torch.ones((batch, prefix[0][0].shape[2]), dtype=torch.long, device=ids.device)
     if visible is not None:
         seen[:, -visible.shape[1] :] = visible.to(seen)
     begins = torch.as_tensor(offset, device=ids.device).expand(batch)
-    positions = begins[:, None] + torch.arange(width, device=ids.device)
-    # On a CPU the fused attention's backward pass is the slower one at these short lengths. The choice
-    # holds for the process: one training at a time in each.
-    kernel = sdpa_kernel(SDPBackend.MATH) if ids.device.type == "cpu" else nullcontext()
-    with kernel:
-        hidden, _ = reader.forward(ids, prefix, torch.cat([seen, mask], dim=1), positions)
-    return hidden
+    return prefix, seen, begins[:, None] + torch.arange(width, device=ids.device)
+
+
+def _kernel(ids: Tensor) -> AbstractContextManager[None]:
+    """On a CPU the fused attention's backward pass is the slower one at these short lengths. The choice
+    holds for the process: one training at a time in each."""
+    return sdpa_kernel(SDPBackend.MATH) if ids.device.type == "cpu" else nullcontext()
 
 
 def answer_states(
@@ -117,8 +133,11 @@ def answer_states(
     visible: Tensor | None = None,
 ) -> Tensor:
     """The student's hidden states `[n, width]` that predict the answer tokens."""
-    hidden = hidden_states(reader, keys, values, lesson.ids, lesson.mask, offset, visible)
-    return hidden[lesson.rows, lesson.columns]
+    prefix, seen, positions = _laid_out(reader, keys, values, lesson.ids, offset, visible)
+    plan = Packed(prefix, seen, lesson.mask)
+    with _kernel(lesson.ids):
+        hidden = reader.planned_forward(plan.packed(lesson.ids), plan.packed(positions), plan)
+    return hidden[0, plan.place[lesson.rows, lesson.columns]]
 
 
 def answer_logits(

@@ -289,7 +289,7 @@ def test_among_others_it_is_another_run(house: House, tmp_path: Path) -> None:
     assert equal(resumed.distilled, anew.distilled)
 
 
-def test_a_neighbour_that_does_not_pass_keeps_the_newcomer_back(
+def test_a_neighbour_that_learned_along_is_held_to_what_it_was(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agreed = iter([1.0, 0.5, 1.0, 1.0, 1.0, 1.0])  # d1 loses and is mended
@@ -306,5 +306,7 @@ def test_a_neighbour_that_does_not_pass_keeps_the_newcomer_back(
     monkeypatch.setattr(neighbourhood.Neighbourhood, "checked", refusing)
     joined = house.join(tmp_path, replace(SETTINGS, harm=0.2))
     assert joined is not None
-    assert not joined.distilled.passed
-    assert joined.distilled.reason == "d1, which learned along: too few are right."
+    assert joined.distilled.passed
+    (along,) = joined.relearned
+    assert along.text.name == "d1"
+    assert along.distilled.passed
