@@ -1,10 +1,10 @@
 """A document joins a trained collection: its cartridge learns beside the others, which stay as they are.
 
-Most of its rows ask about itself, the others (`guard`) about those already there, with the newcomer beside them: a
-newcomer that learned its own questions only takes everybody's. Afterwards old and new are checked in
-company. Neighbours that answer fewer of their held-out questions than before learn along for some steps;
-where that does not help, the newcomer does not pass. This file knows a reader, texts and the slots that
-serve; it knows no store and no index.
+Most of its rows ask about itself, the others (`guard`) about those already there, with the newcomer
+beside them: a newcomer that learned its own questions only takes everybody's. Afterwards old and new are
+checked in company. Neighbours that answer fewer of their held-out questions than before learn along for
+some steps; where that does not help, the newcomer does not pass. This file knows a reader, texts and the
+slots that serve; it knows no store and no index.
 """
 
 from collections import Counter
