@@ -40,7 +40,12 @@ def _engine(settings: Settings, reader: Reader) -> Engine:
         from app.vllm_engine import VllmEngine  # others need no HTTP client
 
         return VllmEngine(reader, settings.vllm_url, api_key=settings.vllm_api_key)
-    return LocalEngine(reader, max_batch=settings.max_batch, kv_bytes=settings.kv_bytes)
+    return LocalEngine(
+        reader,
+        max_batch=settings.max_batch,
+        kv_bytes=settings.kv_bytes,
+        threads=settings.threads,
+    )
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from app.storage import redis_folder, redis_url, require_redis
 from app.wiring import Api, open_api
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.folder_lock import FolderLock
+from inference.threads import compute_alone
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Service:
 
     def _start(self) -> None:
         settings = self.settings
+        threads = compute_alone()  # the engine's thread takes what it needs
         if not settings.is_loopback and not KeyRing(settings.data, settings.api_keys).needed:
             raise ServiceError(
                 f"Without API keys the service listens to this machine only, not to "
@@ -99,7 +101,9 @@ class Service:
             embedded = self._open.enter_context(EmbeddedRedis(redis_folder(settings)))
             settings = settings.model_copy(update={"redis_url": embedded.url})
         require_redis(redis_url(settings))
-        self._open.enter_context(_serving(settings, self._parts, listening, shared=shared))
+        # Only here: where nobody says how many, a fleet's workers have one.
+        answering = settings.model_copy(update={"threads": settings.threads or threads})
+        self._open.enter_context(_serving(answering, self._parts, listening, shared=shared))
         self._open.enter_context(_workers(settings, self._command))
         address = write_address(settings.data, self.url, settings.node)
         self._open.callback(address.unlink, missing_ok=True)

@@ -63,7 +63,10 @@ class Settings(BaseSettings):
         default=20, ge=3, description="Most documents that a fleet trains beside each other."
     )
     threads: int | None = Field(
-        default=None, ge=1, le=1024, description="Torch threads of a worker."
+        default=None,
+        ge=1,
+        le=1024,
+        description="Torch threads of a worker, and of answering with a large reader; all cores if unset.",
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="SHA-256 hashes of the accepted API keys, separated by commas."

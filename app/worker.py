@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 import dramatiq
 import redis
-import torch
 
 from app.parts import Parts
 from app.settings import Settings
 from app.storage import redis_url, require_redis
 from app.wiring import WorkerParts, open_worker
 from cartridge_store.errors import StoreError
+from inference.threads import compute_alone, compute_with
 from retrieval.errors import RetrievalError
 
 logger = logging.getLogger(__name__)
@@ -41,10 +41,10 @@ def run_worker(settings: Settings, parts: Parts | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     parent = os.getppid()
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    threads = compute_alone()
     require_redis(redis_url(settings))
     worker = open_worker(settings, parts or Parts())
+    worker.base.broker.add_middleware(_Threads(settings.threads or threads))
     watch = _Watch(worker, settings.grace_seconds)
     with working(worker):
         while not ending.wait(_SECONDS_BETWEEN_LOOKS) and os.getppid() == parent:
@@ -64,6 +64,16 @@ def working(worker: WorkerParts) -> Iterator[None]:
         worker.stop.set()
         consumers.stop(timeout=_STOP_MS)
         worker.close()
+
+
+class _Threads(dramatiq.Middleware):
+    """The thread that does jobs computes with so many torch threads."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def after_worker_thread_boot(self, broker: dramatiq.Broker, thread: threading.Thread) -> None:
+        compute_with(self._threads)
 
 
 class _Watch:

@@ -32,8 +32,11 @@ from inference.requests import (
 )
 from inference.sampling import Sampling, Top, together
 from inference.speech import Speech
+from inference.threads import compute_alone, compute_with
 
 logger = logging.getLogger(__name__)
+
+_SMALL = 50_000_000  # parameters
 
 __all__ = [
     "Completion",
@@ -108,9 +111,18 @@ class LocalEngine:
     """Decodes on the reader's device, up to `max_batch` requests together."""
 
     def __init__(
-        self, reader: Reader, *, max_batch: int = 16, kv_bytes: int = 1 << 30, page_slots: int = 64
+        self,
+        reader: Reader,
+        *,
+        max_batch: int = 16,
+        kv_bytes: int = 1 << 30,
+        page_slots: int = 64,
+        threads: int | None = None,
     ) -> None:
         """`kv_bytes` bounds the keys and values of all requests and resident cartridges.
+
+        `threads` are torch's, as many as the caller's where it is None. A small reader is decoded with one:
+        its operations are over before another thread has begun. Threads that begin after this have one.
 
         Raises PoolTooSmall, and ValueError for a batch of nothing.
         """
@@ -128,7 +140,9 @@ class LocalEngine:
         self._fetching = 0  # copies to the device that are under way
         self._arrived: deque[tuple[Span, Future[None]]] = deque()
         self._stream = torch.cuda.Stream() if reader.device.type == "cuda" else None
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="engine-loader")
+        small = sum(each.numel() for each in reader.model.parameters()) < _SMALL
+        self._threads = 1 if small else threads or torch.get_num_threads()
+        self._loader = ThreadPoolExecutor(1, "engine-loader", initializer=compute_alone)
         self._closed = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -185,6 +199,7 @@ class LocalEngine:
         self._loader.shutdown()
 
     def _run(self) -> None:
+        compute_with(self._threads)
         try:
             while not (self._closed.is_set() and not self._running):
                 self._receive()

@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cartridge_store.blobs import LocalBlobs
+from inference.threads import compute_alone
 
 Tensors = dict[str, Tensor]
 
@@ -23,7 +24,7 @@ class States:
     def __init__(self, folder: Path) -> None:
         self._blobs = LocalBlobs(folder)
         # One thread: what is read comes after what was written before.
-        self._thread = ThreadPoolExecutor(1, "states")
+        self._thread = ThreadPoolExecutor(1, "states", initializer=compute_alone)
         self._writing: dict[str, Future[None]] = {}
         self._ahead: dict[str, Future[Tensors]] = {}
 

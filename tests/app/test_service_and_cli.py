@@ -123,7 +123,11 @@ def test_a_dead_worker_is_started_again(service: Service) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     (worker,) = _children(os.getpid(), "worker_with_fakes")
-    assert b"glibc.malloc.hugetlb=1" in Path(f"/proc/{worker}/environ").read_bytes()
+    environment = Path(f"/proc/{worker}/environ").read_bytes()
+    assert b"glibc.malloc.hugetlb=1" in environment
+    assert (
+        b"CARTRIDGES_THREADS=" not in environment
+    )  # what nobody said means another thing to a fleet
     os.kill(worker, signal.SIGKILL)
     deadline = time.monotonic() + 40
     while client.get(f"/v1/jobs/{job}").json()["status"] != "succeeded":
