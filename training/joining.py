@@ -166,6 +166,7 @@ class _Joining:
         lost = {each: before[each] - after[each] for each in before}
         harmed = sorted((n for n in lost if lost[n] > NOTICED), key=lambda n: -lost[n])
         again = harmed[: settings.replay_most]
+        alone: dict[str, float] = {}
         if again:
             alone = {each: around.alone(known[each]) for each in again}
             members = [member] + [
@@ -184,18 +185,18 @@ class _Joining:
                 after[each_] = min(after[each_], before[each_] - lost_alone)
             steps += replay
         found = around.checked(known[name], steps, studied_before, member.neighbours)
-        return Joined(
-            judged(found, before, after, settings),
-            tuple(
-                # It serves already: it is held to what it was (`harm`), not to what a new one has to reach.
-                Relearned(
-                    known[each].text,
-                    ids[each],
-                    replace(around.checked(known[each], replay, 0.0), passed=True),
-                )
-                for each in again
-            ),
-        )
+        found = judged(found, before, after, settings)
+        relearned = []
+        for each_ in again:
+            along = around.checked(known[each_], replay, 0.0)
+            if not along.passed and min(alone[each_], before[each_]) < settings.accept_at:
+                # It serves without passing in this company already: it is held to what it was (`harm`).
+                along = replace(along, passed=True)
+            elif not along.passed and found.passed:
+                words = f"{each_}, which learned along: {along.reason}."
+                found = replace(found, passed=False, reason=words)
+            relearned.append(Relearned(known[each_].text, ids[each_], along))
+        return Joined(found, tuple(relearned))
 
     def _studied(self, text: Text) -> list[StudyExample]:
         """A neighbour's study, where it is kept."""

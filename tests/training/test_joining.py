@@ -289,10 +289,11 @@ def test_among_others_it_is_another_run(house: House, tmp_path: Path) -> None:
     assert equal(resumed.distilled, anew.distilled)
 
 
-def test_a_neighbour_that_learned_along_is_held_to_what_it_was(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", [1.0, 0.4])
+def test_a_neighbour_that_passed_has_to_pass_again_and_others_are_held_to_what_they_were(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: float
 ) -> None:
-    agreed = iter([1.0, 0.5, 1.0, 1.0, 1.0, 1.0])  # d1 loses and is mended
+    agreed = iter([before, before / 2, 1.0, 1.0, before, 1.0])  # d1 loses and is mended
     monkeypatch.setattr(neighbourhood.Neighbourhood, "agreed", lambda *_, **__: next(agreed))
     monkeypatch.setattr(neighbourhood.Neighbourhood, "alone", lambda *_: 1.0)
     checked = neighbourhood.Neighbourhood.checked
@@ -301,12 +302,16 @@ def test_a_neighbour_that_learned_along_is_held_to_what_it_was(
         found = checked(self, each, *rest)
         if each.text.name == "d1":
             return replace(found, passed=False, reason="too few are right")
-        return found
+        return replace(found, passed=True)
 
     monkeypatch.setattr(neighbourhood.Neighbourhood, "checked", refusing)
-    joined = house.join(tmp_path, replace(SETTINGS, harm=0.2))
+    joined = house.join(tmp_path, replace(SETTINGS, harm=0.2, accept_at=0.5))
     assert joined is not None
-    assert joined.distilled.passed
     (along,) = joined.relearned
     assert along.text.name == "d1"
-    assert along.distilled.passed
+    if before > 0.5:
+        assert not joined.distilled.passed
+        assert joined.distilled.reason == "d1, which learned along: too few are right."
+    else:
+        assert joined.distilled.passed
+        assert along.distilled.passed
