@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_SECONDS = 30.0
+_SECONDS = 30.0  # a value holds so long
 
 
 class _Entry(Generic[T]):
@@ -28,10 +28,9 @@ class Kept(Generic[T]):
         self,
         read: Callable[[str, T | None], T],
         clock: Callable[[], float] = time.monotonic,
-        seconds: float = _SECONDS,
     ) -> None:
-        """`read` is given the name and the value until now, None at first; a value holds `seconds`."""
-        self._read, self._clock, self._seconds = read, clock, seconds
+        """`read` is given the name and the value until now, None at first."""
+        self._read, self._clock = read, clock
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry[T]] = {}
 
@@ -47,7 +46,7 @@ class Kept(Generic[T]):
             assert entry.read is not None  # once read it stays so
             return entry.read[1]
         try:
-            if entry.read is None or self._clock() - entry.read[0] >= self._seconds:
+            if entry.read is None or self._clock() - entry.read[0] >= _SECONDS:
                 value = self._read(name, entry.read and entry.read[1])
                 entry.read = self._clock(), value
             return entry.read[1]

@@ -97,7 +97,7 @@ def run_comparison(
         data = work / f"{compression:g}x"
         if place:
             # The studies, which no compression changes, and nothing that was trained on them.
-            begun_with(data, work / f"{plan.compressions[0]:g}x", "documents", "indexes", "studies")
+            begun_with(data, work / f"{plan.compressions[0]:g}x")
         found = _compared(compression, replace(plan, arms=arms), data, told)
         rows.append(_row(compression, found))
         claims |= _claims(found, "" if place == 0 else f"_{compression:g}x")

@@ -1,10 +1,10 @@
 """Living collections over the real service: documents join, change and leave, and what it costs.
 
 `cartridges reproduce living` trains a collection of the world for each seed, lets documents join it one by
-one, trains all of them together for comparison, changes some, deletes some, and asks about all of it over
-HTTP; on real articles it asks about those that are not there, and a mixed collection shares its slots out.
-What was measured is kept in the working folder: the same command goes on where it was stopped. This file
-knows plans, rows and claims.
+one, changes some, deletes some, and asks about all of it over HTTP. Another service trains all of them
+together from the same studies, for comparison; on real articles it is asked about those that are not
+there, and a mixed collection shares its slots out. What was measured is kept in the working folder: the
+same command goes on where it was stopped. This file knows plans, rows and claims.
 """
 
 import time
@@ -77,6 +77,8 @@ class LivingPlan:
     threads: int = 2
 
     def __post_init__(self) -> None:
+        if self.joined < 1:
+            raise ValueError("joined must be at least 1.")
         if self.updated + self.deleted > self.documents:
             raise ValueError(
                 "updated and deleted are different ones of documents: make these more."
@@ -124,7 +126,8 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
     with _service(folder / "whole", plan) as asker:
         settings = TrainingSettings(**plan.training)
         row |= kept.part(
-            "whole", lambda: _together(asker, sheets, plan, settings, _from(report, 0.5, 0.2))
+            "whole",
+            lambda: _together(asker, sheets, plan, settings, _from(report, 0.5, 0.2, "together: ")),
         )
         if (path := plan.articles) is not None:
             others = asker.of("articles")
@@ -135,15 +138,15 @@ def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
         mixed = asker.of("mixed")
         even = kept.part(
             "even slots",
-            lambda: slots_shared(mixed, dataset, settings, _from(report, 0.7, 0.2)),
+            lambda: slots_shared(mixed, dataset, settings, _from(report, 0.7, 0.2, "even slots: ")),
         )
-    begun_with(folder / "adaptive", folder / "whole", "studies")
+    begun_with(folder / "adaptive", folder / "whole", "mixed")
     training = {**plan.training, "adaptive": True}
     with _service(folder / "adaptive", replace(plan, training=training)) as asker:
         mixed, settings = asker.of("mixed"), TrainingSettings(**training)
         adaptive = kept.part(
             "adaptive slots",
-            lambda: slots_shared(mixed, dataset, settings, _from(report, 0.9, 0.1)),
+            lambda: slots_shared(mixed, dataset, settings, _from(report, 0.9, 0.1, "adaptive: ")),
         )
     return row | {"shared_out": {"even": even, "adaptive": adaptive}}
 
@@ -164,10 +167,15 @@ def _life(
         "collection",
         lambda: trained_whole(asker, _texts(first), settings, _from(report, 0.0, 0.5)),
     )
-    row |= kept.part("joining", lambda: arrive(asker, later, _from(report, 0.5, 0.2)))
+    arrived = []
+    for place, sheet in enumerate(later):
+        report("joining", 0.5 + 0.2 * place / len(later))
+        came = kept.part(f"joining {sheet.before.id}", partial(arrive, asker, sheet))
+        arrived.append(came)
+    row |= {figure: [each[figure] for each in arrived] for figure in arrived[0]}
     row |= kept.part("joined", lambda: {"joined": scored(asker, sheets, plan.asked)})
     # Before any changes: what is trained together learns from the same studies.
-    begun_with(folder / "whole", folder / "living", "studies")
+    begun_with(folder / "whole", folder / "living", asker.collection)
     change = first[: plan.updated]
     row |= kept.part("updates", lambda: changed(asker, change, settings, _from(report, 0.7, 0.2)))
     row |= kept.part("open", lambda: _open(asker, seed, sheets, plan))
@@ -206,8 +214,8 @@ def _service(folder: Path, plan: LivingPlan) -> AbstractContextManager[Asker]:
     )
 
 
-def _from(report: Report, start: float, share: float) -> Report:
-    return lambda words, done: report(words, start + share * done)
+def _from(report: Report, start: float, share: float, what: str = "") -> Report:
+    return lambda words, done: report(f"{what}{words}", start + share * done)
 
 
 def _open(asker: Asker, seed: int, sheets: Sequence[Changed], plan: LivingPlan) -> Row:

@@ -51,10 +51,6 @@ class Asker:
         """The running service."""
         return self._start()
 
-    def started(self) -> None:
-        """Start the service, where it does not run yet."""
-        self.http.get("/health/live").raise_for_status()
-
     def ask(self, question: str, **fields: Any) -> Row:
         """The answer, as the service gives it."""
         body = {"question": question, "collection": self.collection} | fields
@@ -63,6 +59,13 @@ class Asker:
     def says(self, question: str, value: str, **fields: Any) -> bool:
         """Whether the answer states the value."""
         return states(self.ask(question, **fields)["answer"], value)
+
+    def leave(self, document: Document) -> None:
+        """Delete a document, where it is there; the service runs then."""
+        path = f"/v1/documents/{document.id}"
+        answer = self.http.delete(path, params={"collection": self.collection})
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            answer.raise_for_status()
 
     def send(self, document: Document) -> str:
         """The job of a document, or of a version of it."""
@@ -106,28 +109,22 @@ def trained_whole(
     return {"steps": round(steps), "published": result["published"]}
 
 
-def arrive(asker: Asker, sheets: Sequence[Changed], report: Report) -> Row:
-    """One document after another: seconds until its text, its draft and its cartridge answer, and steps."""
-    asker.started()  # no document waits for the service's start
-    to_text, to_draft, to_trained, steps, published = [], [], [], [], 0
-    for place, sheet in enumerate(sheets):
-        report("joining", place / len(sheets))
-        began = time.monotonic()
-        job = asker.send(sheet.before)
-        to_text.append(_until_right(asker, sheet) - began)
-        drafted = _until_drafted(asker, sheet, job)
-        result = asker.wait(job)["result"]
-        to_trained.append(time.monotonic() - began)
-        # What no draft answered rightly was answered by a cartridge only when it was trained.
-        to_draft.append(to_trained[-1] if drafted is None else drafted - began)
-        steps.append(result.get("figures", {}).get("steps", 0))
-        published += result["published"]
+def arrive(asker: Asker, sheet: Changed) -> Row:
+    """A document comes: seconds until its text, its draft and its cartridge answer, and steps."""
+    asker.leave(sheet.before)  # of a run that stopped when it had come
+    began = time.monotonic()
+    job = asker.send(sheet.before)
+    text = _until_right(asker, sheet) - began
+    drafted = _until_drafted(asker, sheet, job)
+    result = asker.wait(job)["result"]
+    trained = time.monotonic() - began
     return {
-        "seconds_to_text": to_text,
-        "seconds_to_draft": to_draft,
-        "seconds_to_trained": to_trained,
-        "join_steps": steps,
-        "joined_published": published,
+        "seconds_to_text": text,
+        # What no draft answered rightly was answered by a cartridge only when it was trained.
+        "seconds_to_draft": trained if drafted is None else drafted - began,
+        "seconds_to_trained": trained,
+        "join_steps": result.get("figures", {}).get("steps", 0),
+        "joined_published": int(result["published"]),
     }
 
 
@@ -224,8 +221,7 @@ def deleted(
     ]
     before = scored(asker, staying, asked)["retrieved"]
     for sheet in leaving:
-        path = f"/v1/documents/{sheet.before.id}"
-        asker.http.delete(path, params={"collection": asker.collection}).raise_for_status()
+        asker.leave(sheet.before)
     tried = revealed = 0
     for id, each in cycle(about):
         if tried >= probes:

@@ -25,12 +25,15 @@ QUICK: dict[str, Any] = {
 _STOP_SECONDS = 60.0
 
 
-def begun_with(data: Path, other: Path, *names: str) -> None:
-    """Give a service's folder `data` what another one has in these folders, of every collection that it
-    lacks; a collection's folder is there whole or not at all."""
+def begun_with(data: Path, other: Path, named: str = "*") -> None:
+    """Give a service's folder `data` the documents of another one, with their indexes and studies.
+
+    Of the collections that are `named` so and that it lacks; a collection's folder is there whole or not.
+    """
     aside = data.with_name(f"{data.name}.tmp")
-    for name in names:
-        for collection in sorted(path for path in (other / name).glob("*") if path.is_dir()):
+    # Documents too: a service forgets studies of documents that it does not have.
+    for name in ("documents", "indexes", "studies"):
+        for collection in sorted(path for path in (other / name).glob(named) if path.is_dir()):
             if not (mine := data / name / collection.name).exists():
                 shutil.rmtree(aside, ignore_errors=True)
                 shutil.copytree(collection, aside)

@@ -93,7 +93,7 @@ def attack(
             for _, pipe in children:
                 pipe.recv()
             time.sleep(rng.uniform(0.005, 0.12))
-            with_redis = number % 5 == 4
+            with_redis = number % 10 == 9
             if with_redis:
                 os.kill(server.pid or 0, signal.SIGKILL)
                 redis_kills += 1

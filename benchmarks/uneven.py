@@ -14,7 +14,7 @@ def slots_shared(
     asker: Asker,
     dataset: Dataset,
     settings: TrainingSettings,
-    report: Report = lambda *_: None,
+    report: Report,
 ) -> Row:
     """The collection trained by a service with these settings: what it answers, of what bytes."""
     published = trained_whole(asker, dataset.documents, settings, report)["published"]

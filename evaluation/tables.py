@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK = re.compile(r"(<!-- results:([a-z_-]+) -->\n)(.*?)(<!-- /results -->)", re.DOTALL)
-PAGES = ("README.md", "reader/checkpoint/README.md", "docs/replicas.md", "docs/vllm.md")
+PAGES = (
+    "README.md",
+    "reader/checkpoint/README.md",
+    "docs/living.md",
+    "docs/replicas.md",
+    "docs/vllm.md",
+)
 
 _WORDS = {
     "icl_em": "Exact match, one sheet of about 400 tokens in context",
@@ -115,6 +121,33 @@ _WORDS = {
     "throughput_ratio_vs_cached_rag": "vLLM throughput against cached RAG text of 4 tokens a slot",
     "throughput_ratio_vs_cached_full_document": "vLLM throughput against cached whole documents",
     "kv_blocks_ratio_vs_rag": "KV blocks in use at the peak, RAG text over cartridges",
+    "living_documents": "Documents that are trained together first",
+    "joined_documents": "Documents that join them, one by one",
+    "updated_documents": "Documents that change",
+    "seconds_to_text": "From POST to the first right answer, from text, s",
+    "seconds_to_draft": "The same, from its draft, s",
+    "seconds_to_trained": "From POST until its cartridge serves, s",
+    "join_gap_points": "Joint training minus joining, the worst of alone, composed, retrieved, points",
+    "join_step_ratio": "Steps of joining over joint training of all documents",
+    "join_steps_per_document_ratio": "Steps of a document that joins over one's that is trained together",
+    "changed_facts_new": "Changed facts that are answered as they are now",
+    "changed_facts_old": "Changed facts that are answered as they were",
+    "unchanged_facts_change_points": "Unchanged facts answered rightly, after minus before, points",
+    "update_step_ratio": "Steps of an update over those of training it anew",
+    "deleted_probes": "Questions about deleted documents, in every mode",
+    "deleted_facts_revealed": "Of these answered with what the document said",
+    "neighbours_after_deletion_points": "Others answered rightly, after deletions minus before, points",
+    "adaptive_gain_points": "Adaptive slots minus even ones, letters and registers, points",
+    "adaptive_gain_of_cartridges_points": "The same, of documents that have a cartridge both ways, points",
+    "adaptive_bytes_ratio": "Bytes of adaptive cartridges over those of even ones",
+    "misleading_noticed": "Documents that say others' facts differently, noticed",
+    "honest_noticed": "Honest documents noticed as such",
+    "misled_auto": "Facts answered as the misleading document has them, in mode auto",
+    "misled_rag": "The same from passages",
+    "world_abstain_precision": "Abstaining, questions that these documents leave open: precision",
+    "world_abstain_recall": "The same: recall",
+    "abstain_precision": "Abstaining, articles that are not in the index (SQuAD): precision",
+    "abstain_recall": "The same: recall",
     "speedup_vs_peft": "Training steps a second, over PEFT's CARTRIDGE example",
     "peak_memory_ratio_vs_peft": "Peak memory of training, over PEFT's",
 }

@@ -29,9 +29,8 @@ class _OneServer(LoadFileScheduling):  # type: ignore[misc]  # it comes without 
         return "vllm" if file in _WITH_VLLM else file
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneServer:
-    return _OneServer(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneServer | None:
+    return _OneServer(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -128,7 +128,7 @@ def distilling(
 def _rows(sizes: Sequence[int], batch: int, step: int, seed: int) -> list[int]:
     """Rows of batch `step`, a function of the step alone so that a run can resume anywhere.
 
-    An epoch's batches hold rows of about equal size, so that no long one pads all others.
+    An epoch's batches hold rows of about equal size, so that attention is computed for little padding.
     """
     count = math.ceil(len(sizes) / batch)
     epoch, index = divmod(step, count)

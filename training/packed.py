@@ -32,6 +32,8 @@ class Packed:
         # Padding comes last: no token looks at it, and what it looks at is dropped.
         self._visible = torch.cat([before, until.expand(len(mask), -1, -1)], dim=2)[:, None]
         self._new: dict[int, tuple[Tensor, Tensor]] = {}
+        self.layers = 0
+        """How many layers have asked for their attention."""
 
     def packed(self, values: Tensor) -> Tensor:
         """Of `[B, Q]` the `[1, n]` that are no padding."""
@@ -43,6 +45,7 @@ class Packed:
 
     def attend(self, layer: int, query: Tensor, scale: float) -> Tensor:
         """Attention `[1, n, heads, head_dim]` of queries `[1, heads, n, head_dim]`."""
+        self.layers += 1
         keys, values = (
             torch.cat([old, self._by_rows(new)], dim=2)
             for old, new in zip(self._prefix[layer], self._new.pop(layer), strict=True)

@@ -1,8 +1,8 @@
 """The student: the reader behind a cartridge that is being trained.
 
-Batches of conversations stand behind one prefix, padded on the right; of several cartridges side by side
-each row sees its own set. Logits are made at answer positions only. This file knows slots and token
-ids; it knows no optimiser and no files.
+Batches of conversations stand behind one prefix; of several cartridges side by side each row sees its own
+set. Only attention is computed by rows (`packed`), and logits are made at answer positions only. This file
+knows slots and token ids; it knows no optimiser and no files.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from inference.reader import KeyValues, Reader
 from training.examples import StudyExample
 from training.packed import Packed
+from training.settings import TrainingRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,11 @@ def answer_states(
     plan = Packed(prefix, seen, lesson.mask)
     with _kernel(lesson.ids):
         hidden = reader.planned_forward(plan.packed(lesson.ids), plan.packed(positions), plan)
+    if plan.layers != len(prefix):
+        raise TrainingRefused(
+            f"{reader.name} has layers whose attention is not transformers' own, which no cartridge can be "
+            "mounted on; choose another reader."
+        )
     return hidden[0, plan.place[lesson.rows, lesson.columns]]
 
 

@@ -28,7 +28,7 @@ def test_the_service_does_what_its_document_says(
     if keys != "no key is needed":
         _, key = KeyRing(settings.data).create("contract", "admin", ["default"])
         if keys == "of one collection":
-            options = ["--max-examples", "6", "--header", f"Authorization: Bearer {key}"]
+            options += ["--header", f"Authorization: Bearer {key}"]
         else:
             # Whatever is asked is refused, which is not what positive data expects.
             options = ["--max-examples", "6", "--exclude-checks"]

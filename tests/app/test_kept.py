@@ -10,7 +10,7 @@ from app.kept import Kept
 
 def test_a_value_holds_for_a_while_and_what_was_is_given_to_who_reads_again() -> None:
     now = [0.0]
-    kept = Kept[list[str]](lambda name, was: [*(was or []), name], lambda: now[0], seconds=30.0)
+    kept = Kept[list[str]](lambda name, was: [*(was or []), name], lambda: now[0])
     assert kept.of("home") == ["home"]
     now[0] = 29.9
     assert kept.of("home") == ["home"]

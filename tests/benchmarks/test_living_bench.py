@@ -65,7 +65,7 @@ def test_a_small_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run_living(tmp_path, plan, tmp_path / "work", lambda words, _: said.append(words))
     (row,), claims = result["rows"], result["claims"]
     assert row["published"] == 2
-    assert row["joined_published"] == 1
+    assert row["joined_published"] == [1]
     assert len(row["seconds_to_text"]) == len(row["seconds_to_trained"]) == 1
     assert 0 < row["seconds_to_text"][0] < row["seconds_to_trained"][0]
     assert row["joined"].keys() == row["whole"].keys() == {"alone", "composed", "retrieved"}

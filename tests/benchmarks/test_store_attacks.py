@@ -9,7 +9,7 @@ from benchmarks.store_kills import _last
 
 def test_a_few_rounds_lose_nothing(tmp_path: Path) -> None:
     plan = StorePlan(
-        rounds=5,
+        rounds=10,
         service_rounds=1,
         fuzz_seconds=1.0,
         positions=60,
@@ -23,15 +23,15 @@ def test_a_few_rounds_lose_nothing(tmp_path: Path) -> None:
     assert stored["claims"] == result["claims"]
     kills = next(row for row in result["rows"] if "kills" in row)
     assert kills["losses"] == []
-    assert (kills["kill_rounds"], kills["kills"], kills["redis_kills"]) == (5, 25, 1)
-    assert kills["published"] > 5
+    assert (kills["kill_rounds"], kills["kills"], kills["redis_kills"]) == (10, 50, 1)
+    assert kills["published"] > 10
     assert kills["trained"] > 0
     service = next(row for row in result["rows"] if "service_kill_rounds" in row)
     assert service["service_losses"] == []
     fuzzing = next(row for row in result["rows"] if "fuzz_files" in row)
     assert fuzzing["fuzz_crash_examples"] == []
     assert fuzzing["fuzz_refused"] > 100
-    assert result["claims"]["kill_rounds"]["value"] == 6
+    assert result["claims"]["kill_rounds"]["value"] == 11
     claims = {name: claim["value"] for name, claim in result["claims"].items()}
     assert claims["bitflips_tried"] == 480
     assert claims["bitflips_accepted"] == 0

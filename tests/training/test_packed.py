@@ -65,3 +65,18 @@ def test_places_are_the_tokens_in_order(reader: Reader, lesson: Lesson) -> None:
     ids = plan.packed(lesson.ids)
     assert ids.shape == (1, int(lesson.mask.sum()))
     assert torch.equal(ids[0, plan.place][lesson.mask.bool()], lesson.ids[lesson.mask.bool()])
+
+
+def test_in_half_precision_and_without_gradients(tmp_path: Path) -> None:
+    reader = load_reader(write_tiny_model(tmp_path), dtype="bfloat16")
+    asked = ["Who?", "Who painted the north gate of Kestrel House?"]
+    examples = studied_questions(reader, TEXT, asked, max_tokens=6, top_k=5)
+    lesson = Lesson.of(examples, reader.device)
+    assert lesson.mask.sum() < lesson.mask.numel()
+    one = [each.detach().bfloat16() for each in slots(reader, None)]
+    with torch.no_grad():
+        packed = answer_states(reader, *one, lesson, OFFSET)
+        padded = hidden_states(reader, *one, lesson.ids, lesson.mask, OFFSET)
+    assert packed.dtype == torch.bfloat16
+    expected = padded[lesson.rows, lesson.columns]
+    torch.testing.assert_close(packed, expected, atol=0.1, rtol=0.1)
