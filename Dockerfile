@@ -12,7 +12,7 @@ COPY cartridge_store ./cartridge_store
 COPY benchmarks ./benchmarks
 # Extras of pyproject.toml, such as fleet,s3.
 ARG EXTRAS=""
-RUN pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
+RUN pip install --no-cache-dir --constraint constraints.txt ".${EXTRAS:+[$EXTRAS]}"
 USER cartridges
 VOLUME /data
 ENTRYPOINT ["cartridges"]

@@ -71,11 +71,15 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="SHA-256 hashes of the accepted API keys, separated by commas."
     )
-    max_upload_bytes: int = Field(default=4_000_000, ge=1, description="Largest document.")
+    max_upload_bytes: int = Field(
+        default=4_000_000, ge=1, description="Largest document, in bytes."
+    )
     parser: Literal["builtin", "docling"] = Field(
         default="builtin", description="What reads PDF and Word files: builtin or docling."
     )
-    max_question_chars: int = Field(default=8000, ge=1, description="Longest question.")
+    max_question_chars: int = Field(
+        default=8000, ge=1, description="Longest question, in characters."
+    )
     top_k: int = Field(
         default=4, ge=1, le=20, description="Passages that answer a question as text."
     )
@@ -89,12 +93,14 @@ class Settings(BaseSettings):
         default=0.1,
         ge=0,
         lt=1,
-        description="Share of cartridges' right answers that may be doubted, for the sake of the wrong.",
+        description="Share of cartridges' right answers that mode auto may doubt and ask again from "
+        "passages, so that more of the wrong ones are doubted.",
     )
     conflicts: ConflictPolicy = Field(
         default="warn",
         description="What becomes of a document that changes other documents' answers when it is read "
-        "beside them: nothing is looked at, it is told, or it is held back until it is released.",
+        "beside them: ignore (nobody looks), warn (it is told) or quarantine (it is held back until it "
+        "is released).",
     )
     refuse: float = Field(
         default=0.05,
@@ -131,7 +137,9 @@ class Settings(BaseSettings):
         default=False,
         description="Whether requests are traced by OpenTelemetry (its `otel` extra).",
     )
-    log_format: Literal["text", "json"] = Field(default="text", description="How logs are written.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How logs are written: text or json."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="What is logged; INFO adds a line for every request."
     )
@@ -167,9 +175,12 @@ class Settings(BaseSettings):
         default=3600.0, ge=0, description="How long a replaced cartridge's file is kept."
     )
     not_stated: str = Field(
-        default="That is not stated.", description="The reader's words for what it does not find."
+        default="That is not stated.",
+        description="The reader's words for what it does not find; answers that are these abstain.",
     )
-    compression: float | None = Field(default=None, ge=1, description="Document tokens per slot.")
+    compression: float | None = Field(
+        default=None, ge=1, description="Document tokens per slot; 12 if unset."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of training and sampling.")
     training: dict[str, Any] = Field(
         default_factory=dict, description="Further training settings, as a JSON object."
