@@ -15,7 +15,6 @@ _BLOCK = re.compile(r"(<!-- results:([a-z_-]+) -->\n)(.*?)(<!-- /results -->)", 
 PAGES = (
     "README.md",
     "reader/checkpoint/README.md",
-    "docs/living.md",
     "docs/replicas.md",
     "docs/vllm.md",
 )
