@@ -1,13 +1,15 @@
 """What serving costs: `cartridges bench serve`, written to `docs/results/serving.json`.
 
 Every arm of a shape runs in one process, round by round in changing order, so that whatever else the
-machine does falls on all alike. Two shapes: the bundled reader, where overheads show, and random
-weights in the shape of Qwen3-0.6B, where keys and values fill the memory and set how many requests run
-together, as in Cartridges (arXiv 2506.06266, section 5). This file knows arms and claims.
+machine does falls on all alike; what computes has torch's threads to itself. Two shapes: the bundled
+reader, where overheads show, and random weights in the shape of Qwen3-0.6B, where keys and values fill the
+memory and set how many requests run together, as in Cartridges (arXiv 2506.06266, section 5). This file
+knows arms and claims.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,7 @@ from inference.engine import LocalEngine
 from inference.paged_attention import Prefill, Seen
 from inference.reader import Reader
 from inference.requests import Request
+from inference.threads import compute_with
 
 Progress = Callable[[str, float], None]
 
@@ -60,6 +63,7 @@ class ServingPlan:
     large_page_slots: int = 53  # an eighth of the shape's 424 slots: nothing is lost to rounding
     large_rounds: int = 3
     joiners: int = 50
+    threads: int = 2  # torch's, for a peer and for a large reader's engine
 
 
 def run_serving(reader: Reader, out: Path, plan: ServingPlan, progress: Progress) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def small_arms(reader: Reader, plan: ServingPlan, progress: Callable[[float], No
     """All arms at one context length over concurrencies; our arms and cached text over lengths too."""
     runs: list[tuple[Arm, Callable[[], Wave]]] = []
     shape = Shape(f"{plan.context_tokens} tokens", plan.context_tokens, plan.answer_tokens)
-    with _engine(reader, max(plan.concurrencies)) as engine:
+    with _engine(reader, max(plan.concurrencies), plan) as engine:
         for concurrency in plan.concurrencies:
             runs += _engine_runs(reader, engine, shape, concurrency, plan)
         for context in plan.contexts:
@@ -191,24 +195,41 @@ def _peer_runs(
         for name in ("generate", "generate, stacked", "PEFT generate")
     ]
     groups = [(prefix, each) for prefix in composed]
-    return [
-        (arms[0], lambda: mounted.wave(groups, shape)),
-        (arms[1], lambda: mounted.stacked_wave(groups, shape)),
-        (
-            arms[2],
-            lambda: adapters.wave(
-                [(f"c{n}", prefix, each) for n, prefix in enumerate(composed)], shape
-            ),
-        ),
-    ]
+    adapted = [(f"c{n}", prefix, each) for n, prefix in enumerate(composed)]
+    runs = (
+        lambda: mounted.wave(groups, shape),
+        lambda: mounted.stacked_wave(groups, shape),
+        lambda: adapters.wave(adapted, shape),
+    )
+    return [(arm, _apart(run, plan.threads)) for arm, run in zip(arms, runs, strict=True)]
+
+
+def _apart(run: Callable[[], Wave], threads: int) -> Callable[[], Wave]:
+    """The same in a thread of its own: its team of torch threads ends with it and slows no other."""
+
+    def running() -> Wave:
+        with ThreadPoolExecutor(1, initializer=compute_with, initargs=(threads,)) as alone:
+            return alone.submit(run).result()
+
+    return running
 
 
 @contextmanager
 def _engine(
-    reader: Reader, concurrency: int, kv_bytes: int = 1 << 30, page_slots: int = 64
+    reader: Reader,
+    concurrency: int,
+    plan: ServingPlan,
+    kv_bytes: int = 1 << 30,
+    page_slots: int = 64,
 ) -> Iterator[LocalEngine]:
     with closing(
-        LocalEngine(reader, max_batch=concurrency, kv_bytes=kv_bytes, page_slots=page_slots)
+        LocalEngine(
+            reader,
+            max_batch=concurrency,
+            kv_bytes=kv_bytes,
+            page_slots=page_slots,
+            threads=plan.threads,
+        )
     ) as engine:
         yield engine
 
@@ -222,13 +243,13 @@ def large_arms(reader: Reader, plan: ServingPlan, progress: Callable[[float], No
     shape = Shape(f"{plan.large_context} tokens", plan.large_context, plan.large_answer)
     arms = []
     for name, columns in (("cartridge", shape.slots), ("cached text", shape.context_tokens)):
-        with _engine(large, 1_024, plan.large_kv_bytes, plan.large_page_slots) as engine:
+        with _engine(large, 1_024, plan, plan.large_kv_bytes, plan.large_page_slots) as engine:
             one = asked(shape, random_cartridge(large, columns, 0))
             fitting = engine.load().capacity_bytes // engine.held_bytes(one)
             arms.append(Arm(name, shape.name, fitting, 0, columns))
     for turn in range(plan.large_rounds):
         for place, arm in enumerate(arms if turn % 2 else arms[::-1]):
-            with _engine(large, 1_024, plan.large_kv_bytes, plan.large_page_slots) as engine:
+            with _engine(large, 1_024, plan, plan.large_kv_bytes, plan.large_page_slots) as engine:
                 mounted = [
                     random_cartridge(large, arm.context_columns, n) for n in range(arm.concurrency)
                 ]
@@ -251,7 +272,7 @@ def composing_cost(reader: Reader, plan: ServingPlan) -> dict[str, Any]:
     source = torch.cat([torch.cat([c.keys, c.values]).flatten() for c in ten])
     target = torch.empty_like(source)
     composed, shares, copied = [], [], []
-    with _engine(reader, 4) as engine:
+    with _engine(reader, 4, plan) as engine:
         for turn in range(10 * plan.rounds):
             done = engine.submit(asked(shape, *ten)).result()
             # Others come between: the ten are resident, but nobody holds them any more.
@@ -298,7 +319,7 @@ def joining_cost(reader: Reader, plan: ServingPlan) -> dict[str, Any]:
         asked(shape, random_cartridge(reader, shape.slots, seed)) for seed in range(plan.joiners)
     ]
     gaps: dict[int, list[float]] = {plan.joiners - 1: [], plan.joiners: []}
-    with _engine(reader, plan.joiners) as engine:
+    with _engine(reader, plan.joiners, plan) as engine:
         for turn in range(2 * plan.rounds + 2):
             count = plan.joiners - turn % 2
             wave, _ = drive(engine, requests[:count])

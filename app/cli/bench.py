@@ -47,11 +47,14 @@ def serve(
     """The engine against in-context learning, RAG, transformers' generate and PEFT's CARTRIDGE."""
     from benchmarks.serving import ServingPlan, run_serving
     from inference.reader import load_reader
+    from inference.threads import compute_alone
 
     settings = Settings()
+    all_threads = compute_alone()  # before the reader's loading computes with all of them
+    threads = settings.threads or all_threads
     reader = load_reader(settings.reader, device=settings.device, dtype=settings.dtype)
     with progress_bar("serving") as progress:
-        result = run_serving(reader, out, ServingPlan(rounds=rounds), progress)
+        result = run_serving(reader, out, ServingPlan(rounds=rounds, threads=threads), progress)
     print_result(result, as_json=as_json)
 
 
