@@ -49,6 +49,10 @@ class Batch:
     targets: Tensor
     positions: Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        return Batch(self.ids.to(device), self.targets.to(device), self.positions.to(device))
+
 
 def encode(
     segments: Sequence[Segment], tokenizer: PreTrainedTokenizerFast
@@ -152,6 +156,7 @@ class Trainer:
         *,
         size: str = "small",
         start: Path | None = None,
+        device: str = "cpu",
     ) -> None:
         """A run in `folder`, from its checkpoint if it has one.
 
@@ -159,6 +164,7 @@ class Trainer:
         size then counts) at the last stage of the curriculum.
         """
         self.folder, self.seed, self.rate = folder, seed, rate
+        self.device = torch.device(device)
         if start is not None and not (folder / "tokenizer.json").exists():
             PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder)
         self.words = dictionary(word_list())
@@ -185,6 +191,7 @@ class Trainer:
             self.stage = len(CURRICULUM) - 1
 
     def _fresh_optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        self.model.to(self.device)  # a new or grown model was made on the CPU
         matrices = [p for p in self.model.model.layers.parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
         others = [p for p in self.model.parameters() if id(p) not in chosen]
@@ -208,7 +215,7 @@ class Trainer:
             draw_batch(stage, self.tokenizer, self.words, rng, pool=self.pool)
             for _ in range(GROWN_BY)
         ]
-        self.model = grown(self.model)
+        self.model = grown(self.model.cpu())
         samples = [Sample(batch.ids, batch.positions) for batch in batches]
         write_quoting_circuit(self.model, self.tokenizer, samples)
         self.optimisers = self._fresh_optimisers()
@@ -276,12 +283,14 @@ class Trainer:
 
     def _batch(self, stage: Stage, purpose: str) -> Batch:
         rng = Random(f"{self.seed}/{purpose}/{self.step}")
-        return draw_batch(stage, self.tokenizer, self.words, rng, pool=self.pool)
+        drawn = draw_batch(stage, self.tokenizer, self.words, rng, pool=self.pool)
+        return drawn.to(self.device)
 
     def _learn(self, stage: Stage) -> float:
         batch = self._batch(stage, "train")
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16()):
+        fast = self.device.type != "cpu" or multiplies_bfloat16()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast):
             logits, targets = learned_logits(self.model, batch)
         learned = batch.targets != IGNORED
         first = learned & (batch.targets.roll(1, dims=1) == IGNORED)
@@ -348,7 +357,7 @@ class Trainer:
     def publish(self, folder: Path) -> None:
         """Write the finished reader: bf16 weights, config, tokenizer."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.to(torch.bfloat16).save_pretrained(folder)
+        self.model.to("cpu", torch.bfloat16).save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -364,6 +373,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="where it computes: cpu or cuda")
     parser.add_argument(
         "--compile", action="store_true", help="compile the layers: a sixth faster, needs g++"
     )
@@ -376,7 +386,12 @@ def main() -> None:
     except FolderBusy as error:
         raise SystemExit(str(error)) from error
     trainer = Trainer(
-        options.out, options.seed, options.rate, size=options.size, start=options.start
+        options.out,
+        options.seed,
+        options.rate,
+        size=options.size,
+        start=options.start,
+        device=options.device,
     )
     if options.compile:
         trainer.compile()
