@@ -143,5 +143,6 @@ def open_fleet(settings: Settings, reader: Reader, training: TrainingSettings) -
     )
     # Not `auto`: nodes of several kinds must not train one collection in several formats.
     dtype = str(reader.dtype).removeprefix("torch.")
-    named = ReaderSpec(settings.reader, settings.device, dtype, reader.fingerprint)
+    told = reader.chat.instructions
+    named = ReaderSpec(settings.reader, settings.device, dtype, reader.fingerprint, told)
     return Fleet(lambda: RayExecutor(address, placement), named, training, settings.fleet_group)

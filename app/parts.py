@@ -29,7 +29,12 @@ def _reader(settings: Settings) -> Reader:
     # The commands draw their own bars, and a server's log has no use for any.
     bars.disable_progress_bar()
     try:
-        return load_reader(settings.reader, device=settings.device, dtype=settings.dtype)
+        return load_reader(
+            settings.reader,
+            device=settings.device,
+            dtype=settings.dtype,
+            instructions=settings.instructions.replace("{not_stated}", settings.not_stated),
+        )
     finally:
         if shown:
             bars.enable_progress_bar()

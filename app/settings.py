@@ -178,6 +178,13 @@ class Settings(BaseSettings):
         default="That is not stated.",
         description="The reader's words for what it does not find; answers that are these abstain.",
     )
+    instructions: str = Field(
+        default="Answer from the text above alone, with the value itself or in one short sentence. If the "
+        "text does not say it, answer: {not_stated}",
+        max_length=2_000,
+        description="What a reader is told before each question; the bundled one is told nothing. "
+        "Cartridges learn to answer what is asked so: choose it before they are trained.",
+    )
     compression: float | None = Field(
         default=None, ge=1, description="Document tokens per slot; 12 if unset."
     )

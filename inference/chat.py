@@ -2,7 +2,8 @@
 
 Any chat template is understood by rendering it with two markers: what stands before the documents,
 between documents and question, and after the question. A cartridge takes the place of everything
-before the middle part, except for the first token, which is the sink. This file knows token ids, but
+before the middle part, except for the first token, which is the sink. What a reader is told about
+answering stands before the question, so that no cartridge has to learn it. This file knows token ids, but
 no tensors.
 """
 
@@ -15,8 +16,11 @@ _DOCUMENTS, _QUESTION = "⟦documents⟧", "⟦question⟧"
 class ChatFormat:
     """Renders prompts of one tokenizer. Raises ValueError when the template drops a message."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, instructions: str = "") -> None:
+        """`instructions` are said before every question behind documents or cartridges."""
         self._tokenizer = tokenizer
+        self.instructions = instructions
+        self._told = f"{instructions}\n\n" if instructions else ""
         if tokenizer.chat_template is None:
             raise ValueError(
                 "The reader's tokenizer has no chat template; choose an instruct model."
@@ -50,7 +54,11 @@ class ChatFormat:
 
     def question(self, question: str) -> list[int]:
         """Ids that follow documents or cartridges: the end of their turn, then the question."""
-        return self._ids(self._middle + question + self._after)
+        return self.message(self._told + question)
+
+    def message(self, text: str) -> list[int]:
+        """As `question`, of something else than a question: nothing is said before it."""
+        return self._ids(self._middle + text + self._after)
 
     def conversation(self, messages: Sequence[tuple[str, str]]) -> list[int]:
         """Ids that follow documents or cartridges, of (role, text) turns that begin with the user's.
@@ -68,7 +76,7 @@ class ChatFormat:
             _, after = whole.split(_QUESTION)
         except Exception as error:  # templates raise what they like
             raise ValueError(f"The reader's chat template refuses these turns: {error}") from error
-        return self._ids(self._middle + first + after)
+        return self._ids(self._middle + self._told + first + after)
 
     def bare_question(self, question: str) -> list[int]:
         """Ids, without the sink, of a question that nothing precedes."""

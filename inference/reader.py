@@ -29,7 +29,7 @@ class ReaderError(ValueError):
 class Reader:
     """A frozen language model that reads. Thread-safe as long as one thread calls it at a time."""
 
-    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, name: str, instructions: str = "") -> None:
         self.model = model.eval().requires_grad_(False)
         install(self.model)
         self.tokenizer = tokenizer
@@ -39,7 +39,7 @@ class Reader:
         self.dtype: torch.dtype = model.dtype
         _require_prefix(self.config)
         try:
-            self.chat = ChatFormat(tokenizer)
+            self.chat = ChatFormat(tokenizer, instructions)
         except ValueError as error:
             raise ReaderError(f"{name}: {error}") from error
         self.end_id = _end_id(model, tokenizer)
@@ -116,10 +116,14 @@ class Reader:
         return logits
 
 
-def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "auto") -> Reader:
+def load_reader(
+    name: str | Path, *, device: str = "auto", dtype: str = "auto", instructions: str = ""
+) -> Reader:
     """Load a causal LM with its tokenizer by path or hub name. Raises ReaderError.
 
-    `auto` is CUDA where there is one, and bfloat16 where the device multiplies it itself.
+    `auto` is CUDA where there is one, and bfloat16 where the device multiplies it itself. `instructions`
+    are said before every question to a reader that brings none of its own: its tokenizer's configuration
+    may hold `instructions`, and the bundled reader's says that there are none.
     """
     if dtype not in ("auto", *_DTYPES):
         raise ReaderError(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}.")
@@ -142,7 +146,8 @@ def load_reader(name: str | Path, *, device: str = "auto", dtype: str = "auto") 
             f"No reader could be loaded from {str(name)!r}: give a folder or a hub name of a causal "
             f"language model with safetensors weights ({str(error).splitlines()[0]})"
         ) from error
-    return Reader(model.to(place), tokenizer, str(name))
+    own = tokenizer.init_kwargs.get("instructions", instructions)
+    return Reader(model.to(place), tokenizer, str(name), str(own))
 
 
 def multiplies_bfloat16() -> bool:

@@ -74,7 +74,7 @@ def restated(reader: Reader, text: str, settings: TrainingSettings) -> list[Stud
         answer = reader.chat.answer(window, reader.end_id)
         found[window] = StudyExample(
             kind="restated",
-            prompt=tuple(reader.chat.question(window)),
+            prompt=tuple(reader.chat.message(window)),
             answer=tuple(answer),
             top_ids=nothing.astype(np.int32).repeat(len(answer), 0),
             top_logprobs=nothing.astype(np.float32).repeat(len(answer), 0),

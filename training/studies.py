@@ -87,7 +87,8 @@ class Studies:
 
 
 def _way(reader: Reader, settings: TrainingSettings) -> str:
-    return _digest([reader.fingerprint, settings.of_study()])
+    told = [reader.chat.instructions] if reader.chat.instructions else []
+    return _digest([reader.fingerprint, settings.of_study(), *told])
 
 
 def _digest(what: object) -> str:

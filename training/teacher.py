@@ -57,7 +57,8 @@ def asked(
     sampling: Sampling,
 ) -> list[tuple[str, bool]]:
     """What the reader says to each instruction behind its prefix, and whether it came to an end."""
-    prompts = _prompts(reader, prefixes, instructions, sampling)
+    messages = [reader.chat.message(text) for text in instructions]
+    prompts = _prompts(prefixes, messages, sampling)
     return [
         (reader.decode(ids).strip(), len(ids) < sampling.max_tokens)
         for ids in decode(reader, prompts)
@@ -72,7 +73,8 @@ def answered(
     top_k: int,
 ) -> list[Answer]:
     """Greedy answers, with the teacher's `top_k` log-probabilities at each of their tokens."""
-    prompts = _prompts(reader, prefixes, questions, Sampling(max_tokens))
+    messages = [reader.chat.question(text) for text in questions]
+    prompts = _prompts(prefixes, messages, Sampling(max_tokens))
     decoder = Decoder(reader, prompts, top_k=top_k)
     ids: list[list[int]] = [[] for _ in prompts]
     while decoder.rows:
@@ -89,9 +91,9 @@ def answered(
 
 
 def _prompts(
-    reader: Reader, prefixes: Sequence[Composition], messages: Sequence[str], sampling: Sampling
+    prefixes: Sequence[Composition], messages: Sequence[list[int]], sampling: Sampling
 ) -> list[Prompt]:
     return [
-        Prompt(prefix, reader.chat.question(message), replace(sampling, seed=sampling.seed + row))
+        Prompt(prefix, message, replace(sampling, seed=sampling.seed + row))
         for row, (prefix, message) in enumerate(zip(prefixes, messages, strict=True))
     ]

@@ -33,17 +33,18 @@ _STUDIES, _GROUPS, _ALONE = "studies", "groups", "isolated"
 
 @dataclass(frozen=True, slots=True)
 class ReaderSpec:
-    """How a worker gets the reader: path or hub name, device, number format, and what it must be."""
+    """How a worker gets the reader: path or hub name, device, format; what it must be and is told."""
 
     name: str
     device: str
     dtype: str
     fingerprint: str
+    instructions: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:
         """What a worker keeps the reader under."""
-        return ("reader", self.name, self.device, self.dtype)
+        return ("reader", self.name, self.device, self.dtype, self.instructions)
 
 
 def study(spec: Json, context: Context) -> Json:
@@ -168,7 +169,12 @@ def reader_of(spec: Json, context: Context) -> Reader:
     wanted = ReaderSpec(**spec["reader"])
 
     def loaded() -> Reader:
-        return load_reader(wanted.name, device=wanted.device, dtype=wanted.dtype)
+        return load_reader(
+            wanted.name,
+            device=wanted.device,
+            dtype=wanted.dtype,
+            instructions=wanted.instructions,
+        )
 
     reader = context.keep(wanted.key, loaded)
     if reader.fingerprint != wanted.fingerprint:
