@@ -23,6 +23,7 @@ _SERVING = {
     "text": ("ICL with prefill", "#4a5568"),
 }
 _CAS = {
+    "icl": ("texts in context", "#4a5568"),
     "mixed": ("mixed, 10x", "#0b6e4f"),
     "mixed_20x": ("mixed, 20x", "#68a691"),
     "isolated": ("isolated, 10x", "#c05621"),

@@ -3,7 +3,8 @@
 `cartridges reproduce cas` draws collections of look-alike documents of the world, studies each document
 once and trains every arm on the same study for as many steps (with as many slots, but where the
 compression is what is compared). Then each document
-is asked about with its own cartridge loaded alone and among its nearest neighbours. What is done lies in
+is asked about with its own cartridge loaded alone and among its nearest neighbours, and with their texts in
+context, which says what of a loss is the reader's own. What is done lies in
 a working folder: the same command goes on where it was stopped. This file knows the experiment; it
 knows no service.
 """
@@ -34,6 +35,9 @@ from inference.reader import Reader, load_reader
 from retrieval.encoder import Encoder, MiniLmEncoder
 
 Report = Callable[[str, float], None]
+Told = Callable[[float], None]
+
+_MOST_TEXTS = 8  # in context
 
 
 def run_cas(
@@ -85,14 +89,15 @@ def _seed(
     collection = drawn_collection(
         reader, encoder, seed, plan, folder, lambda d: report("study", d / 4)
     )
+    icl = _kept(
+        collection.folder / "icl.scores.json", lambda: _in_context(reader, collection, plan)
+    )
     row: dict[str, Any] = {
         "seed": seed,
         "documents": len(collection.names),
         "tokens": sum(reader.count(sheet.text) for sheet in collection.drawn.sheets),
-        "icl_em": _asked(
-            reader, collection, lambda name: in_context(reader, [collection.text(name)])
-        ),
-        "em": {},
+        "icl_em": icl["1"],
+        "em": {"icl": icl},
         "slots": {},
     }
     for place, (name, arm) in enumerate(plan.arms.items()):
@@ -100,18 +105,25 @@ def _seed(
         def told(done: float, name: str = name, place: int = place) -> None:
             report(name, 0.25 + 0.75 * (place + done) / len(plan.arms))
 
-        kept = collection.folder / f"{arm_digest(arm, plan)}.scores.json"
-        if not kept.exists():
+        def scored(name: str = name, arm: Arm = arm, told: Told = told) -> dict[str, Any]:
             trained = train_arm(reader, collection, seed, arm, plan, told)
-            scores = _scores(reader, collection, name, arm, trained, plan)
-            aside = kept.with_suffix(".tmp")
-            aside.write_text(json.dumps(scores), encoding="utf-8")
-            aside.replace(kept)
-        scores = json.loads(kept.read_text(encoding="utf-8"))
+            return _scores(reader, collection, name, arm, trained, plan)
+
+        scores = _kept(collection.folder / f"{arm_digest(arm, plan)}.scores.json", scored)
         row["slots"][name], row["em"][name] = scores["slots"], scores["em"]
         if "retrieved" in scores:
             row["retrieved"] = scores["retrieved"]
     return row
+
+
+def _kept(path: Path, found: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What lies in a file; where there is none yet, what is found, put there."""
+    if not path.exists():
+        aside = path.with_suffix(".tmp")
+        aside.write_text(json.dumps(found()), encoding="utf-8")
+        aside.replace(path)
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return read
 
 
 def _scores(
@@ -134,6 +146,24 @@ def _scores(
     if name == "mixed":
         scores["retrieved"] = _retrieved(reader, collection, trained, plan)
     return scores
+
+
+def _in_context(reader: Reader, collection: Collection, plan: CasPlan) -> dict[str, Any]:
+    """Exact match with each document's text in context, and with its nearest neighbours' beside it."""
+
+    def among(loaded: int) -> Callable[[str], Composition]:
+        def texts(name: str) -> Composition:
+            company = sorted((name, *collection.neighbours[name][: loaded - 1]))
+            return in_context(reader, [collection.text(one) for one in company])
+
+        return texts
+
+    most = min(_MOST_TEXTS, len(collection.names))
+    return {
+        str(loaded): _asked(reader, collection, among(loaded))
+        for loaded in plan.loaded
+        if loaded <= most
+    }
 
 
 def _composed(
@@ -200,8 +230,9 @@ def _asked(reader: Reader, collection: Collection, prefix: Callable[[str], Compo
 
 def claims(rows: Sequence[Mapping[str, Any]]) -> dict[str, Claim]:
     """What the rows allow to be said; a figure whose arm or number of cartridges is missing is left out."""
-    wanted: dict[str, tuple[Callable[[Mapping[str, Any]], float], str]] = {
+    wanted: dict[str, tuple[Callable[[Mapping[str, Any]], float], str | None]] = {
         "isolated_loss_at_8_points": (lambda r: _loss(r, "isolated", 8), ">= 20"),
+        "icl_loss_at_8_points": (lambda r: _loss(r, "icl", 8), None),
         "mixed_loss_at_8_points": (lambda r: _loss(r, "mixed", 8), "<= 2"),
         "mixed_loss_at_20_points": (lambda r: _loss(r, "mixed", 20), "<= 4"),
         "mixed_minus_isolated_alone_points": (

@@ -48,6 +48,7 @@ _WORDS = {
     "throughput_ratio_vs_generate_by_composition": "Throughput against generate, a batch a composition",
     "compose_ratio_vs_bytes_moved": "Composing 10 resident cartridges, over copying their bytes",
     "compose_share_of_first_token": "Composing 10 resident cartridges, share of time to first token",
+    "icl_loss_at_8_points": "Lost by the texts themselves in context, from one to 8, points",
     "isolated_loss_at_8_points": "Lost by isolated cartridges from alone to 8 loaded, points",
     "mixed_loss_at_8_points": "Lost by mixed cartridges from alone to 8 loaded, points",
     "mixed_loss_at_20_points": "Lost by mixed cartridges from alone to 20 loaded, points",

@@ -19,6 +19,7 @@ from training.settings import TrainingSettings
 ROW = {
     "icl_em": 0.9,
     "em": {
+        "icl": {"1": 0.9, "8": 0.8},
         "isolated": {"1": 0.88, "8": 0.3, "20": 0.1},
         "mixed": {"1": 0.87, "8": 0.86, "20": 0.85},
         "monolithic": {"all": 0.5},
@@ -32,6 +33,7 @@ def test_claims_are_losses_in_points() -> None:
     assert values == pytest.approx(
         {
             "isolated_loss_at_8_points": 58,
+            "icl_loss_at_8_points": 10,
             "mixed_loss_at_8_points": 1,
             "mixed_loss_at_20_points": 2,
             "mixed_minus_isolated_alone_points": -1,
@@ -95,7 +97,8 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     (row,) = first["rows"]
     assert {name: set(em) for name, em in row["em"].items()} == {
         name: {"all"} if arm.whole else {"1", "2"} for name, arm in ARMS.items()
-    }
+    } | {"icl": {"1", "2"}}
+    assert row["icl_em"] == row["em"]["icl"]["1"]
     assert row["slots"]["isolated"] == row["slots"]["mixed"] == row["slots"]["monolithic"] > 0
     assert row["retrieved"]["found"] == 1.0  # both documents, of two
     assert row["retrieved"]["tokens"] > 4 * row["retrieved"]["slots"]
