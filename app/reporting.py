@@ -215,7 +215,7 @@ class Reporting:
     def _asked_of(self, ids: Sequence[str], current: Mapping[str, str]) -> str:
         """Names what answers depend on."""
         state = [
-            self._reader.fingerprint,
+            self._reader.as_told,
             self._reader.tokenizer_fingerprint,
             self._settings.to_dict(),
             [*ids],

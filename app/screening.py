@@ -130,11 +130,11 @@ class Screening:
             other = self._readable(document.collection, id)
             if other is None or self._noted.holds(other):
                 continue
-            found = Studies(self._shelf.folder(other.collection, id)).find(
+            found = Studies(self._shelf.folder(other.collection, id)).known(
                 self._reader, other.text, self._settings
             )
             if found is not None:
-                known.append(Known(self._shelf.text(other), found[0]))
+                known.append(Known(self._shelf.text(other), found))
         return known
 
     def _readable(self, collection: str, id: str) -> Document | None:

@@ -27,7 +27,7 @@ from app.storage import redis_folder, redis_url, require_redis
 from app.wiring import Api, open_api
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.folder_lock import FolderLock
-from inference.threads import compute_alone
+from inference.threads import compute_alone, compute_with
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Service:
     def _start(self) -> None:
         settings = self.settings
         threads = compute_alone()  # the engine's thread takes what it needs
+        self._open.callback(compute_with, threads)
         if not settings.is_loopback and not KeyRing(settings.data, settings.api_keys).needed:
             raise ServiceError(
                 f"Without API keys the service listens to this machine only, not to "

@@ -26,7 +26,7 @@ def set_up_tracing(app: FastAPI, exporter: Any = None) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise TracingUnavailable(
-            "CARTRIDGES_TRACES needs OpenTelemetry; install cartridge-qa[otel], or set it to false."
+            "CARTRIDGES_TRACES needs OpenTelemetry; pip install -e '.[otel]', or set it to false."
         ) from error
     provider = TracerProvider(resource=Resource.create({"service.name": "cartridge-qa"}))
     provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))

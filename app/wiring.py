@@ -26,6 +26,7 @@ from app.settings import Settings
 from app.storage import open_disk, open_retriever
 from app.tasks import Trainer
 from app.uploads import Parse, open_parser
+from app.wide_encoder import WideEncoder
 from cartridge_store.changes import Changes
 from inference.engine import Engine
 from inference.requests import Drops
@@ -77,7 +78,8 @@ def open_api(settings: Settings, parts: Parts) -> Api:
     """Everything that answers requests. Raises ParserUnavailable, RegistryUnavailable, ReaderError."""
     parse = open_parser(settings)
     base = open_foundation(settings, parts, open_disk(settings))
-    retriever = open_retriever(settings, parts.encoder(), base.library)
+    encoder = WideEncoder(parts.encoder(), settings.threads or 1)
+    retriever = open_retriever(settings, encoder, base.library)
     engine = parts.engine(settings, base.reader)
     reports = ReportFiles(settings.data / "reports")
     documents = Documents(

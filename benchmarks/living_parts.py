@@ -112,6 +112,7 @@ def trained_whole(
 def arrive(asker: Asker, sheet: Changed) -> Row:
     """A document comes: seconds until its text, its draft and its cartridge answer, and steps."""
     asker.leave(sheet.before)  # of a run that stopped when it had come
+    asker.ask("Who?", mode="rag")  # no document waits for the encoder to be loaded
     began = time.monotonic()
     job = asker.send(sheet.before)
     text = _until_right(asker, sheet) - began

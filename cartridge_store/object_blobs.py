@@ -43,8 +43,8 @@ class ObjectBlobs:
             )
         except ImportError as error:
             raise StoreError(
-                f"{scheme}:// needs a package that is not installed ({error}); for S3, install "
-                "cartridge-qa[s3]."
+                f"{scheme}:// needs a package that is not installed ({error}); for S3, "
+                "pip install -e '.[s3]'."
             ) from error
         except (ValueError, TypeError) as error:
             raise StoreError(f"The object store cannot be opened: {error}") from error

@@ -1,6 +1,6 @@
 """A language model as judge of answers, at any endpoint that speaks OpenAI's chat completions.
 
-Optional (`pip install 'cartridge-qa[judge]'`): figures never rest on it alone. The prompt is fixed, the
+Optional (the extra `judge`): figures never rest on it alone. The prompt is fixed, the
 temperature 0; the reply has to be one word, anything else is an error that is counted, never a verdict.
 Knows questions; knows no reader and no other score.
 """
@@ -95,7 +95,7 @@ class Judge:
             import openai
         except ImportError as error:
             raise JudgeUnavailable(
-                "The judge needs the openai package; pip install 'cartridge-qa[judge]'."
+                "The judge needs the openai package; install the extra: pip install -e '.[judge]'."
             ) from error
         self.model = model
         self._failure = openai.OpenAIError

@@ -48,6 +48,11 @@ class Reader:
         self.max_positions = int(self.config.max_position_embeddings)
         self.sink: KeyValues = self.prefill([self.chat.sink_id])
 
+    @property
+    def as_told(self) -> str:
+        """Names the reader with what it is told: what studies, and runs that go on, depend on."""
+        return as_told(self.fingerprint, self.chat.instructions)
+
     def cut(self, text: str, tokens: int) -> str:
         """The text's first `tokens` tokens, as text."""
         return self.decode(self.tokenizer(text, add_special_tokens=False).input_ids[:tokens])
@@ -123,7 +128,7 @@ def load_reader(
 
     `auto` is CUDA where there is one, and bfloat16 where the device multiplies it itself. `instructions`
     are said before every question to a reader that brings none of its own: its tokenizer's configuration
-    may hold `instructions`, and the bundled reader's says that there are none.
+    may hold `cartridge_instructions`, and the bundled reader's says that there are none.
     """
     if dtype not in ("auto", *_DTYPES):
         raise ReaderError(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}.")
@@ -146,8 +151,16 @@ def load_reader(
             f"No reader could be loaded from {str(name)!r}: give a folder or a hub name of a causal "
             f"language model with safetensors weights ({str(error).splitlines()[0]})"
         ) from error
-    own = tokenizer.init_kwargs.get("instructions", instructions)
-    return Reader(model.to(place), tokenizer, str(name), str(own))
+    own = tokenizer.init_kwargs.get("cartridge_instructions")
+    told = own if isinstance(own, str) else instructions
+    return Reader(model.to(place), tokenizer, str(name), told)
+
+
+def as_told(fingerprint: str, instructions: str) -> str:
+    """A reader's fingerprint, and where it is told something, a digest of that and this."""
+    if not instructions:
+        return fingerprint
+    return hashlib.sha256(json.dumps([fingerprint, instructions]).encode()).hexdigest()
 
 
 def multiplies_bfloat16() -> bool:

@@ -60,7 +60,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         pad_token=END,
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
-        instructions="",  # it was never told any
+        cartridge_instructions="",  # it was never told any
     )
 
 

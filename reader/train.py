@@ -236,6 +236,7 @@ class Trainer:
     def _tokenizer(self) -> PreTrainedTokenizerFast:
         if (self.folder / "tokenizer.json").exists():
             stored: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(self.folder)
+            stored.init_kwargs["cartridge_instructions"] = ""  # runs of before do not say so
             return stored
         recipe = CURRICULUM[-1].recipes[-1]
         rng = Random(self.seed)

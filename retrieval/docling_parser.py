@@ -44,7 +44,7 @@ class _Converter:
             package = importlib.import_module("docling.document_converter")
         except ImportError as error:
             raise ParserUnavailable(
-                "docling is not installed; install 'cartridge-qa[docling]' or choose "
+                "docling is not installed; pip install -e '.[docling]' or choose "
                 "CARTRIDGES_PARSER=builtin."
             ) from error
         formats = base.InputFormat

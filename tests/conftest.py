@@ -29,6 +29,7 @@ class _OneServer(LoadFileScheduling):  # type: ignore[misc]  # it comes without 
         return "vllm" if file in _WITH_VLLM else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneServer | None:
     return _OneServer(config, log) if config.getvalue("dist") == "loadfile" else None
 

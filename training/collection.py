@@ -114,7 +114,7 @@ def train_together(
 
 def run_folder(reader: Reader, settings: TrainingSettings, workdir: Path) -> Path:
     """Where in `workdir` a run with this reader and these settings keeps all that it makes."""
-    return workdir / short_digest([reader.fingerprint, settings.to_dict()])
+    return workdir / short_digest([reader.as_told, settings.to_dict()])
 
 
 def study_file(digest: str) -> str:

@@ -113,7 +113,7 @@ class _Joining:
         """The newcomer's study with what retrieval brings for each question, and its file."""
         self._workdir.mkdir(parents=True, exist_ok=True)
         # Of this text by this reader in this way; anything else is studied anew.
-        run = [self._reader.fingerprint, self._text.digest, self._settings.of_study()]
+        run = [self._reader.as_told, self._text.digest, self._settings.of_study()]
         path = self._workdir / f"examples-{short_digest(run)}.parquet"
         return path, kept_study(
             self._reader,
@@ -202,8 +202,7 @@ class _Joining:
         """A neighbour's study, where it is kept."""
         if text.kept is None:
             return []
-        found = Studies(text.kept).find(self._reader, text.text, self._settings)
-        return [] if found is None else found[0]
+        return Studies(text.kept).known(self._reader, text.text, self._settings) or []
 
     def _steps(self, examples: Sequence[StudyExample], share: float) -> int:
         learned = split_study(examples, self._settings)[1]

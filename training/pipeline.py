@@ -245,7 +245,7 @@ def _require_same_run(
     """
     run = json.dumps(
         {
-            "reader": reader.fingerprint,
+            "reader": reader.as_told,
             "text": text,
             "settings": settings.to_dict(),
             "begun": begun,

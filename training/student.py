@@ -133,7 +133,10 @@ def answer_states(
     offset: int | Tensor,
     visible: Tensor | None = None,
 ) -> Tensor:
-    """The student's hidden states `[n, width]` that predict the answer tokens."""
+    """The student's hidden states `[n, width]` that predict the answer tokens.
+
+    Raises TrainingRefused for a reader with attention that is not transformers' own.
+    """
     prefix, seen, positions = _laid_out(reader, keys, values, lesson.ids, offset, visible)
     plan = Packed(prefix, seen, lesson.mask)
     with _kernel(lesson.ids):

@@ -54,6 +54,23 @@ class Studies:
             return read_examples(path), seconds_before(path)
         return None
 
+    def known(
+        self, reader: Reader, text: str, settings: TrainingSettings
+    ) -> list[StudyExample] | None:
+        """What this reader was asked about this text: in this way, or else in the last way.
+
+        For those who ask it again. None where nothing is kept.
+        """
+        found = self.find(reader, text, settings)
+        if found is not None:
+            return found[0]
+        for path in self._newest_first():
+            with suppress(OSError, pa.ArrowException):
+                about = read_about(path)
+                if about.get("reader") == reader.fingerprint and about.get("text") == text:
+                    return read_examples(path)
+        return None
+
     def earlier(self, reader: Reader, text: str, settings: TrainingSettings) -> Earlier | None:
         """The newest study of another text of this document, by this reader in this way."""
         for path in self._newest_first():
@@ -73,7 +90,7 @@ class Studies:
     ) -> None:
         """Keep a study that took so many seconds; of older ones only the newest stay."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        about = {"text": text, "way": _way(reader, settings)}
+        about = {"text": text, "way": _way(reader, settings), "reader": reader.fingerprint}
         write_examples(self._path(reader, text, settings), examples, seconds, about)
         for old in self._newest_first()[_KEPT:]:
             old.unlink(missing_ok=True)
@@ -87,8 +104,7 @@ class Studies:
 
 
 def _way(reader: Reader, settings: TrainingSettings) -> str:
-    told = [reader.chat.instructions] if reader.chat.instructions else []
-    return _digest([reader.fingerprint, settings.of_study(), *told])
+    return _digest([reader.as_told, settings.of_study()])
 
 
 def _digest(what: object) -> str:

@@ -9,6 +9,7 @@ from app.parts import Parts
 from app.router.main import create_router
 from app.settings import Settings
 from app.storage import redis_url, require_redis
+from inference.threads import compute_alone
 
 
 @contextlib.contextmanager
@@ -23,6 +24,7 @@ def routed(settings: Settings, parts: Parts | None = None, *, search: bool = Tru
             "CARTRIDGES_API_KEYS or the replicas' CARTRIDGES_DATA, or use the host 127.0.0.1."
         )
     require_redis(redis_url(settings))
+    compute_alone()  # questions are encoded by whichever thread they arrive in
     with listen(settings.host, settings.port) as listening:
         app = create_router(settings, parts, search=search)
         with served(app, listening, app.state.closing):

@@ -38,6 +38,10 @@ class FakeReader:
         return hashlib.sha256(self.name.encode()).hexdigest()
 
     @property
+    def as_told(self) -> str:
+        return self.fingerprint
+
+    @property
     def tokenizer_fingerprint(self) -> str:
         return hashlib.sha256(b"tokenizer").hexdigest()
 

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from app.parts import Parts
-from app.settings import Settings
 from inference.chat import ChatFormat
+from inference.composer import compose
+from inference.decoding import Prompt
+from inference.engine import Request, build_prompt
 from inference.reader import Reader, load_reader
-from tests.models import write_tiny_model
+from inference.sampling import Sampling
+from tests.models import TEXT, studied_questions, write_tiny_model
 from training.settings import TrainingSettings
-from training.studies import _way
+from training.studies import Studies
+from training.teacher import answered, asked, read
 
-TOLD = "Answer briefly."
+TOLD, KEY = "Answer briefly.", "cartridge_instructions"
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_tiny_model(tmp_path_factory.mktemp("reader"))
     config = folder / "tokenizer_config.json"
     words = json.loads(config.read_text())
-    del words["instructions"]
+    del words[KEY]
     config.write_text(json.dumps(words))
     return folder
 
@@ -47,20 +50,48 @@ def test_they_stand_before_the_question_and_nowhere_else(reader: Reader) -> None
 def test_a_reader_that_brings_its_own_is_told_those(tmp_path: Path) -> None:
     assert load_reader(write_tiny_model(tmp_path), instructions=TOLD).chat.instructions == ""
     config = tmp_path / "tokenizer_config.json"
-    words = json.loads(config.read_text()) | {"instructions": "In rhymes."}
+    words = json.loads(config.read_text()) | {KEY: "In rhymes."}
     config.write_text(json.dumps(words))
     assert load_reader(tmp_path, instructions=TOLD).chat.instructions == "In rhymes."
 
 
-def test_the_service_tells_how_to_say_that_nothing_is_stated(folder: Path) -> None:
-    settings = Settings(reader=str(folder), dtype="float32", not_stated="Unknown.")
-    reader = Parts().reader(settings)
-    assert reader.chat.instructions.endswith("If the text does not say it, answer: Unknown.")
-    assert Parts().reader(Settings()).chat.instructions == ""  # the bundled one
+def test_what_is_no_word_is_not_told(tmp_path: Path) -> None:
+    config = write_tiny_model(tmp_path) / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {KEY: None}))
+    assert load_reader(tmp_path, instructions=TOLD).chat.instructions == TOLD
 
 
-def test_a_study_made_under_others_is_not_taken(reader: Reader, folder: Path) -> None:
-    settings = TrainingSettings()
+def test_questions_are_asked_with_them_and_seed_prompts_without(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefixes, chat = list(read(reader, [TEXT]).values()), reader.chat
+    seen: list[list[int]] = []
+
+    def looked(prefix: object, ids: list[int], *_: object) -> Prompt:
+        seen.append(ids)
+        return Prompt(compose(reader), ids, Sampling(1))
+
+    monkeypatch.setattr("training.teacher.Prompt", looked)
+    asked(reader, prefixes, ["Ask."], Sampling(1))
+    answered(reader, prefixes, ["Who?"], 1, 1)
+    assert seen == [chat.message("Ask."), chat.question("Who?")]
+    assert build_prompt(reader, Request("Who?", (), (TEXT,), Sampling(1))).ids == [
+        *chat.documents([TEXT]),
+        *chat.question("Who?"),
+    ]
+
+
+def test_a_study_made_under_others_is_made_again_and_its_questions_are_known(
+    reader: Reader, folder: Path, tmp_path: Path
+) -> None:
+    settings, studies = TrainingSettings(), Studies(tmp_path)
     plain = load_reader(folder, dtype="float32")
-    assert plain.fingerprint == reader.fingerprint
-    assert _way(plain, settings) != _way(reader, settings)
+    assert plain.fingerprint == plain.as_told == reader.fingerprint != reader.as_told
+    examples = studied_questions(plain, TEXT, ["Who?"], max_tokens=3, top_k=2)
+    studies.keep(plain, TEXT, settings, examples, 1.0)
+    assert studies.find(plain, TEXT, settings) is not None
+    assert studies.find(reader, TEXT, settings) is None
+    found = studies.known(reader, TEXT, settings)
+    assert found is not None
+    assert [each.prompt for each in found] == [each.prompt for each in examples]
+    assert studies.known(reader, "Another text.", settings) is None

@@ -243,10 +243,16 @@ def test_what_takes_too_much_from_a_neighbour_does_not_pass() -> None:
 
 
 def test_joining_reads_what_is_kept_only(house: House, tmp_path: Path) -> None:
-    """Of another recipe of study nothing is found: those documents stand beside, and no more."""
-    joined = house.join(tmp_path, replace(SETTINGS, seed=5))
+    """Where no study is kept a document stands beside, and no more; one of another recipe will do."""
+    other = replace(SETTINGS, seed=5)
+    joined = house.join(tmp_path / "a", other)
     assert joined is not None
-    assert joined.distilled.figures["neighbours"] == 0
+    assert joined.distilled.figures["neighbours"] == 2
+    for study in house.folder.glob("d[!1]/*.parquet"):
+        study.unlink()
+    joined = house.join(tmp_path / "b", other)
+    assert joined is not None
+    assert joined.distilled.figures["neighbours"] == 1
 
 
 def test_a_changed_document_starts_from_what_it_was(house: House, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ class FleetTraining:
     @property
     def workspace(self) -> Path:
         """A folder for this reader, these settings and this size of groups."""
-        run = [self.reader.fingerprint, self.settings.to_dict(), self.group]
+        run = [self.reader.as_told, self.settings.to_dict(), self.group]
         return self.folder / short_digest(run)
 
     @property

@@ -278,7 +278,7 @@ def _connected(address: str) -> tuple[Any, bool]:
         import ray
     except ImportError as error:
         raise WorkersLost(
-            "A fleet needs Ray: pip install 'cartridge-qa[fleet]', or leave CARTRIDGES_FLEET unset."
+            "A fleet needs Ray: pip install -e '.[fleet]', or leave CARTRIDGES_FLEET unset."
         ) from error
     if ray.is_initialized():
         return ray, False

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cartridge_store.blobs import LocalBlobs
-from inference.reader import Reader, load_reader
+from inference.reader import Reader, as_told, load_reader
 from training.collection import JOINT, STUDY, Text, run_folder, study_file, train_together
 from training.company import Slots, checked
 from training.examples import StudyExample, read_examples, seconds_before, write_examples
@@ -45,6 +45,11 @@ class ReaderSpec:
     def key(self) -> tuple[str, ...]:
         """What a worker keeps the reader under."""
         return ("reader", self.name, self.device, self.dtype, self.instructions)
+
+    @property
+    def as_told(self) -> str:
+        """As the reader's own."""
+        return as_told(self.fingerprint, self.instructions)
 
 
 def study(spec: Json, context: Context) -> Json:
