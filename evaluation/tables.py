@@ -141,7 +141,7 @@ _WORDS = {
     "adaptive_gain_of_cartridges_points": "The same, of documents that have a cartridge both ways, points",
     "adaptive_bytes_ratio": "Bytes of adaptive cartridges over those of even ones",
     "misleading_noticed": "Documents that say others' facts differently, noticed",
-    "honest_noticed": "Honest documents noticed as such",
+    "honest_noticed": "Honest documents taken for such",
     "misled_auto": "Facts answered as the misleading document has them, in mode auto",
     "misled_rag": "The same from passages",
     "world_abstain_precision": "Abstaining, questions that these documents leave open: precision",
