@@ -46,6 +46,11 @@ class Evidence:
     cartridge: Cartridge | None
     text: str
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a trained cartridge, and no draft."""
+        return self.cartridge is not None and not self.cartridge.manifest.is_draft
+
     def as_text(self) -> "Evidence":
         """The same document without its cartridge."""
         return Evidence(dataclasses.replace(self.source, via="text"), None, self.text)
@@ -70,7 +75,8 @@ class Mounting:
         """The documents' evidence; what did not go as asked is added to `notices`.
 
         All cartridges are fetched side by side before the first is needed. Without `drafts` a document that
-        has nothing else has none.
+        has nothing else has none. Beside a text or a draft, which is one, nothing is mounted: a trained
+        cartridge is hardly heard there (docs/decisions/0018).
         """
         versions: dict[str, str] = {}
         if found and mode in ("auto", "cartridge"):
@@ -86,6 +92,13 @@ class Mounting:
             if cartridge is None and mode == "cartridge" and len(notices) == known:
                 notices.append(f"Document {document.id} has no cartridge; its text was read.")
             mounted.append(self._evidence(document, selected, mode, cartridge))
+        trained = [piece.is_trained for piece in mounted]
+        if any(trained) and not all(trained):
+            notices.append(
+                "Not all of these documents have a trained cartridge, so all were read as text: "
+                "beside text a cartridge is hardly heard."
+            )
+            mounted = [piece.as_text() if piece.is_trained else piece for piece in mounted]
         return mounted
 
     def cut(self, piece: Evidence, tokens: int) -> Evidence:

@@ -66,7 +66,8 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         le=1024,
-        description="Torch threads of a worker, and of answering with a large reader; all cores if unset.",
+        description="Torch threads of a worker, its share of the cores if unset, and of answering with a "
+        "large reader, all cores if unset.",
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="SHA-256 hashes of the accepted API keys, separated by commas."

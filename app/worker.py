@@ -44,7 +44,9 @@ def run_worker(settings: Settings, parts: Parts | None = None) -> None:
     threads = compute_alone()
     require_redis(redis_url(settings))
     worker = open_worker(settings, parts or Parts())
-    worker.base.broker.add_middleware(_Threads(settings.threads or threads))
+    # Teams that together have more members than there are processors keep each other waiting.
+    share = max(1, threads // max(1, settings.workers))
+    worker.base.broker.add_middleware(_Threads(settings.threads or share))
     watch = _Watch(worker, settings.grace_seconds)
     with working(worker):
         while not ending.wait(_SECONDS_BETWEEN_LOOKS) and os.getppid() == parent:

@@ -78,11 +78,20 @@ def test_cartridge_mode_composes_the_named_documents(house: TestClient, engine: 
         house,
         "Who leads the choir and who serviced the boiler?",
         mode="cartridge",
-        documents=["boiler", "choir", "vague"],
+        documents=["boiler", "choir"],
     )
-    assert vias(answer) == {"boiler": "cartridge", "choir": "cartridge", "vague": "text"}
-    assert answer["notices"] == ["Document vague has no cartridge; its text was read."]
-    assert (len(engine.requests[-1].cartridges), len(engine.requests[-1].texts)) == (2, 1)
+    assert (vias(answer), answer["notices"]) == ({"boiler": "cartridge", "choir": "cartridge"}, [])
+    assert (len(engine.requests[-1].cartridges), len(engine.requests[-1].texts)) == (2, 0)
+
+
+def test_beside_a_text_no_cartridge_is_mounted(house: TestClient, engine: FakeEngine) -> None:
+    question = "Who leads the choir and who serviced the boiler?"
+    answer = ask(house, question, mode="cartridge", documents=["boiler", "choir", "vague"])
+    assert vias(answer) == {"boiler": "text", "choir": "text", "vague": "text"}
+    missing, why = answer["notices"]
+    assert missing == "Document vague has no cartridge; its text was read."
+    assert why.startswith("Not all of these documents have a trained cartridge")
+    assert (len(engine.requests[-1].cartridges), len(engine.requests[-1].texts)) == (0, 3)
 
 
 def test_rag_gives_passages_as_one_text_per_document(house: TestClient, engine: FakeEngine) -> None:

@@ -60,6 +60,7 @@ def test_a_small_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         articles=articles(tmp_path / "dev.json"),
         about_articles=8,
         mixed=2,
+        threads=1,  # other tests run beside it
     )
     said: list[str] = []
     result = run_living(tmp_path, plan, tmp_path / "work", lambda words, _: said.append(words))
