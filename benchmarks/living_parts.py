@@ -27,6 +27,8 @@ from training.settings import TrainingSettings
 Report = Callable[[str, float], None]
 Row = dict[str, Any]
 
+READ = "read_as_text"
+
 _LOOK_SECONDS = 0.25
 _TEXT_SECONDS = 60.0
 _WAYS: tuple[dict[str, Any], ...] = (
@@ -154,8 +156,11 @@ def _until_drafted(asker: Asker, sheet: Changed, job: str) -> float | None:
 
 
 def scored(asker: Asker, sheets: Sequence[Changed], asked: int) -> dict[str, float]:
-    """Shares of right answers from cartridges: the document's alone, among three others, and found."""
-    ids = [sheet.before.id for sheet in sheets]
+    """Shares of right answers from cartridges: the document's alone, among three others, and found.
+
+    And of answers that were read from text, because a document had no cartridge.
+    """
+    ids, read = [sheet.before.id for sheet in sheets], []
     right: dict[str, list[bool]] = {"alone": [], "composed": [], "retrieved": []}
     for place, sheet in enumerate(sheets):
         company = [ids[(place + step) % len(ids)] for step in range(min(4, len(ids)))]
@@ -165,9 +170,10 @@ def scored(asker: Asker, sheets: Sequence[Changed], asked: int) -> dict[str, flo
                 ("composed", {"documents": company}),
                 ("retrieved", {"top_k": 3}),
             ):
-                said = asker.says(each.question, each.before, mode="cartridge", **fields)
-                right[way].append(said)
-    return {way: fmean(each) for way, each in right.items()}
+                said = asker.ask(each.question, mode="cartridge", **fields)
+                right[way].append(states(said["answer"], each.before))
+                read.append(any(source["via"] == "text" for source in said["sources"]))
+    return {way: fmean(each) for way, each in right.items()} | {READ: fmean(read)}
 
 
 def changed(

@@ -69,7 +69,14 @@ def test_a_small_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert row["joined_published"] == [1]
     assert len(row["seconds_to_text"]) == len(row["seconds_to_trained"]) == 1
     assert 0 < row["seconds_to_text"][0] < row["seconds_to_trained"][0]
-    assert row["joined"].keys() == row["whole"].keys() == {"alone", "composed", "retrieved"}
+    assert (
+        row["joined"].keys()
+        == row["whole"].keys()
+        == {
+            *("alone", "composed", "retrieved"),
+            "read_as_text",
+        }
+    )
     assert row["probes"] == 12
     assert row["misleading"] == 1
     assert row["right_before_misleading"].keys() == row["misled"].keys()
@@ -94,8 +101,8 @@ def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
         "seconds_to_text": [0.2, 0.4],
         "seconds_to_draft": [3.0],
         "seconds_to_trained": [20.0],
-        "whole": {"alone": 0.9, "composed": 0.8},
-        "joined": {"alone": 0.9, "composed": 0.75},
+        "whole": {"alone": 0.9, "composed": 0.8, "read_as_text": 0.5},
+        "joined": {"alone": 0.9, "composed": 0.75, "read_as_text": 0.1},
         "join_steps": [30, 40],
         "whole_steps": 700,
         "changed_new": 0.9,
@@ -125,6 +132,7 @@ def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
     }
     claims = claims_of([row, row], LivingPlan(seeds=(1, 2), documents=18, joined=2))
     assert claims["join_gap_points"].value.mean == pytest.approx(5.0)
+    assert claims["joined_read_as_text"].value.mean == pytest.approx(0.1)
     assert claims["join_step_ratio"].value.mean == pytest.approx(0.1)
     assert claims["join_steps_per_document_ratio"].value.mean == pytest.approx(1.0)
     assert claims["world_abstain_recall"].value.mean == 0.8
