@@ -5,9 +5,8 @@ document. Knows no vectors' meaning.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-from inference.threads import compute_with
+from inference.threads import computed_apart
 from retrieval.encoder import Encoder, Vectors
 
 _MANY = 8  # texts
@@ -31,8 +30,4 @@ class WideEncoder:
         """float32 `[len(texts), dimension]`. Raises what the encoder raises."""
         if self._threads == 1 or len(texts) < _MANY:
             return self._encoder.encode(texts)
-        # A thread that ends with its work takes its team of torch threads along.
-        with ThreadPoolExecutor(
-            1, "encoder", initializer=compute_with, initargs=(self._threads,)
-        ) as alone:
-            return alone.submit(self._encoder.encode, texts).result()
+        return computed_apart(self._threads, lambda: self._encoder.encode(texts))

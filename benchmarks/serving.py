@@ -9,9 +9,9 @@ knows arms and claims.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -38,7 +38,7 @@ from inference.engine import LocalEngine
 from inference.paged_attention import Prefill, Seen
 from inference.reader import Reader
 from inference.requests import Request
-from inference.threads import compute_with
+from inference.threads import computed_apart
 
 Progress = Callable[[str, float], None]
 
@@ -201,17 +201,11 @@ def _peer_runs(
         lambda: mounted.stacked_wave(groups, shape),
         lambda: adapters.wave(adapted, shape),
     )
-    return [(arm, _apart(run, plan.threads)) for arm, run in zip(arms, runs, strict=True)]
-
-
-def _apart(run: Callable[[], Wave], threads: int) -> Callable[[], Wave]:
-    """The same in a thread of its own: its team of torch threads ends with it and slows no other."""
-
-    def running() -> Wave:
-        with ThreadPoolExecutor(1, initializer=compute_with, initargs=(threads,)) as alone:
-            return alone.submit(run).result()
-
-    return running
+    # Apart, so that no peer's team of torch threads slows the engine.
+    return [
+        (arm, partial(computed_apart, plan.threads, run))
+        for arm, run in zip(arms, runs, strict=True)
+    ]
 
 
 @contextmanager

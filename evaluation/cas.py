@@ -32,6 +32,7 @@ from evaluation.results import Claim, write_result
 from evaluation.statistics import estimate
 from inference.composer import Composition, in_context
 from inference.reader import Reader, load_reader
+from retrieval.durable import replace_file
 from retrieval.encoder import Encoder, MiniLmEncoder
 
 Report = Callable[[str, float], None]
@@ -119,9 +120,7 @@ def _seed(
 def _kept(path: Path, found: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What lies in a file; where there is none yet, what is found, put there."""
     if not path.exists():
-        aside = path.with_suffix(".tmp")
-        aside.write_text(json.dumps(found()), encoding="utf-8")
-        aside.replace(path)
+        replace_file(path, json.dumps(found()).encode())
     read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return read
 
@@ -152,11 +151,11 @@ def _in_context(reader: Reader, collection: Collection, plan: CasPlan) -> dict[s
     """Exact match with each document's text in context, and with its nearest neighbours' beside it."""
 
     def among(loaded: int) -> Callable[[str], Composition]:
-        def texts(name: str) -> Composition:
-            company = sorted((name, *collection.neighbours[name][: loaded - 1]))
-            return in_context(reader, [collection.text(one) for one in company])
+        def read(name: str) -> Composition:
+            texts = [collection.text(one) for one in collection.company(name, loaded)]
+            return in_context(reader, texts)
 
-        return texts
+        return read
 
     most = min(_MOST_TEXTS, len(collection.names))
     return {
@@ -177,8 +176,7 @@ def _composed(
     """Exact match with each document's own cartridge and its `loaded - 1` nearest neighbours in place."""
 
     def beside(name: str) -> Composition:
-        company = sorted((name, *collection.neighbours[name][: loaded - 1]))
-        pairs = [trained[one] for one in company]
+        pairs = [trained[one] for one in collection.company(name, loaded)]
         behind = 1 + sum(keys.shape[2] for keys, _ in pairs)
         fixed = arm.offset_rule == "fixed"
         return slots(reader, pairs, plan.training.question_offset if fixed else behind)

@@ -109,6 +109,10 @@ class Collection:
         """The documents that retrieval brings for a question, best first; none if it is no question."""
         return self.retriever.brought(_NAME, question, count)
 
+    def company(self, name: str, count: int) -> list[str]:
+        """A document and its nearest neighbours, `count` in all, in the order of composing."""
+        return sorted((name, *self.neighbours[name][: count - 1]))
+
     def text(self, name: str) -> str:
         """A document's text."""
         return self.drawn.sheets[self.names.index(name)].text

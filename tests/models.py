@@ -1,5 +1,6 @@
 """Tiny random models on disk, for tests that need a reader but no reading."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def write_tiny_model(folder: Path, kind: str = "qwen3", seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_model_from_elsewhere(folder: Path, **words: object) -> Path:
+    """A tiny model whose tokenizer's configuration says nothing of instructions, but for `words`."""
+    config = write_tiny_model(folder) / "tokenizer_config.json"
+    kept = json.loads(config.read_text())
+    del kept["cartridge_instructions"]
+    config.write_text(json.dumps(kept | words))
     return folder
 
 

@@ -1,6 +1,5 @@
 """The parts that the settings name, as they are made for a service."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,13 @@ from app.settings import Settings
 from app.wide_encoder import WideEncoder
 from inference.threads import compute_alone
 from retrieval.encoder import LexicalEncoder, Vectors
-from tests.models import write_tiny_model
+from tests.models import write_model_from_elsewhere
 from training.settings import TrainingSettings
 
 
 def test_a_reader_from_elsewhere_is_told_how_to_say_that_nothing_is_stated(tmp_path: Path) -> None:
-    config = write_tiny_model(tmp_path / "reader") / "tokenizer_config.json"
-    words = json.loads(config.read_text())
-    del words["cartridge_instructions"]
-    config.write_text(json.dumps(words))
-    settings = Settings(
-        reader=str(tmp_path / "reader"), dtype="float32", not_stated="Unknown.", fleet="local"
-    )
+    folder = write_model_from_elsewhere(tmp_path)
+    settings = Settings(reader=str(folder), dtype="float32", not_stated="Unknown.", fleet="local")
     reader = Parts().reader(settings)
     told = reader.chat.instructions
     assert told.endswith("If the text does not say it, answer: Unknown.")

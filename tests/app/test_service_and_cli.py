@@ -125,9 +125,8 @@ def test_a_dead_worker_is_started_again(service: Service) -> None:
     (worker,) = _children(os.getpid(), "worker_with_fakes")
     environment = Path(f"/proc/{worker}/environ").read_bytes()
     assert b"glibc.malloc.hugetlb=1" in environment
-    assert (
-        b"CARTRIDGES_THREADS=" not in environment
-    )  # what nobody said means another thing to a fleet
+    # What nobody said means another thing to a fleet.
+    assert b"CARTRIDGES_THREADS=" not in environment
     os.kill(worker, signal.SIGKILL)
     deadline = time.monotonic() + 40
     while client.get(f"/v1/jobs/{job}").json()["status"] != "succeeded":

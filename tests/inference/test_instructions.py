@@ -1,6 +1,5 @@
 """What a reader is told about answering: before every question, and nowhere else."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,18 @@ from inference.decoding import Prompt
 from inference.engine import Request, build_prompt
 from inference.reader import Reader, load_reader
 from inference.sampling import Sampling
-from tests.models import TEXT, studied_questions, write_tiny_model
+from tests.models import TEXT, studied_questions, write_model_from_elsewhere, write_tiny_model
 from training.settings import TrainingSettings
 from training.studies import Studies
 from training.teacher import answered, asked, read
 
-TOLD, KEY = "Answer briefly.", "cartridge_instructions"
+TOLD = "Answer briefly."
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that brings no instructions, as any from elsewhere."""
-    folder = write_tiny_model(tmp_path_factory.mktemp("reader"))
-    config = folder / "tokenizer_config.json"
-    words = json.loads(config.read_text())
-    del words[KEY]
-    config.write_text(json.dumps(words))
-    return folder
+    return write_model_from_elsewhere(tmp_path_factory.mktemp("reader"))
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +43,12 @@ def test_they_stand_before_the_question_and_nowhere_else(reader: Reader) -> None
 
 def test_a_reader_that_brings_its_own_is_told_those(tmp_path: Path) -> None:
     assert load_reader(write_tiny_model(tmp_path), instructions=TOLD).chat.instructions == ""
-    config = tmp_path / "tokenizer_config.json"
-    words = json.loads(config.read_text()) | {KEY: "In rhymes."}
-    config.write_text(json.dumps(words))
+    write_model_from_elsewhere(tmp_path, cartridge_instructions="In rhymes.")
     assert load_reader(tmp_path, instructions=TOLD).chat.instructions == "In rhymes."
 
 
 def test_what_is_no_word_is_not_told(tmp_path: Path) -> None:
-    config = write_tiny_model(tmp_path) / "tokenizer_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {KEY: None}))
+    write_model_from_elsewhere(tmp_path, cartridge_instructions=None)
     assert load_reader(tmp_path, instructions=TOLD).chat.instructions == TOLD
 
 
