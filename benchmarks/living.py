@@ -10,7 +10,7 @@ same command goes on where it was stopped. This file knows plans, rows and claim
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -36,7 +36,7 @@ from evaluation.datasets.changed_world import Changed, load_changed
 from evaluation.datasets.mixed_world import load_mixed
 from evaluation.datasets.questions import Document
 from evaluation.datasets.world import load_world
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, earlier_rows, write_result
 from evaluation.statistics import estimate
 from training.settings import TrainingSettings
 
@@ -77,6 +77,12 @@ class LivingPlan:
     mixed: int = 4
     threads: int = 2
 
+    def of_a_seed(self) -> dict[str, Any]:
+        """What every seed is measured by, whichever seeds there are."""
+        plan = asdict(self) | {"articles": self.articles is not None}
+        del plan["seeds"]
+        return plan
+
     def __post_init__(self) -> None:
         if self.joined < 1:
             raise ValueError("joined must be at least 1.")
@@ -92,28 +98,40 @@ def run_living(
     work: Path,
     report: Report = lambda *_: None,
     *,
+    more: bool = False,
     command: str = "cartridges reproduce living --json",
 ) -> dict[str, Any]:
-    """Live through every seed's collection, and write living.json."""
+    """Live through every seed's collection, and write living.json. With `more`, the seeds that the file
+    has already are kept as they are.
+
+    Raises AnotherPlan where they were measured by another plan.
+    """
     started = time.monotonic()
+    earlier = earlier_rows(out, "living", plan.of_a_seed()) if more else []
+    known = {row["seed"]: row for row in earlier}
     rows: list[Row] = []
     for place, seed in enumerate(plan.seeds):
 
         def told(words: str, done: float, place: int = place, seed: int = seed) -> None:
             report(f"seed {seed}, {words}", (place + done) / len(plan.seeds))
 
+        if seed in known:
+            rows.append(known.pop(seed))
+            continue
         folder = work / str(seed)
         folder.mkdir(parents=True, exist_ok=True)
         rows.append({"seed": seed} | _lived(seed, plan, folder, told))
+    rows += known.values()
     report("done", 1.0)
     return write_result(
         out,
         "living",
         command=command,
-        seeds=plan.seeds,
+        seeds=[row["seed"] for row in rows],
         rows=rows,
         claims=claims_of(rows, plan),
         seconds=time.monotonic() - started,
+        plan=plan.of_a_seed(),
     )
 
 

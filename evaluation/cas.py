@@ -28,7 +28,7 @@ from evaluation.collection import (
 )
 from evaluation.gates import score
 from evaluation.large import LargePlan, run_large
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, earlier_rows, write_result
 from evaluation.statistics import estimate
 from inference.composer import Composition, in_context
 from inference.reader import Reader, load_reader
@@ -49,15 +49,21 @@ def run_cas(
     report: Report = lambda *_: None,
     *,
     large: LargePlan | None = None,
+    more: bool = False,
     name: str = "cas",
     command: str = "cartridges reproduce cas --json",
 ) -> dict[str, Any]:
     """Train and measure every arm for every seed and write the result file `name`.json.
 
-    With `large`, a collection of a million tokens is trained too. `command` is what the file says it
-    was made by.
+    With `large`, a collection of a million tokens is trained too. With `more`, what the file has already is
+    kept as it is. `command` is what the file says it was made by.
+
+    Raises AnotherPlan where what the file has was measured by another plan.
     """
     started = time.monotonic()
+    earlier = earlier_rows(out, name, plan.of_a_seed()) if more else []
+    known = {row["seed"]: row for row in earlier if "seed" in row}
+    largest = next((row for row in earlier if "large" in row), None)
     reader = load_reader(reader_path)
     encoder = MiniLmEncoder()
     rows: list[dict[str, Any]] = []
@@ -66,21 +72,27 @@ def run_cas(
         def told(words: str, done: float, seed: int = seed, index: int = index) -> None:
             report(f"seed {seed}: {words}", (index + done) / len(plan.seeds))
 
-        rows.append(_seed(reader, encoder, seed, plan, work / f"seed-{seed}", told))
-    found = claims(rows)
-    if large is not None:
-        measured = run_large(reader_path, large, work / "large", report)
-        rows.append({"large": measured})
-        found |= large_claims(measured)
+        if seed in known:
+            rows.append(known.pop(seed))
+        else:
+            rows.append(_seed(reader, encoder, seed, plan, work / f"seed-{seed}", told))
+    rows += known.values()
+    found, seeds = claims(rows), [row["seed"] for row in rows]
+    if large is not None and largest is None:
+        largest = {"large": run_large(reader_path, large, work / "large", report)}
+    if largest is not None:
+        rows.append(largest)
+        found |= large_claims(largest["large"])
     report("done", 1.0)
     return write_result(
         out,
         name,
         command=command,
-        seeds=plan.seeds,
+        seeds=seeds,
         rows=rows,
         claims=found,
         seconds=time.monotonic() - started,
+        plan=plan.of_a_seed(),
     )
 
 

@@ -91,6 +91,12 @@ class CasPlan:
     training: TrainingSettings = field(default_factory=TrainingSettings)  # study and positions
     arms: Mapping[str, Arm] = field(default_factory=lambda: ARMS)
 
+    def of_a_seed(self) -> dict[str, object]:
+        """What every seed is measured by, whichever seeds there are."""
+        plan = asdict(self)
+        del plan["seeds"]
+        return plan
+
 
 SMALL = CasPlan(seeds=(301,), documents=4, loaded=(1, 2, 4), rows=1_200, pool=4)
 

@@ -1,6 +1,8 @@
 """Result files: what a measuring command writes under `docs/results/`, and nothing else may.
 
-This file knows the layout and this machine's description; it knows no experiment.
+A long experiment may measure a few seeds now and more of them later, on another machine: the rows that its
+file has are kept then, each with what it was measured by. This file knows the layout and this machine's
+description; it knows no experiment.
 """
 
 import json
@@ -19,6 +21,10 @@ from evaluation.statistics import Estimate
 from inference.reader import multiplies_bfloat16
 
 _COMPARISONS = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b}
+
+
+class AnotherPlan(ValueError):
+    """A result file was made by another plan than the one that is to go on with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,30 @@ def _commit() -> str | None:
     return head + ("+" if changed else "")
 
 
+def earlier_rows(folder: Path, name: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows that `folder/name.json` has, each with `measured`: the commit, date and machine; none where
+    there is no such file. `plan` is what the experiment would be run by now, but its seeds.
+
+    Raises AnotherPlan where the file was made by another one: such rows are not of one experiment.
+    """
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return []
+    known = json.loads(path.read_text(encoding="utf-8"))
+    if known.get("plan") != _plain(plan):
+        raise AnotherPlan(
+            f"{path} was measured by another plan than today's; leave out --more to measure all anew."
+        )
+    head = {key: known[key] for key in ("commit", "date", "machine")}
+    return [row if "measured" in row else row | {"measured": head} for row in known["rows"]]
+
+
+def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan as JSON reads it back."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(plan)))
+    return plain
+
+
 def write_result(
     folder: Path,
     name: str,
@@ -100,8 +130,13 @@ def write_result(
     rows: Sequence[Mapping[str, Any]],
     claims: Mapping[str, Claim],
     seconds: float,
+    plan: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write `folder/name.json`, whole or not at all, and return what was written."""
+    """Write `folder/name.json`, whole or not at all, and return what was written.
+
+    Commit, date, machine and seconds are of the rows that do not say otherwise (`measured`). `plan` is what
+    `earlier_rows` goes by.
+    """
     result = {
         "name": name,
         "command": command,
@@ -110,6 +145,7 @@ def write_result(
         "machine": machine(),
         "seconds": round(seconds, 1),
         "seeds": list(seeds),
+        **({} if plan is None else {"plan": _plain(plan)}),
         "rows": [dict(row) for row in rows],
         "claims": {key: claim.to_dict() for key, claim in claims.items()},
     }

@@ -35,6 +35,7 @@ def explain(error: Exception) -> str | None:
         "TrainingRefused",
         "StoreError",
         "RetrievalError",
+        "AnotherPlan",
     }
     if expected & {kind.__name__ for kind in type(error).__mro__}:
         return " ".join(str(error).split())

@@ -12,6 +12,7 @@ from app.settings import Settings
 
 _EXPERIMENTS = ("gates", "reader", "cas", "comparison", "living")
 _WORKING = ("cas", "comparison", "living")  # keep what they have done in a folder
+_GROWING = ("cas", "living")  # measure one seed after the other
 _SEEDS = {"comparison": 5}  # as many as its published figures are of
 _HANDWRITTEN = Path("tests/handwritten")  # of a checkout; left out where there is none
 
@@ -31,6 +32,10 @@ def reproduce(
     ablations: Annotated[bool, typer.Option(help="cas: every ablation too, many hours.")] = False,
     large: Annotated[
         bool, typer.Option(help="cas: a collection of a million tokens too, about an hour.")
+    ] = False,
+    more: Annotated[
+        bool,
+        typer.Option(help="cas, living: keep what the result file has of other or the same seeds."),
     ] = False,
     work: Annotated[
         Path | None,
@@ -54,16 +59,18 @@ def reproduce(
         raise CommandFailed("--small, --ablations and --large are options of cas; leave them out.")
     if experiment not in _WORKING and work:
         raise CommandFailed("--work is an option of cas, comparison and living; leave it out.")
+    if experiment not in _GROWING and more:
+        raise CommandFailed("--more is an option of cas and living; leave it out.")
     seeds = _SEEDS.get(experiment, 3) if seeds is None else seeds
     with progress_bar(experiment) as progress:
         if experiment == "cas":
             result = _run_cas(
-                out, seeds, work, progress, small=small, ablations=ablations, large=large
+                out, seeds, work, progress, small=small, ablations=ablations, large=large, more=more
             )
         elif experiment == "comparison":
             result = _run_comparison(out, seeds, work, real, progress)
         elif experiment == "living":
-            result = _run_living(out, seeds, work, real, progress)
+            result = _run_living(out, seeds, work, real, progress, more=more)
         else:
             result = _run(experiment, out, seeds, progress)
     print_result(result, as_json=as_json)
@@ -95,6 +102,7 @@ def _run_cas(
     small: bool,
     ablations: bool,
     large: bool,
+    more: bool,
 ) -> dict[str, Any]:
     from dataclasses import replace
 
@@ -115,6 +123,7 @@ def _run_cas(
         work or settings.data / "reproduce" / "cas",
         report,
         large=LargePlan() if large else None,
+        more=more,
         name=name,
         command=f"cartridges reproduce cas{flags} --seeds {seeds} --json",
     )
@@ -145,12 +154,14 @@ def _run_living(
     work: Path | None,
     real: Path | None,
     report: Callable[[str, float], None],
+    *,
+    more: bool,
 ) -> dict[str, Any]:
     from benchmarks.living import FIRST_SEED, LivingPlan, run_living
 
     plan = LivingPlan(seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)), articles=_articles(real))
     folder, command = _worked("living", seeds, work, real)
-    return run_living(out, plan, folder, report, command=command)
+    return run_living(out, plan, folder, report, more=more, command=command)
 
 
 def _worked(name: str, seeds: int, work: Path | None, real: Path | None) -> tuple[Path, str]:

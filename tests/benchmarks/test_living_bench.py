@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from benchmarks import living
 from benchmarks.living import LivingPlan, claims_of, run_living
 from benchmarks.service_process import QUICK
+from evaluation.results import AnotherPlan
 
 TITLES = ("Mill", "Ferry", "Choir", "Tower")
 
@@ -88,6 +90,12 @@ def test_a_small_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(living, "serving", _nobody)
     again = run_living(tmp_path, plan, tmp_path / "work")
     assert again["rows"] == result["rows"]
+    # Nor of what the file has, by whoever has the file alone; another seed would be.
+    grown = run_living(tmp_path, plan, tmp_path / "elsewhere", more=True)
+    assert grown["seeds"] == [7]
+    assert grown["claims"] == claims
+    with pytest.raises(AnotherPlan):
+        run_living(tmp_path, replace(plan, asked=2), tmp_path / "elsewhere", more=True)
 
 
 def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:

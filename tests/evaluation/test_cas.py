@@ -1,5 +1,6 @@
 """The composition experiment on a tiny reader: same study for all arms, it resumes, claims follow rows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from evaluation.cas import claims, large_claims, run_cas
 from evaluation.collection import ARMS, CasPlan, nearest
 from evaluation.held_out import held_out
 from evaluation.large import LargePlan, run_large
+from evaluation.results import AnotherPlan
 from retrieval.encoder import LexicalEncoder
 from tests.models import write_tiny_model
 from training import studying
@@ -111,6 +113,13 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     monkeypatch.setattr(Distillation, "_rate", refuse)
     again = run_cas(model, tmp_path / "out", PLAN, tmp_path / "work")
     assert again["rows"] == first["rows"]
+    # Nor is what the file has, on a machine that has the file alone.
+    grown = run_cas(model, tmp_path / "out", PLAN, tmp_path / "elsewhere", more=True)
+    assert [row["seed"] for row in grown["rows"]] == grown["seeds"] == [1]
+    assert grown["rows"][0]["measured"]["date"] == again["date"]
+    assert grown["claims"] == first["claims"]
+    with pytest.raises(AnotherPlan):
+        run_cas(model, tmp_path / "out", replace(PLAN, rows=36), tmp_path / "elsewhere", more=True)
 
 
 def test_a_large_collections_run_killed_twice_ends_the_same_and_is_not_done_again(

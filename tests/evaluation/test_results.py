@@ -2,8 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
-from evaluation.results import Claim, write_result
+import pytest
+
+from evaluation.results import AnotherPlan, Claim, earlier_rows, write_result
 from evaluation.statistics import estimate
 from evaluation.tables import PAGES, arms, rendered, table
 
@@ -29,6 +32,28 @@ def test_a_missed_target_stays_in_the_file(tmp_path: Path) -> None:
     assert result["claims"]["plain"]["ci95"] is None
     assert "**missed**" in table(result)
     assert {"commit", "date", "machine", "seeds", "command"} <= result.keys()
+
+
+def test_rows_of_earlier_seeds_say_what_they_were_measured_by(tmp_path: Path) -> None:
+    plan = {"documents": 2, "loaded": (1, 2)}
+
+    def written(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return write_result(
+            tmp_path, "grown", command="c", seeds=[1], rows=rows, claims={}, seconds=1.0, plan=plan
+        )
+
+    assert earlier_rows(tmp_path, "grown", plan) == []
+    first = written([{"seed": 1}])
+    head = {key: first[key] for key in ("commit", "date", "machine")}
+    kept = earlier_rows(tmp_path, "grown", plan)
+    assert kept == [{"seed": 1, "measured": head}]
+    # Once more, by another commit: the first row stays that of its own.
+    kept[0]["measured"]["commit"] = "of then"
+    written([*kept, {"seed": 2}])
+    again = earlier_rows(tmp_path, "grown", plan)
+    assert again == [*kept, {"seed": 2, "measured": head}]
+    with pytest.raises(AnotherPlan, match="--more"):
+        earlier_rows(tmp_path, "grown", plan | {"documents": 3})
 
 
 def test_what_arms_scored_is_a_table_for_each_compression() -> None:
