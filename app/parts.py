@@ -13,7 +13,7 @@ from app.collection_training import DistilCollection
 from app.document_training import Distil, Draft, Join
 from app.screening import Find
 from app.settings import Settings
-from inference.engine import Engine, LocalEngine
+from inference.engine import Engine, LocalEngine, answering_threads
 from inference.reader import Reader, load_reader
 from retrieval.encoder import Encoder, MiniLmEncoder
 from training.collection import distil_collection
@@ -49,7 +49,7 @@ def _engine(settings: Settings, reader: Reader) -> Engine:
         reader,
         max_batch=settings.max_batch,
         kv_bytes=settings.kv_bytes,
-        threads=settings.threads,
+        threads=answering_threads(reader, settings.threads),
     )
 
 

@@ -1,7 +1,8 @@
 """What serving costs: `cartridges bench serve`, written to `docs/results/serving.json`.
 
 Every arm of a shape runs in one process, round by round in changing order, so that whatever else the
-machine does falls on all alike; what computes has torch's threads to itself. Two shapes: the bundled
+machine does falls on all alike; what computes has torch's threads to itself: an engine ends before a peer
+begins, and the other way round. Two shapes: the bundled
 reader, where overheads show, and random weights in the shape of Qwen3-0.6B, where keys and values fill the
 memory and set how many requests run together, as in Cartridges (arXiv 2506.06266, section 5). This file
 knows arms and claims.
@@ -10,8 +11,7 @@ knows arms and claims.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -38,6 +38,7 @@ from inference.engine import LocalEngine
 from inference.paged_attention import Prefill, Seen
 from inference.reader import Reader
 from inference.requests import Request
+from inference.sampling import Sampling
 from inference.threads import computed_apart
 
 Progress = Callable[[str, float], None]
@@ -63,7 +64,7 @@ class ServingPlan:
     large_page_slots: int = 53  # an eighth of the shape's 424 slots: nothing is lost to rounding
     large_rounds: int = 3
     joiners: int = 50
-    threads: int = 2  # torch's, for a peer and for a large reader's engine
+    threads: int = 2  # torch's, of whatever computes
 
 
 def run_serving(reader: Reader, out: Path, plan: ServingPlan, progress: Progress) -> dict[str, Any]:
@@ -127,30 +128,53 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
 
 def small_arms(reader: Reader, plan: ServingPlan, progress: Callable[[float], None]) -> list[Arm]:
     """All arms at one context length over concurrencies; our arms and cached text over lengths too."""
-    runs: list[tuple[Arm, Callable[[], Wave]]] = []
     shape = Shape(f"{plan.context_tokens} tokens", plan.context_tokens, plan.answer_tokens)
-    with _engine(reader, max(plan.concurrencies), plan) as engine:
-        for concurrency in plan.concurrencies:
-            runs += _engine_runs(reader, engine, shape, concurrency, plan)
-        for context in plan.contexts:
-            if context != plan.context_tokens:
-                other = Shape(f"{context} tokens", context, plan.answer_tokens)
-                runs += _engine_runs(reader, engine, other, plan.compared_at, plan)
-        runs += _peer_runs(reader, shape, plan)
-        for turn in range(plan.rounds + 1):  # the first round warms up and is not kept
-            for place in range(len(runs)):
-                arm, run = runs[(place + turn) % len(runs)]
-                wave = run()
-                if turn:
-                    arm.waves.append(wave)
-            progress((turn + 1) / (plan.rounds + 1))
-    return [arm for arm, _ in runs]
+    ours: list[tuple[Arm, Sequence[Request]]] = []
+    for concurrency in plan.concurrencies:
+        ours += _engine_arms(reader, shape, concurrency, plan)
+    for context in plan.contexts:
+        if context != plan.context_tokens:
+            other = Shape(f"{context} tokens", context, plan.answer_tokens)
+            ours += _engine_arms(reader, other, plan.compared_at, plan)
+    theirs = _peer_runs(reader, shape, plan)
+
+    def engine_round(turn: int) -> None:
+        with _engine(reader, max(plan.concurrencies), plan) as engine:
+            for place in range(len(ours)):
+                arm, requests = ours[(place + turn) % len(ours)]
+                _brought(engine, requests)
+                arm.waves.append(drive(engine, requests)[0])
+
+    def peer_round(turn: int) -> None:
+        for place in range(len(theirs)):
+            arm, run = theirs[(place + turn) % len(theirs)]
+            # Its team of torch threads ends with it.
+            arm.waves.append(computed_apart(plan.threads, run))
+
+    for turn in range(plan.rounds + 1):
+        for run_round in (engine_round, peer_round) if turn % 2 else (peer_round, engine_round):
+            run_round(turn)
+        progress((turn + 1) / (plan.rounds + 1))
+    arms = [arm for arm, _ in (*ours, *theirs)]
+    for arm in arms:
+        arm.waves.pop(0)  # the first round warms up
+    return arms
 
 
-def _engine_runs(
-    reader: Reader, engine: LocalEngine, shape: Shape, concurrency: int, plan: ServingPlan
-) -> list[tuple[Arm, Callable[[], Wave]]]:
-    """Cartridges, cached text, text and passages, each over as many documents as compositions."""
+def _brought(engine: LocalEngine, requests: Sequence[Request]) -> None:
+    """The requests' cartridges, or cached text, are on the device before the clock starts."""
+    compositions = {tuple(one.id for one in request.cartridges): request for request in requests}
+    for ids, request in compositions.items():
+        if ids:
+            engine.submit(replace(request, sampling=Sampling(max_tokens=1))).result()
+
+
+def _engine_arms(
+    reader: Reader, shape: Shape, concurrency: int, plan: ServingPlan
+) -> list[tuple[Arm, Sequence[Request]]]:
+    """Cartridges, cached text, text and passages, each over as many documents as compositions; no more
+    text than compared arms read: it is computed again for every request, at the same speed.
+    """
     few = min(concurrency, plan.compositions)
     composed = compositions(reader, shape, few)
     texts = [text_of(reader, shape.context_tokens, n) for n in range(few)]
@@ -162,18 +186,16 @@ def _engine_runs(
         "text": [asked(shape, text=text) for text in texts],
         "passages": [asked(shape, text=text) for text in passages],
     }
-    runs = []
+    if shape.context_tokens * concurrency > plan.context_tokens * plan.compared_at:
+        del asks["text"]
+    arms: list[tuple[Arm, Sequence[Request]]] = []
     for name, few_requests in asks.items():
         requests = [few_requests[i % few] for i in range(concurrency)]
         columns = sum(c.slots for c in requests[0].cartridges)
         prompt = len(reader.chat.documents(requests[0].texts)) if requests[0].texts else 0
         arm = Arm(name, shape.name, concurrency, prompt, columns or prompt)
-        runs.append((arm, _driving(engine, requests)))
-    return runs
-
-
-def _driving(engine: LocalEngine, requests: Sequence[Request]) -> Callable[[], Wave]:
-    return lambda: drive(engine, requests)[0]
+        arms.append((arm, requests))
+    return arms
 
 
 def compositions(reader: Reader, shape: Shape, count: int) -> list[tuple[Cartridge, ...]]:
@@ -201,11 +223,7 @@ def _peer_runs(
         lambda: mounted.stacked_wave(groups, shape),
         lambda: adapters.wave(adapted, shape),
     )
-    # Apart, so that no peer's team of torch threads slows the engine.
-    return [
-        (arm, partial(computed_apart, plan.threads, run))
-        for arm, run in zip(arms, runs, strict=True)
-    ]
+    return list(zip(arms, runs, strict=True))
 
 
 @contextmanager

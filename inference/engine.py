@@ -48,6 +48,7 @@ __all__ = [
     "RequestRefused",
     "Sampling",
     "Stream",
+    "answering_threads",
 ]
 
 
@@ -107,6 +108,18 @@ def build_prompt(reader: Reader, request: Request) -> Prompted:
     return Prompted(arranged, ids)
 
 
+def answering_threads(reader: Reader, threads: int | None) -> int:
+    """So many of torch's threads to answer with, all that the caller has where it is None; one where the
+    reader is small.
+
+    Its operations are over before another thread has begun. Sixteen answers at once and long prompts are
+    faster with several on a quiet machine, and much slower beside a training (docs/log.md).
+    """
+    if sum(each.numel() for each in reader.model.parameters()) < _SMALL:
+        return 1
+    return threads or torch.get_num_threads()
+
+
 class LocalEngine:
     """Decodes on the reader's device, up to `max_batch` requests together."""
 
@@ -121,8 +134,8 @@ class LocalEngine:
     ) -> None:
         """`kv_bytes` bounds the keys and values of all requests and resident cartridges.
 
-        `threads` are torch's, as many as the caller's where it is None. A small reader is decoded with one:
-        its operations are over before another thread has begun. Threads that begin after this have one.
+        `threads` are torch's, those of `answering_threads` where it is None. Threads that begin after this
+        have one.
 
         Raises PoolTooSmall, and ValueError for a batch of nothing.
         """
@@ -140,8 +153,7 @@ class LocalEngine:
         self._fetching = 0  # copies to the device that are under way
         self._arrived: deque[tuple[Span, Future[None]]] = deque()
         self._stream = torch.cuda.Stream() if reader.device.type == "cuda" else None
-        small = sum(each.numel() for each in reader.model.parameters()) < _SMALL
-        self._threads = 1 if small else threads or torch.get_num_threads()
+        self._threads = threads or answering_threads(reader, None)
         self._loader = ThreadPoolExecutor(1, "engine-loader", initializer=compute_alone)
         self._closed = threading.Event()
         self._ended = threading.Event()

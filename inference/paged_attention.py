@@ -110,7 +110,7 @@ class Prefill:
         slots, device = pool.shape.slots, pool.shape.device
         longest = max(sizes)
         depth = max(len(row.pages) for row in rows)
-        self._table = torch.empty((len(rows), depth), dtype=torch.long)
+        table = torch.empty((len(rows), depth), dtype=torch.long)
         visible = torch.zeros(len(rows), longest, depth * slots, dtype=torch.bool)
         write_pages = torch.full((len(rows), longest), SCRATCH)
         write_slots = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -118,8 +118,8 @@ class Prefill:
             pages = row.pages
             # Padded with a page of its own: hidden columns have weight zero, but zero times another
             # row's NaN would be NaN.
-            self._table[b] = pages[-1]
-            self._table[b, : len(pages)] = torch.tensor(pages)
+            table[b] = pages[-1]
+            table[b, : len(pages)] = torch.tensor(pages)
             place = 0
             for span in row.shared:
                 visible[b, :, place * slots : place * slots + span.columns] = True
@@ -133,8 +133,14 @@ class Prefill:
             write_pages[b, :size] = torch.tensor(row.own.pages)[new // slots]
             write_slots[b, :size] = new % slots
         self._write = (write_pages.flatten().to(device), write_slots.flatten().to(device))
-        self._table = self._table.to(device)
-        self._visible = visible[:, None].to(device)
+        kv_heads = pool.shape.kv_heads
+        heads = table[:, None] * kv_heads + torch.arange(kv_heads)[:, None]
+        self._gathers = heads.flatten().to(device)
+        # Once, not in every layer's attention.
+        mask = torch.zeros(visible.shape, dtype=pool.shape.dtype).masked_fill_(
+            ~visible, float("-inf")
+        )
+        self._mask = mask[:, None].to(device)
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Put the new columns into their pages; padding goes to the scratch page."""
@@ -145,15 +151,16 @@ class Prefill:
         keys, values = (self.gathered(t[layer]) for t in (self._pool.keys, self._pool.values))
         groups = query.shape[1] // keys.shape[1]
         found = scaled_dot_product_attention(
-            query, keys, values, attn_mask=self._visible, scale=scale, enable_gqa=groups > 1
+            query, keys, values, attn_mask=self._mask, scale=scale, enable_gqa=groups > 1
         )
         return found.transpose(1, 2).contiguous()
 
     def gathered(self, pages: Tensor) -> Tensor:
         """`[B, kv_heads, depth * slots, head_dim]` of each row's pages, one behind another."""
-        heads = torch.arange(pages.shape[1], device=pages.device)
-        gathered = pages[self._table[:, None], heads[None, :, None]]
-        return gathered.flatten(2, 3)
+        _, kv_heads, _, width = pages.shape
+        # Each head of a page lies in one piece: whole pieces are copied, not elements.
+        found = pages.view(-1, pages.shape[2] * width).index_select(0, self._gathers)
+        return found.view(len(self._mask), kv_heads, -1, width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from inference.batch import Batch
-from inference.engine import LocalEngine, Request
+from inference.engine import LocalEngine, Request, answering_threads
 from inference.reader import load_reader
 from inference.sampling import Sampling
 from inference.threads import compute_alone, compute_with
@@ -59,7 +59,7 @@ def test_a_small_reader_is_decoded_with_one_thread(
 
     monkeypatch.setattr(Batch, "step", looked)
     monkeypatch.setattr("inference.engine._SMALL", small)
-    engine = LocalEngine(reader, threads=3)
+    engine = LocalEngine(reader, threads=answering_threads(reader, 3))
     try:
         engine.submit(Request("Who?", (), (), Sampling(max_tokens=2))).result()
     finally:
