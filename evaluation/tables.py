@@ -8,6 +8,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +171,19 @@ def table(result: dict[str, Any]) -> str:
     lines.append(
         f"`{result['command']}`, {len(result['seeds'])} seeds, {result['date']}, "
         f"{machine['cores']} cores of {machine['processor']}, {result['seconds']:.0f} s, "
-        f"commit {result['commit']}."
+        f"commit {result['commit']}{_earlier(result)}."
     )
     return "\n".join(lines) + "\n"
+
+
+def _earlier(result: dict[str, Any]) -> str:
+    """Where some of the seeds were measured before, by what."""
+    kept = Counter(
+        (row["measured"]["commit"], row["measured"]["date"])
+        for row in result["rows"]
+        if "measured" in row and "seed" in row
+    )
+    return "".join(f"; {n} earlier, {date}, commit {commit}" for (commit, date), n in kept.items())
 
 
 def arms(result: dict[str, Any]) -> str:

@@ -157,9 +157,8 @@ class Prefill:
 
     def gathered(self, pages: Tensor) -> Tensor:
         """`[B, kv_heads, depth * slots, head_dim]` of each row's pages, one behind another."""
-        _, kv_heads, _, width = pages.shape
-        # Each head of a page lies in one piece: whole pieces are copied, not elements.
-        found = pages.view(-1, pages.shape[2] * width).index_select(0, self._gathers)
+        _, kv_heads, slots, width = pages.shape
+        found = _picked(pages.view(-1, slots * width), self._gathers)
         return found.view(len(self._mask), kv_heads, -1, width)
 
 
@@ -224,16 +223,17 @@ class Decode:
         outs, lses = [], []
         for one, mask in zip(self._passes, self._masks, strict=True):
             pages, readers = one.rows.shape
-            queries = grouped[one.rows].transpose(1, 2).reshape(pages, kv_heads, -1, width)
-            where = slice(pages) if one.pages is None else one.pages
-            out, lse = partial_attention(queries, keys[where], values[where], mask, scale)
+            queries = _picked(grouped, one.rows).transpose(1, 2).reshape(pages, kv_heads, -1, width)
+            where = one.pages
+            k, v = (t[:pages] if where is None else _picked(t, where) for t in (keys, values))
+            out, lse = partial_attention(queries, k, v, mask, scale)
             shape = (pages, kv_heads, readers, heads // kv_heads)
             outs.append(out.view(*shape, width).transpose(1, 2).reshape(-1, heads, width))
             lses.append(lse.view(shape).transpose(1, 2).reshape(-1, heads))
         out, lse = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in (outs, lses))
         lse = lse[self._partials].masked_fill_(self._hidden[:, :, None], float("-inf"))
         shares = torch.softmax(lse, dim=1).unsqueeze(-1)
-        found = out[self._partials].float()
+        found = _picked(out, self._partials).float()
         # A hidden part may be another row's: its share is zero, but zero times its NaN would be NaN.
         found.masked_fill_(self._hidden[:, :, None, None], 0)
         merged = (found * shares).sum(dim=1)
@@ -269,6 +269,11 @@ def flex_partial_attention(
     asked = AuxRequest(lse=True)
     out, aux = run(query, keys, values, score_mod=masked, scale=scale, return_aux=asked)
     return out, aux.lse
+
+
+def _picked(rows: Tensor, index: Tensor) -> Tensor:
+    """`rows[index]`, copied row by row: on a CPU several times faster than element by element."""
+    return rows.index_select(0, index.flatten()).view(*index.shape, *rows.shape[1:])
 
 
 def _write(

@@ -52,6 +52,8 @@ def test_rows_of_earlier_seeds_say_what_they_were_measured_by(tmp_path: Path) ->
     written([*kept, {"seed": 2}])
     again = earlier_rows(tmp_path, "grown", plan)
     assert again == [*kept, {"seed": 2, "measured": head}]
+    grown = json.loads((tmp_path / "grown.json").read_text())
+    assert f"; 1 earlier, {first['date']}, commit of then." in table(grown)
     with pytest.raises(AnotherPlan, match="--more"):
         earlier_rows(tmp_path, "grown", plan | {"documents": 3})
 
