@@ -145,15 +145,17 @@ class DocumentTraining:
             return unpublished("The document was deleted or has a newer version.")
         if subject.reader_fingerprint != self._reader.fingerprint:
             return unpublished("Another reader is serving now.")
+        began, before = time.monotonic(), self._before(document, workdir)
+        # A document that changed a little is trained in half the time. Others need not wait for the
+        # screening: until it holds them back they are answered from text in any case.
+        if before is None and not self._screening.holds(document):
+            self._publish_draft(subject, document)
         noted = self._screening.look(document, stopping("screening", progress, cancelled))
         if noted is not None and noted.held:
             return unpublished(
                 f"It changes {len(noted.found)} answers of other documents and is in quarantine: it is not "
                 "answered from until it is released or changed."
             ) | {"quarantined": True}
-        began, before = time.monotonic(), self._before(document, workdir)
-        if before is None:  # a document that changed a little is trained in half the time
-            self._publish_draft(subject, document)
         with self._shelf.for_documents(subject.collection, [document.id], self._library):
             joined = self._join(
                 self._reader,

@@ -23,6 +23,7 @@ from cartridge_store.errors import CartridgeNotFound
 from cartridge_store.manifest import PositionRule
 from retrieval.selection import Selected
 from tests.app.app_fakes import fake_distil, fake_distil_collection, make_parts, screening_of
+from training.conflicts import Conflict
 from training.examples import StudyExample
 from training.joining import Joined, Relearned
 from training.neighbourhood import Serving
@@ -244,6 +245,31 @@ def test_a_draft_serves_until_the_training_ends_however_it_ends(
     other._documents.run(subject, settings.data / "work", lambda _: None, lambda: False)
     assert drafted == []
     assert base.store.current("default", ["first"]) != {"first": first}
+
+
+@pytest.mark.parametrize("policy", ["warn", "quarantine"])
+def test_a_draft_does_not_wait_for_the_screening_and_does_not_outlast_it(
+    settings: Settings, base: Foundation, policy: str
+) -> None:
+    settings = settings.model_copy(update={"conflicts": policy})
+    while_screened: list[dict[str, str]] = []
+
+    def steering(*_: Any) -> list[Conflict]:
+        while_screened.append(statuses(base))
+        return [Conflict("other", "Who serviced the boiler?", "Franz Huber.", "Mira Tolen.")] * 9
+
+    training = trainer(settings, base, lambda *_, **__: None, Drafting(base))
+    training._documents._screening._find = steering
+    result = trained(base, training, "first")
+    held = policy == "quarantine"
+    assert while_screened == [{"first": "draft"}]
+    assert result["published"] is not held
+    assert statuses(base) == ({} if held else {"first": "ready"})
+    if held:  # nor is there one when it is tried again
+        drafted: list[str] = []
+        again = trainer(settings, base, lambda *_, **__: None, lambda _, t, __: drafted.append(t))
+        assert trained(base, again, "first")["quarantined"]
+        assert drafted == []
 
 
 @pytest.mark.parametrize("by", ["worker", "reconciler"])
