@@ -123,15 +123,30 @@ class Documents:
         Raises `RedisError` before anything is stored when Redis is away. `DocumentRefused` and
         `StorageFull` leave nothing half-done: what was stored is indexed and queued by sending it
         again, or by the next reconciliation. What `require` raises of the document that is to be
-        replaced is passed on.
+        replaced is passed on. A newer version that came meanwhile is what is given back; raises
+        `DocumentNotFound` where the document was deleted meanwhile.
         """
         self._jobs.ping()
-        document, _ = self._library.put(collection, id, title, text, marks, require)
-        if not self._retriever.is_indexed(document):
-            self._retriever.index_document(document)
-        job = self._job_for(document)
-        view = self.views([document])[0]
-        return view, job
+        stored, _ = self._library.put(collection, id, title, text, marks, require)
+        now: Document | None = stored
+        while now is not None:
+            document = now
+            if not self._retriever.is_indexed(document):
+                self._retriever.index_document(document)
+            job = self._job_for(document)
+            # Reading and encoding took a while: the document may be another one now, or gone.
+            now = self._library.find(collection, document.id) or self._undone(document)
+            if now is not None and now.version == document.version:
+                return self.views([document])[0], job
+        raise _gone(stored)
+
+    def _undone(self, document: Document) -> Document | None:
+        """Nothing is left of a document that was deleted while it was taken in; what came after that."""
+        self._jobs.forget(document.collection, document.id)
+        self._retriever.remove_document(document.collection, document.id)
+        there = document.collection in self._library.collections()
+        self._purge(document.collection, _PURGED_AT_ONCE if there else None)
+        return self._library.find(document.collection, document.id)
 
     def get(self, collection: str, id: str) -> View:
         """One document. Raises `DocumentNotFound`, `DocumentCorrupt`, `DocumentRefused`."""
@@ -262,6 +277,8 @@ class Documents:
         job = self._jobs.open(subject_of(document, self._reader), uuid.uuid4().hex)
         self._queue.send(job.id)
         self._retriever.index_document(document)
+        if not self._library.exists(collection, id) and self._undone(document) is None:
+            raise _gone(document)
         return self.views([document])[0], job
 
     def again(self, job: Job) -> Job:
@@ -313,3 +330,9 @@ class Documents:
     def _count_tokens(self, collection: str, id: str, sha256: str) -> int:
         document = self._library.find(collection, id)
         return self._reader.count(document.text) if document is not None else 0
+
+
+def _gone(document: Document) -> DocumentNotFound:
+    return DocumentNotFound(
+        f"Document {document.id} was deleted while it was taken in; send it again if it is wanted."
+    )

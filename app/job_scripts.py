@@ -7,12 +7,14 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local last = redis.call('HGET', KEYS[2], ARGV[1])
 if last and last ~= ARGV[3] then
   local old = ARGV[2] .. last
+  local subject = redis.call('HGET', old, 'subject')
+  if subject and cjson.decode(subject).version > tonumber(ARGV[5]) then return 0 end
   local status = redis.call('HGET', old, 'status')
   if status == 'queued' then redis.call('HSET', old, 'status', 'cancelled') end
   if status == 'running' then redis.call('HSET', old, 'cancel', '1') end
   redis.call('EXPIRE', old, ARGV[4])
 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('HSET', KEYS[1], unpack(ARGV, 6))
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
 return 1
 """

@@ -76,7 +76,8 @@ class Jobs:
         self._forget = client.register_script(scripts.FORGET)
 
     def open(self, subject: Subject, attempt: str = "") -> Job:
-        """The queued job for this document version, or the one there is.
+        """The queued job for this document version, or the one there is; that of a newer version where
+        there is one.
 
         Older jobs of the document are asked to stop. `attempt` names one more training of a
         version that was trained before.
@@ -90,11 +91,8 @@ class Jobs:
             created_at=self._clock(),
             subject=vars(subject),
         )
-        self._open(
-            keys=[self._key(job_id), self._last_key(subject.collection)],
-            args=[subject.document_id, self._key(""), job_id, _SUPERSEDED_SECONDS, *fields],
-        )
-        return self.get(job_id) or _missing(job_id)
+        key, last = self._key(job_id), self._last_key(subject.collection)
+        return self._opened(job_id, [key, last], subject.document_id, subject.version, fields)
 
     def open_collection(self, collection: str, attempt: str) -> Job:
         """A queued job that trains all of a collection; an older one is asked to stop."""
@@ -106,11 +104,8 @@ class Jobs:
             collection=collection,
             created_at=self._clock(),
         )
-        self._open(
-            keys=[self._key(job_id), self._collections_key()],
-            args=[collection, self._key(""), job_id, _SUPERSEDED_SECONDS, *fields],
-        )
-        return self.get(job_id) or _missing(job_id)
+        keys = [self._key(job_id), self._collections_key()]
+        return self._opened(job_id, keys, collection, 0, fields)
 
     def open_report(self, collection: str, report_id: str) -> Job:
         """The queued job of a report, whose id it has."""
@@ -121,11 +116,22 @@ class Jobs:
             collection=collection,
             created_at=self._clock(),
         )
+        keys = [self._key(report_id), f"{self._prefix}reports-of:{collection}"]
+        return self._opened(report_id, keys, report_id, 0, fields)
+
+    def _opened(
+        self, job_id: str, keys: Sequence[str], name: str, version: int, fields: Sequence[str]
+    ) -> Job:
+        """A job, which becomes the last one under a name of `keys` if that is of no newer version."""
         self._open(
-            keys=[self._key(report_id), f"{self._prefix}reports-of:{collection}"],
-            args=[report_id, self._key(""), report_id, _SUPERSEDED_SECONDS, *fields],
+            keys=keys,
+            args=[name, self._key(""), job_id, _SUPERSEDED_SECONDS, version, *fields],
         )
-        return self.get(report_id) or _missing(report_id)
+        found = self.get(job_id)
+        if found is None:  # it was not opened
+            last = cast(str | None, self._client.hget(keys[1], name))
+            found = None if last is None else self.get(last)
+        return found or _missing(job_id)
 
     def reopen(self, job_id: str) -> Job:
         """Let a job that failed or was cancelled wait for a worker again; others stay as they are."""

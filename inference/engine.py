@@ -304,16 +304,20 @@ class LocalEngine:
 
     def _fetch(self, span: Span, cartridge: Cartridge) -> None:
         """Copy a cartridge to its pages beside the decoding; one copy serves all who wait for it."""
-        future = self._loader.submit(self._copy, span, cartridge)
+        # What the engine's own stream does with these pages, such as emptying them, comes first.
+        free = None if self._stream is None else torch.cuda.current_stream().record_event()
+        future = self._loader.submit(self._copy, span, cartridge, free)
         self._fetching += 1
         future.add_done_callback(lambda done: self._inbox.put((span, done)))
 
-    def _copy(self, span: Span, cartridge: Cartridge) -> None:
+    def _copy(self, span: Span, cartridge: Cartridge, free: torch.cuda.Event | None) -> None:
         keys, values = cartridge.dense()
         if self._stream is None:
             self._pool.write(span, keys, values)
             return
         with torch.cuda.stream(self._stream):  # a stream of its own: decoding does not wait for it
+            if free is not None:
+                self._stream.wait_event(free)
             self._pool.write(span, keys, values)
         self._stream.synchronize()
 

@@ -69,8 +69,9 @@ class Chooser:
         sampling = self._sampling
         if sampling.temperature <= 0:
             return int(logits.argmax())
-        # Less the largest first: a tiny temperature would make infinity minus infinity of them.
-        shares = torch.softmax((logits - logits.max()) / sampling.temperature, -1)
+        # Less the largest first: a tiny temperature would make infinity minus infinity of them. In double:
+        # the tiniest would be 0 in float32, and 0 through 0 is no number.
+        shares = torch.softmax((logits - logits.max()).double() / sampling.temperature, -1)
         if sampling.top_p < 1:
             ordered, ids = shares.sort(descending=True, stable=True)
             beyond = ordered.cumsum(0) - ordered >= sampling.top_p

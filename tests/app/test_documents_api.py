@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.settings import Settings
+
 BOILER = "The boiler of the garden flat was last serviced by Franz Huber."
 
 
@@ -57,6 +59,55 @@ def test_the_same_content_is_the_same_version_and_job(
     assert (
         client.get(f"/v1/documents/{first['document']['id']}").json()["cartridge"]["version"] == 1
     )
+
+
+def while_encoded(client: TestClient, do: Callable[[], object]) -> None:
+    """Once, while a document's text is encoded, something else is done."""
+    encoder = client.app.state.api.retriever._encoder  # type: ignore[attr-defined]
+    encode = encoder.encode
+
+    def slowly(texts: list[str]) -> Any:
+        encoder.encode = encode
+        do()
+        return encode(texts)
+
+    encoder.encode = slowly
+
+
+def test_a_newer_version_that_overtakes_is_what_is_trained(client: TestClient) -> None:
+    newer: list[dict[str, Any]] = []
+    while_encoded(client, lambda: newer.append(add(client, "The boiler is new.", id="boiler")))
+    accepted = add(client, id="boiler")
+    assert accepted == newer[0]
+    assert accepted["document"]["version"] == 2
+    assert client.get(f"/v1/jobs/{accepted['job']['id']}").json()["status"] == "queued"
+
+
+@pytest.mark.parametrize("what", ["documents/boiler", "collections/default"])
+def test_a_document_that_is_deleted_while_it_is_taken_in_is_gone(
+    client: TestClient, settings: Settings, what: str
+) -> None:
+    jobs = client.app.state.api.base.jobs  # type: ignore[attr-defined]
+    while_encoded(client, lambda: client.delete(f"/v1/{what}"))
+    response = client.post("/v1/documents", json={"id": "boiler", "text": BOILER})
+    assert response.status_code == 404
+    assert "send it again" in response.json()["detail"]
+    assert jobs.last_of("default", ["boiler"]) == {}
+    kept = [path for path in (settings.data / "indexes").rglob("*") if path.is_file()]
+    assert not any(b"Franz Huber" in path.read_bytes() for path in kept)
+    assert add(client, id="boiler")["document"]["version"] == 2
+
+
+def test_one_that_is_sent_anew_after_its_deletion_stays(client: TestClient) -> None:
+    def replace() -> None:
+        client.delete("/v1/documents/boiler")
+        add(client, "The boiler is new.", id="boiler")
+
+    while_encoded(client, replace)
+    accepted = add(client, id="boiler")
+    assert accepted["document"]["version"] == 2
+    answer = client.post("/v1/answers", json={"question": "Is the boiler new?", "mode": "rag"})
+    assert [source["document_id"] for source in answer.json()["sources"]] == ["boiler"]
 
 
 def test_a_new_version_is_trained_and_the_old_job_stops(

@@ -48,11 +48,27 @@ def test_opening_twice_is_one_job(jobs: Jobs) -> None:
 def test_every_difference_of_the_subject_is_another_job(jobs: Jobs) -> None:
     subjects = [SUBJECT] + [
         dataclasses.replace(SUBJECT, **{name: value})
-        for name, value in (("version", 2), ("sha256", "2" * 64), ("reader_fingerprint", "3" * 64))
+        for name, value in (("sha256", "2" * 64), ("reader_fingerprint", "3" * 64), ("version", 2))
     ]
-    ids = {jobs.open(subject).id for subject in subjects}
-    ids.add(jobs.open(SUBJECT, "again").id)
+    ids = {jobs.open(SUBJECT, "again").id} | {jobs.open(subject).id for subject in subjects}
     assert len(ids) == 5
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_older_version_that_comes_late_leaves_the_newer_ones_job(
+    jobs: Jobs, known: bool
+) -> None:
+    if known:
+        jobs.open(SUBJECT)
+    newer = jobs.open(dataclasses.replace(SUBJECT, version=2))
+    for attempt in ("again", "once more"):
+        assert jobs.open(SUBJECT, attempt) == newer
+    jobs.open(SUBJECT)
+    assert get(jobs, newer.id).status == "queued"
+    assert jobs.last_of("default", ["boiler"]) == {"boiler": newer}
+    # Deleted, and put again: its versions go on, and what is known of the old ones does not hinder.
+    jobs.forget("default", "boiler")
+    assert jobs.open(dataclasses.replace(SUBJECT, version=3)).status == "queued"
 
 
 def test_a_newer_version_stops_the_older_ones_job(jobs: Jobs) -> None:
