@@ -10,8 +10,8 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from app.asked import Asked, Question
 from app.problems import problem_of
+from app.routes.asking import answered, counted, streamed
 from app.routes.asking import asked as handed_in
-from app.routes.asking import counted
 from app.routes.outputs import answer_out, source_out
 from app.routes.parts import Wired
 from app.schemas import AnswerOut, QuestionIn, SourcesEvent, TokenEvent
@@ -50,12 +50,8 @@ async def answer_question(
     )
     asked = await handed_in(api, access, question)
     if body.stream:
-        return EventSourceResponse(_events(request, asked))
-    try:
-        return answer_out(counted(request, await run_in_threadpool(asked.answer)))
-    finally:
-        # Changes nothing for an answer that is whole.
-        asked.cancel()
+        return streamed(_events(request, asked), asked)
+    return answer_out(await answered(request, asked))
 
 
 async def _events(request: Request, asked: Asked) -> AsyncIterator[ServerSentEvent]:

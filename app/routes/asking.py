@@ -3,7 +3,12 @@
 Knows access, admission and answering; knows no form of a request or an answer.
 """
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
 from fastapi import Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from app.asked import Answer, Asked, Question
@@ -23,6 +28,38 @@ async def asked(api: Api, access: Access, question: Question) -> Asked:
     require_collection(access, question.collection)
     with api.admission.entering():
         return await run_in_threadpool(api.answering.ask, question)
+
+
+async def answered(request: Request, asked: Asked) -> Answer:
+    """The whole answer, counted. Who has gone is not waited for: the engine stops at the next token."""
+    with _heeding(request, asked):
+        return counted(request, await run_in_threadpool(asked.answer))
+
+
+def streamed(
+    events: AsyncIterator[ServerSentEvent], asked: Asked, *, sep: str | None = None
+) -> EventSourceResponse:
+    """The answer as `events`, given up as soon as the client has gone, whatever it waits for then."""
+
+    async def gone(_: object) -> None:
+        asked.cancel()
+
+    return EventSourceResponse(events, sep=sep, client_close_handler_callable=gone)
+
+
+@contextlib.contextmanager
+def _heeding(request: Request, asked: Asked) -> Iterator[None]:
+    async def cancel_when_gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        asked.cancel()
+
+    watching = asyncio.create_task(cancel_when_gone())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        asked.cancel()  # changes nothing for an answer that is whole
 
 
 def counted(request: Request, answer: Answer) -> Answer:

@@ -29,8 +29,8 @@ from app.openai_schemas import (
     UserMessage,
 )
 from app.problems import Problem, openai_body, problem_of
+from app.routes.asking import answered, counted, streamed
 from app.routes.asking import asked as handed_in
-from app.routes.asking import counted
 from app.routes.outputs import source_out
 from app.routes.parts import Wired
 from app.security import Reading, require_collection
@@ -78,12 +78,8 @@ async def complete(
     asked = await handed_in(api, access, question)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
-        return EventSourceResponse(_chunks(request, asked, body.model, usage=usage), sep="\n")
-    try:
-        answer = counted(request, await run_in_threadpool(asked.answer))
-    finally:
-        asked.cancel()  # changes nothing for an answer that is whole
-    return _completion(answer, body)
+        return streamed(_chunks(request, asked, body.model, usage=usage), asked, sep="\n")
+    return _completion(await answered(request, asked), body)
 
 
 def _question(request: Request, body: ChatIn, text: str) -> Question:

@@ -1,15 +1,18 @@
 """/v1/answers: modes, sources, streams, and what is refused."""
 
+import contextlib
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from app.settings import Settings
 from inference.composer import CompositionRefused
-from inference.engine import Request, Sampling, Stream
+from inference.engine import Completion, Request, Sampling, Stream
 from tests.app.app_fakes import FakeEngine, make_parts
 
 SHEETS = {
@@ -179,6 +182,39 @@ def test_an_answer_is_given_up_when_nobody_reads_it(house: TestClient, engine: F
     ask(house, "Who leads the choir?")
     events(house, question="Who leads the choir?")
     assert all(stream.cancelled.is_set() for stream in engine.streams)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", ["answers", "chat/completions"])
+def test_who_goes_while_nothing_is_said_yet_is_not_answered(
+    engine: FakeEngine, listening: Callable[..., Any], path: str, stream: bool
+) -> None:
+    asked, waiting = threading.Event(), Stream()
+
+    def silent(request: Any) -> Stream:
+        asked.set()
+        return waiting
+
+    engine.submit = silent  # type: ignore[method-assign]
+    fields: dict[str, Any] = {"question": "Who leads the choir?", "mode": "none"}
+    if path != "answers":
+        messages = [{"role": "user", "content": "Who leads the choir?"}]
+        fields = {"model": "cartridge-qa", "messages": messages, "mode": "none"}
+
+    def ask() -> None:
+        with contextlib.suppress(httpx.TimeoutException):
+            httpx.post(f"{address}/v1/{path}", json=fields | {"stream": stream}, timeout=1.0)
+
+    with listening() as address:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert asked.wait(10)
+        gone = waiting.cancelled.wait(10)
+        waiting.put(
+            Completion("", 1, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)
+        )  # as engines end what is cancelled
+        thread.join()
+    assert gone
 
 
 def test_a_question_that_is_too_long_or_empty_is_refused(house: TestClient) -> None:
