@@ -35,6 +35,7 @@ from inference.speech import Speech
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.05  # how often it is seen that nobody reads any more
+_HEALTH_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -105,6 +106,21 @@ class VllmEngine:
             running = sum(bool(job.token_ms) for job in self._jobs)
             waiting = len(self._jobs) - running
         return EngineLoad(waiting, 0, running, 0, 0, 0, 0, 0)
+
+    def trouble(self) -> str | None:
+        """That the server does not answer, or None."""
+        if self._closed:
+            return "The engine has ended; restart the service."
+        asking = self._client.get(f"{self._url}/health", timeout=_HEALTH_SECONDS)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(asking, self._loop).result(
+                2 * _HEALTH_SECONDS
+            )
+        except (httpx.HTTPError, TimeoutError):
+            return "The vLLM server does not answer; check that it runs."
+        if answer.is_server_error:
+            return f"The vLLM server says {answer.status_code}; see its log."
+        return None
 
     def close(self) -> None:
         """Finish what is being said, refuse the rest."""

@@ -194,6 +194,10 @@ class LocalEngine:
             cartridges_copied=self._copied,
         )
 
+    def trouble(self) -> str | None:
+        """That it has ended, or None."""
+        return "The engine has ended; restart the service." if self._closed.is_set() else None
+
     def held_bytes(self, request: Request) -> int:
         """Bytes of the pool's pages that the request needs, were it alone: cartridges, prompt, answer."""
         prompted = build_prompt(self._reader, request)
@@ -225,12 +229,16 @@ class LocalEngine:
         except BaseException as error:  # not even that could be mended: nobody is to wait for it
             logger.exception("The engine has ended.")
             self._closed.set()
-            for job in [*self._running.values(), *self._loading, *self._waiting]:
-                job.stream.put(error)
+            for jobs in (self._running.values(), self._loading, self._waiting):
+                for job in jobs:
+                    job.stream.put(error)
+            self._running, self._loading, self._waiting = {}, [], deque()
         finally:
-            self._refuse()
-            self._ended.set()
-            self._refuse_inbox()
+            try:
+                self._refuse()
+            finally:  # whatever is wrong, nobody waits for an answer that will not come
+                self._ended.set()
+                self._refuse_inbox()
 
     def _fail(self, error: Exception) -> None:
         for job in [*self._running.values(), *self._loading]:

@@ -136,6 +136,10 @@ class Engine(Protocol):
         """How busy it is now."""
         ...
 
+    def trouble(self) -> str | None:
+        """Why nothing can be answered now, and what to do; None where it can. Takes two seconds at most."""
+        ...
+
     def close(self) -> None:
         """Finish what runs, refuse the rest."""
         ...

@@ -22,7 +22,8 @@ async def live() -> Health:
 @router.get("/ready")
 def ready(request: Request, api: Wired) -> Health:
     """Redis, the data folder, the cartridges' store and the reader answer; else 503 with which do not."""
-    dependencies = {"reader": "ok", "redis": "ok", "storage": "ok", "cartridges": "ok"}
+    reader = api.engine.trouble() or "ok"
+    dependencies = {"reader": reader, "redis": "ok", "storage": "ok", "cartridges": "ok"}
     try:
         api.base.jobs.ping()
     except redis.RedisError:

@@ -66,6 +66,7 @@ class FakeEngine:
         self.streams: list[Stream] = []
         self.delay = delay
         self.waiting = 0
+        self.ended: str | None = None
 
     def submit(self, request: Request) -> Stream:
         self.requests.append(request)
@@ -92,6 +93,10 @@ class FakeEngine:
     def load(self) -> EngineLoad:
         """Nobody waits, unless a test says so."""
         return EngineLoad(self.waiting, 0, 0, 0, 0, 1 << 20, 0, 0)
+
+    def trouble(self) -> str | None:
+        """None, unless a test says so."""
+        return self.ended
 
     def close(self) -> None:
         pass

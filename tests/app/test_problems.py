@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from app.keys import KeyRing, key_hash
 from app.settings import Settings
-from tests.app.app_fakes import make_parts
+from tests.app.app_fakes import FakeEngine, make_parts
 
 FIELDS = {"type", "title", "status", "detail", "code"}
 
@@ -99,6 +99,13 @@ def test_health(client: TestClient) -> None:
         "status": "ready",
         "dependencies": {"reader": "ok", "redis": "ok", "storage": "ok", "cartridges": "ok"},
     }
+
+
+def test_an_engine_that_has_ended_is_not_ready(client: TestClient, engine: FakeEngine) -> None:
+    engine.ended = "The engine has ended; restart the service."
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["dependencies"]["reader"] == engine.ended
 
 
 def test_the_schema_names_every_route(client: TestClient) -> None:

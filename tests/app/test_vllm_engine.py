@@ -124,6 +124,16 @@ def test_tokens_become_text_and_the_end_ends_it(
     assert server.keys == ["Bearer secret"]
 
 
+def test_a_server_that_does_not_answer_is_trouble(engine: VllmEngine, server: Server) -> None:
+    assert engine.trouble() is None
+    server.listing = 404  # of servers without such a path nothing is known
+    assert engine.trouble() is None
+    server.listing = 503
+    assert "503" in (engine.trouble() or "")
+    server.close()
+    assert "check that it runs" in (engine.trouble() or "")
+
+
 def test_a_server_that_serves_another_model_is_not_used(engine: VllmEngine, server: Server) -> None:
     right = server.logprobs
     server.logprobs = [value - 0.2 for value in right]

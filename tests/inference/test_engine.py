@@ -481,3 +481,28 @@ def test_whatever_runs_beside_it_an_answer_is_what_it_is_alone(
         else:
             # Cut off within a character, its first bytes are all there is of it.
             assert alone(ask).startswith(text.rstrip("�"))
+
+
+def test_an_engine_that_cannot_go_on_leaves_nobody_waiting(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = threading.Event()
+
+    def broken(*_: Any) -> Any:
+        sent.wait(10)
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(Batch, "step", broken)
+    monkeypatch.setattr(PagePool, "forget", broken)  # nothing can be given back either
+    engine = LocalEngine(reader, max_batch=1)
+    streams = [engine.submit(Request("Who?")) for _ in range(3)]
+    sent.set()
+    for stream in streams:
+        with pytest.raises((RuntimeError, EngineClosed)):
+            stream.result()
+    engine._thread.join(10)
+    assert engine.trouble() is not None
+    assert engine.load().waiting == engine.load().running == 0
+    with pytest.raises(EngineClosed):
+        engine.submit(Request("Who?"))
+    engine.close()

@@ -222,7 +222,9 @@ def test_a_closed_engine_refuses_and_finishes_what_runs(
         again = VllmEngine(exact_reader, request.getfixturevalue("vllm").url)
     running = again.submit(Request("Who?", sampling=Sampling(30, ignore_end=True)))
     next(iter(running))
+    assert again.trouble() is None
     again.close()
+    assert "restart" in (again.trouble() or "")
     assert running.result().completion_tokens == 30
     with pytest.raises(EngineClosed, match="shut down"):
         again.submit(Request("Who?"))
