@@ -5,12 +5,15 @@ Keeps, for a day and in Redis, what was asked and what was answered under a key.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import redis
+from pydantic import BaseModel
 
 from app.problems import Problem
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 _DAY_SECONDS = 24 * 3600
 # Long enough for the slowest request; a server that died meanwhile must not block its key.
@@ -33,6 +36,31 @@ class IdempotencyKeys:
         self._client = client
         self._prefix = prefix
         self._claim = client.register_script(_CLAIM)
+
+    def once(
+        self,
+        key: str | None,
+        asked: Mapping[str, Any],
+        model: type[Answer],
+        do: Callable[[], Answer],
+        kept: Callable[[Answer], Answer] = lambda answer: answer,
+    ) -> Answer:
+        """What `do` gives; sent again under the same key, what it gave then, as `kept` has it.
+
+        Raises what `claim` and `do` raise; a request that failed may be sent again.
+        """
+        if key is None:
+            return do()
+        answered = self.claim(key, asked)
+        if answered is not None:
+            return model.model_validate(answered)
+        try:
+            answer = do()
+        except BaseException:
+            self.release(key)
+            raise
+        self.keep(key, asked, kept(answer).model_dump(mode="json"))
+        return answer
 
     def claim(self, key: str, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         """None when the request is to be carried out, else the answer that it once got.

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 # Room for the framing of a form or of JSON around the largest document.
 FRAMING_BYTES = 64 * 1024
-# A question holds a thread while it is answered.
+# Besides those of questions: each holds one while it waits and is answered.
 _THREADS = 128
 # Reading a PDF takes a core and, at worst, hundreds of megabytes.
 _PARSED_TOGETHER = 2
@@ -58,7 +58,8 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        questions = settings.max_batch + settings.max_waiting
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS + questions
         opened = api
         if opened is None:
             opened = await run_in_threadpool(open_api, settings, parts or Parts())

@@ -6,14 +6,23 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 import redis
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.documents import NotHeld
 from app.problems import Problem, unavailable
 from app.routes.outputs import document_out, job_out
-from app.routes.parts import CollectionName, Cursor, DocumentId, Wired, from_cursor, to_cursor
+from app.routes.parts import (
+    CollectionName,
+    Cursor,
+    DocumentId,
+    IdempotencyKey,
+    Wired,
+    from_cursor,
+    own_key,
+    to_cursor,
+)
 from app.routes.preconditions import IfMatch, IfNoneMatch, etag, required
 from app.schemas import DocumentAccepted, DocumentIn, DocumentOut, DocumentPage, UploadFields
 from app.security import Reading, Writing, require_collection
@@ -53,7 +62,7 @@ async def add_document(
     response: Response,
     api: Wired,
     access: Writing,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    idempotency_key: IdempotencyKey = None,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> DocumentAccepted:
@@ -73,7 +82,7 @@ async def add_document(
             415, "unsupported-type", "Send application/json, or a file as multipart/form-data."
         )
     require_collection(access, document.collection)
-    key = None if idempotency_key is None else f"{access.key_id}/{idempotency_key}"
+    key = own_key(access, idempotency_key)
     require = required(if_match, if_none_match)
     accepted = await run_in_threadpool(_accept, api, document, marks, key, require)
     response.headers["Location"] = f"/v1/jobs/{accepted.job.id}"
@@ -157,36 +166,28 @@ def _accept(
     key: str | None,
     require: Require,
 ) -> DocumentAccepted:
-    asked = document.model_dump()
+    def accept() -> DocumentAccepted:
+        view, job = api.documents.accept(
+            document.collection,
+            document.id,
+            document.title,
+            document.text,
+            marks,
+            require,
+        )
+        return DocumentAccepted(document=document_out(view), job=job_out(job))
+
+    def kept(accepted: DocumentAccepted) -> DocumentAccepted:
+        # For a day: not with what it says of other documents.
+        plain = accepted.document.model_copy(update={"conflicts": []})
+        return accepted.model_copy(update={"document": plain})
+
     try:
-        if key is not None:
-            answered = api.idempotency.claim(key, asked)
-            if answered is not None:
-                return DocumentAccepted.model_validate(answered)
-        try:
-            view, job = api.documents.accept(
-                document.collection,
-                document.id,
-                document.title,
-                document.text,
-                marks,
-                require,
-            )
-        except BaseException:
-            if key is not None:
-                api.idempotency.release(key)
-            raise
-        accepted = DocumentAccepted(document=document_out(view), job=job_out(job))
-        if key is not None:
-            # It is kept for a day: not with what it says of other documents.
-            plain = accepted.document.model_copy(update={"conflicts": []})
-            kept = accepted.model_copy(update={"document": plain})
-            api.idempotency.keep(key, asked, kept.model_dump(mode="json"))
+        return api.idempotency.once(key, document.model_dump(), DocumentAccepted, accept, kept)
     except (redis.RedisError, RegistryUnavailable) as error:
         raise unavailable(
             "Redis does not answer, so the document was not accepted; send it again in a moment."
         ) from error
-    return accepted
 
 
 async def _json(request: Request) -> Any:

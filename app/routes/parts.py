@@ -3,8 +3,9 @@
 import base64
 from typing import Annotated
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 
+from app.keys import Access
 from app.schemas import Id
 from app.wiring import Api
 
@@ -29,6 +30,14 @@ Cursor = Annotated[
         description="Go on behind the page whose next_cursor this is.",
     ),
 ]
+
+
+IdempotencyKey = Annotated[str | None, Header()]
+
+
+def own_key(access: Access, idempotency_key: str | None) -> str | None:
+    """An idempotency key as that of whoever sent it: others' equal ones are other keys."""
+    return None if idempotency_key is None else f"{access.key_id}/{idempotency_key}"
 
 
 def to_cursor(last_id: str) -> str:

@@ -11,7 +11,15 @@ from app.problems import Problem, not_found
 from app.report_arms import OWN_CARTRIDGES
 from app.report_files import FORMS, ReportFolder
 from app.routes.outputs import job_out
-from app.routes.parts import CollectionName, Cursor, Wired, from_cursor, to_cursor
+from app.routes.parts import (
+    CollectionName,
+    Cursor,
+    IdempotencyKey,
+    Wired,
+    from_cursor,
+    own_key,
+    to_cursor,
+)
 from app.schemas import JobAccepted, ReportIn, ReportOut, ReportPage
 from app.security import Reading, Writing, require_collection
 from app.wiring import Api
@@ -25,8 +33,17 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/reports", status_code=202)
-def order_report(api: Wired, access: Writing, response: Response, body: ReportIn) -> JobAccepted:
-    """Ask every question by every arm and compare, as a job; the report has the job's id."""
+def order_report(
+    api: Wired,
+    access: Writing,
+    response: Response,
+    body: ReportIn,
+    idempotency_key: IdempotencyKey = None,
+) -> JobAccepted:
+    """Ask every question by every arm and compare, as a job; the report has the job's id.
+
+    With an `Idempotency-Key`, sending again gets the first answer, and no second report.
+    """
     require_collection(access, body.collection)
     if body.collection not in api.documents.collections(body.collection.__eq__):
         raise not_found(f"collection {body.collection}")
@@ -38,6 +55,17 @@ def order_report(api: Wired, access: Writing, response: Response, body: ReportIn
             f"{', '.join(own)}: cartridges of the report's own cannot be mounted by the vLLM server that "
             "answers here; leave the arm out.",
         )
+    accepted = api.idempotency.once(
+        own_key(access, idempotency_key),
+        body.model_dump(),
+        JobAccepted,
+        lambda: _ordered(api, body),
+    )
+    response.headers["Location"] = f"/v1/jobs/{accepted.job.id}"
+    return accepted
+
+
+def _ordered(api: Api, body: ReportIn) -> JobAccepted:
     api.base.jobs.ping()  # before anything is written
     unfinished = sum(not folder.finished for folder in api.reports.of_collection(body.collection))
     if unfinished >= _MOST_UNFINISHED:
@@ -52,7 +80,6 @@ def order_report(api: Wired, access: Writing, response: Response, body: ReportIn
     api.reports.create(id, body.model_dump() | {"created_at": created})
     job = api.base.jobs.open_report(body.collection, id)
     api.base.queue.send(job.id)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(job=job_out(job))
 
 

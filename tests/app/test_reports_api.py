@@ -279,3 +279,19 @@ def test_files_of_reports_survive_strangers(tmp_path: Path) -> None:
     (tmp_path / "reports" / "notes").mkdir()
     assert [each.id for each in files.of_collection("default")] == [folder.id]
     assert json.loads((folder.path / "request.json").read_text()) == request
+
+
+def test_an_idempotency_key_orders_one_report(client: TestClient) -> None:
+    client.post("/v1/documents", json={"id": "boiler", "text": SHEETS["boiler"]})
+
+    def post(key: str | None) -> dict[str, Any]:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        response = client.post("/v1/reports", json={"questions": QUESTIONS}, headers=headers)
+        assert response.status_code == 202, response.text
+        assert response.headers["location"] == f"/v1/jobs/{response.json()['job']['id']}"
+        return dict(response.json()["job"])
+
+    first = post("one")
+    assert post("one") == first
+    assert len({first["id"], post("two")["id"], post(None)["id"], post(None)["id"]}) == 4
+    assert len(client.get("/v1/reports").json()["reports"]) == 4
