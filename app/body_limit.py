@@ -1,18 +1,24 @@
 """The body limit: a request larger than it may be is refused while it arrives, not after.
 
-Knows ASGI; knows nothing of what a body holds.
+Knows ASGI and how a document may be written in a body; knows nothing of what else it holds.
 """
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# Room for the framing of a form or of JSON around the largest document.
+_FRAMING_BYTES = 64 * 1024
+# JSON may write a byte of text as \u0000.
+_ESCAPED = 6
+
 
 class BodyLimit:
-    """Wraps an ASGI app; a body beyond `max_bytes` raises HTTP 413 where it is read."""
+    """Wraps an ASGI app; a body in which no document of `document_bytes` could be raises HTTP 413 where
+    it is read."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, document_bytes: int) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._document_bytes = document_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -20,26 +26,35 @@ class BodyLimit:
             return
         received = 0
         declared = _declared_length(scope)
+        written = _ESCAPED if _is_json(scope) else 1
+        most = written * self._document_bytes + _FRAMING_BYTES
 
         async def limited() -> Message:
             nonlocal received
-            if declared > self._max_bytes:
-                raise self._too_large()
+            if declared > most:
+                raise _too_large(most)
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self._max_bytes:
-                    raise self._too_large()
+                if received > most:
+                    raise _too_large(most)
             return message
 
         await self._app(scope, limited, send)
 
-    def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"The request is larger than {self._max_bytes} bytes; split it.")
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"The request is larger than {most} bytes; split it.")
 
 
 def _declared_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
+    value = _header(scope, b"content-length")
+    return int(value) if value.isdigit() else 0
+
+
+def _is_json(scope: Scope) -> bool:
+    return _header(scope, b"content-type").partition(b";")[0].strip().lower() == b"application/json"
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((bytes(value) for key, value in scope["headers"] if key == name), b"")

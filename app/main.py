@@ -39,8 +39,6 @@ from cartridge_store.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
-# Room for the framing of a form or of JSON around the largest document.
-FRAMING_BYTES = 64 * 1024
 # Besides those of questions: each holds one while it waits and is answered.
 _THREADS = 128
 # Reading a PDF takes a core and, at worst, hundreds of megabytes.
@@ -91,7 +89,7 @@ def create_app(
     app.state.closing = threading.Event()
     app.state.metrics = Metrics()
     app.add_middleware(LastResort)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + FRAMING_BYTES)
+    app.add_middleware(BodyLimit, document_bytes=settings.max_upload_bytes)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

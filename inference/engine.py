@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -37,6 +38,8 @@ from inference.threads import compute_alone, compute_with
 logger = logging.getLogger(__name__)
 
 _SMALL = 50_000_000  # parameters
+_CHARACTERS = 16
+"""Of a token, as a rule, at most."""
 
 __all__ = [
     "Completion",
@@ -94,6 +97,7 @@ def build_prompt(reader: Reader, request: Request) -> Prompted:
     arranged = arrange(reader, request.cartridges)
     chat = reader.chat
     if request.texts:
+        _require_readable(reader, request.texts)
         ids = [*chat.documents(request.texts), *chat.question(request.question)]
     elif request.cartridges:
         ids = chat.question(request.question)
@@ -106,6 +110,19 @@ def build_prompt(reader: Reader, request: Request) -> Prompted:
             "shorter question, name fewer documents, or use their cartridges."
         )
     return Prompted(arranged, ids)
+
+
+def _require_readable(reader: Reader, texts: Sequence[str]) -> None:
+    """Raise RequestRefused for what is too long by far, before all of it is tokenised."""
+    most = reader.max_positions
+    if sum(map(len, texts)) <= _CHARACTERS * most:
+        return
+    start = "\n\n".join(text[: _CHARACTERS * most] for text in texts)[: _CHARACTERS * most]
+    if reader.count(start) > most:
+        raise RequestRefused(
+            f"The texts have more tokens than the reader's {most} positions: name fewer documents, or use "
+            "their cartridges."
+        )
 
 
 def answering_threads(reader: Reader, threads: int | None) -> int:

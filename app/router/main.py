@@ -19,7 +19,6 @@ from starlette.responses import JSONResponse, Response
 from app.body_limit import BodyLimit
 from app.guard import Guard
 from app.keys import ANYBODY, Access, KeyRing
-from app.main import FRAMING_BYTES
 from app.parts import Parts
 from app.problems import LastResort, Problem, install_problems
 from app.replicas import Replica, Replicas
@@ -134,7 +133,7 @@ def create_router(
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.closing = threading.Event()
     app.add_middleware(LastResort)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + FRAMING_BYTES)
+    app.add_middleware(BodyLimit, document_bytes=settings.max_upload_bytes)
     app.add_middleware(Guard, needs_key=lambda: keys.needed, origins=settings.cors_origins)
     install_problems(app, lambda path: _METHODS)
     app.add_api_route("/health/live", _live, methods=["GET"])

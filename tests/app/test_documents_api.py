@@ -208,6 +208,11 @@ def test_a_document_of_60_kb_is_accepted_and_one_beyond_the_limit_is_not(
         add(client, "word " * 12_000)
         large = client.post("/v1/documents", json={"text": "word " * 25_000})
         assert (large.status_code, large.json()["code"]) == (413, "too-large")
+        # However it is written: each of these letters takes two bytes, and six in JSON.
+        cyrillic = add(client, "слово " * 9_000, id="cyrillic")
+        assert cyrillic["document"]["title"]
+        large = client.post("/v1/documents", json={"text": "слово " * 10_000})
+        assert (large.status_code, large.json()["code"]) == (413, "too-large")
 
 
 def test_a_body_is_cut_off_while_it_arrives(serve: Callable[..., Any]) -> None:

@@ -125,6 +125,25 @@ def test_a_cancelled_request_ends_and_the_others_go_on(reader: Reader, engine: L
 def test_a_prompt_that_does_not_fit_is_refused(reader: Reader, engine: LocalEngine) -> None:
     with pytest.raises(RequestRefused, match="positions"):
         engine.submit(Request("x " * 5_000))
+    with pytest.raises(RequestRefused, match="positions"):
+        engine.submit(Request("Who?", texts=(TEXT, "x " * 5_000)))
+
+
+def test_books_are_refused_before_all_of_them_is_tokenised(
+    reader: Reader, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenised: list[int] = []
+    count = Reader.count
+
+    def counted(self: Reader, text: str) -> int:
+        tokenised.append(len(text))
+        return count(self, text)
+
+    monkeypatch.setattr(Reader, "count", counted)
+    monkeypatch.setattr(type(reader.chat), "documents", lambda *_: pytest.fail("all of it"))
+    with pytest.raises(RequestRefused, match="positions"):
+        engine.submit(Request("Who?", texts=("word " * 400_000,) * 20))
+    assert sum(tokenised) < 1_000_000
 
 
 def test_an_error_in_the_batch_reaches_the_caller_and_the_engine_lives(
