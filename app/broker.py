@@ -13,7 +13,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import CurrentMessage, Retries
 
 QUEUE = "train"
-MAX_RETRIES = 3
+MAX_RETRIES = 6  # about two minutes in all
 # A worker that was killed is noticed after this long, and its message goes to another one.
 _HEARTBEAT_MS = 5_000
 

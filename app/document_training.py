@@ -59,7 +59,9 @@ class CompanyChanged(Exception):
     """A neighbour has changed while a document learned beside it; the next try finds it as it is."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} has changed while this document learned beside it; trying again.")
+        super().__init__(
+            f"{name} has changed while this document learned beside it; a further try finds it as it is."
+        )
 
 
 class Distil(Protocol):

@@ -26,7 +26,7 @@ _QUESTIONS_TOGETHER = 20
 # What may be otherwise in a minute, by name: a task's errors travel as words.
 _PASSING = frozenset(
     {
-        *("StorageFull", "BeingPublished", "RegistryUnavailable"),
+        *("StorageFull", "BeingPublished", "RegistryUnavailable", "StoreUnavailable"),
         *("RedisError", "ConnectionError", "TimeoutError"),
     }
 )

@@ -26,7 +26,7 @@ from cartridge_store.registry import connect
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
 from retrieval.documents import DocumentLibrary
-from training.settings import TrainingSettings
+from training.settings import TrainingRefused, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,13 @@ def training_settings(settings: Settings) -> TrainingSettings:
     }
     if settings.compression is not None:
         chosen["compression"] = settings.compression
-    return TrainingSettings(**chosen)
+    recipe = TrainingSettings(**chosen)
+    if not recipe.held_out and recipe.accept_at:
+        raise TrainingRefused(
+            "Without held_out conversations no cartridge passes its check; choose held_out above 0, or "
+            "accept_at 0 to check nothing."
+        )
+    return recipe
 
 
 def _worth_retrying(retries: int, error: BaseException) -> bool:

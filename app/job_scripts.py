@@ -1,7 +1,8 @@
 """The Lua scripts of `jobs`: changes that depend on what is there, each one step for Redis."""
 
 # KEYS: job, last job of each document. ARGV: document id, prefix of jobs, job id, seconds to keep
-# what it supersedes, then the job's fields. Opening a job that is there changes nothing.
+# what it supersedes, the document's version, then the job's fields. Opening a job that is there changes
+# nothing, nor does one of an older version than the last one's.
 OPEN = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local last = redis.call('HGET', KEYS[2], ARGV[1])
@@ -19,7 +20,8 @@ redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
 return 1
 """
 
-# KEYS: job. ARGV: fields to set while the job is unfinished and nobody asked it to stop.
+# KEYS: job. ARGV: how often it may begin without getting further, what to say of one that has, then
+# fields to set while the job is unfinished and nobody asked it to stop.
 START = """
 local status = redis.call('HGET', KEYS[1], 'status')
 if status ~= 'queued' and status ~= 'running' then return 0 end
@@ -27,7 +29,23 @@ if redis.call('HGET', KEYS[1], 'cancel') == '1' then
   redis.call('HSET', KEYS[1], 'status', 'cancelled')
   return 0
 end
-redis.call('HSET', KEYS[1], unpack(ARGV))
+if redis.call('HINCRBY', KEYS[1], 'starts', 1) > tonumber(ARGV[1]) then
+  redis.call('HSET', KEYS[1], 'status', 'failed', 'stage', '"failed"', 'error', ARGV[2])
+  return 0
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return 1
+"""
+
+# KEYS: job. ARGV: how far it is, then fields to set while the job is unfinished. One that gets further
+# than it ever was may begin as often again.
+REPORT = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if status ~= 'queued' and status ~= 'running' then return 0 end
+if tonumber(ARGV[1]) > tonumber(redis.call('HGET', KEYS[1], 'reached') or '-1') then
+  redis.call('HSET', KEYS[1], 'reached', ARGV[1], 'starts', '0')
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return 1
 """
 
@@ -65,6 +83,6 @@ REOPEN = """
 local status = redis.call('HGET', KEYS[1], 'status')
 if status ~= 'failed' and status ~= 'cancelled' then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'queued', 'stage', '"waiting"', 'error', 'null')
-redis.call('HDEL', KEYS[1], 'cancel')
+redis.call('HDEL', KEYS[1], 'cancel', 'starts', 'reached')
 return 1
 """

@@ -22,6 +22,11 @@ JobKind = Literal["train", "train-collection", "report"]
 
 UNFINISHED = frozenset({"queued", "running"})
 _SUPERSEDED_SECONDS = 24 * 3600
+_MOST_STARTS = 5
+_KILLS = (
+    f"Its worker has ended {_MOST_STARTS} times without getting further: it may need more memory than a "
+    "worker has. See the worker's log, then send it again."
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Jobs:
         self._clock = clock
         self._open = client.register_script(scripts.OPEN)
         self._start = client.register_script(scripts.START)
+        self._report = client.register_script(scripts.REPORT)
         self._change = client.register_script(scripts.CHANGE)
         self._cancel = client.register_script(scripts.CANCEL)
         self._reopen = client.register_script(scripts.REOPEN)
@@ -173,18 +179,22 @@ class Jobs:
         return sorted(found, key=lambda job: job.id)
 
     def start(self, job_id: str) -> bool:
-        """Say that a worker has it now; False when it has ended or is to be stopped."""
+        """Say that a worker has it now; False when it has ended or is to be stopped.
+
+        One whose workers have ended again and again without getting further fails: the next would, too.
+        """
         fields = _fields(status="running", started_at=self._clock(), stage="starting", error=None)
-        return bool(self._start(keys=[self._key(job_id)], args=fields))
+        args = [str(_MOST_STARTS), json.dumps(_KILLS), *fields]
+        return bool(self._start(keys=[self._key(job_id)], args=args))
 
     def report(self, job_id: str, progress: float, stage: str, eta_s: float | None) -> None:
         """Say how far it is, 0 to 1."""
         fields = _fields(progress=progress, stage=stage, eta_s=eta_s)
-        self._change(keys=[self._key(job_id)], args=fields)
+        self._report(keys=[self._key(job_id)], args=[progress, *fields])
 
     def give_back(self, job_id: str, error: str | None = None) -> None:
         """Say that it waits for a worker again, after `error` or because a worker stops."""
-        fields = _fields(status="queued", stage="waiting", eta_s=None, error=error)
+        fields = _fields(status="queued", stage="waiting", eta_s=None, error=error, starts=0)
         self._change(keys=[self._key(job_id)], args=fields)
 
     def succeed(self, job_id: str, result: Mapping[str, Any]) -> None:

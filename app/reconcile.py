@@ -25,6 +25,7 @@ from retrieval.documents import Document, DocumentLibrary
 logger = logging.getLogger(__name__)
 
 _PAGE = 100
+_LOCK_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,22 @@ class Reconciler:
         return not self._client.exists(self._mark)
 
     def run(self) -> Reconciled:
-        """Queue what is on disk and neither trained nor under way. Raises `RedisError`."""
-        with self._client.lock(f"{self._mark}:lock", timeout=300, blocking_timeout=60):
+        """Queue what is on disk and neither trained nor under way.
+
+        Raises `RedisError`, and of these `LockError` while another process is at it.
+        """
+        lock = self._client.lock(f"{self._mark}:lock", timeout=_LOCK_SECONDS, blocking_timeout=10)
+        with lock:
+
+            def going_on() -> None:
+                lock.extend(_LOCK_SECONDS, replace_ttl=True)
+
             self._complete_deletions()
-            registered = self._store.rebuild() if self.is_due() else 0
+            registered = self._store.rebuild(going_on) if self.is_due() else 0
             requeued = self._requeue_collections() + self._requeue_reports()
-            requeued += sum(self._requeue(page) for page in self._pages())
+            for page in self._pages():
+                requeued += self._requeue(page)
+                going_on()
             self._work.clear(self._is_under_way)
             self._client.set(self._mark, "1")
         if registered or requeued:

@@ -28,6 +28,7 @@ from cartridge_store.errors import (
     BeingPublished,
     CartridgeRefused,
     RegistryUnavailable,
+    StoreUnavailable,
 )
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.store import CartridgeStore
@@ -45,6 +46,7 @@ TRANSIENT = (
     BlobsFull,
     BeingPublished,
     RegistryUnavailable,
+    StoreUnavailable,
     FleetTrouble,
     CompanyChanged,
     redis.RedisError,

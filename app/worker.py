@@ -97,6 +97,9 @@ class _Watch:
             self._due = False
             self._purge()
             self._collect()
+        except redis.exceptions.LockError:
+            logger.info("Another process compares documents and jobs; trying again.")
+            self._due = True
         except redis.RedisError as error:
             if not self._due:
                 logger.warning("Redis does not answer; waiting for it. (%s)", error)

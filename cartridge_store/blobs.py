@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, StorageFull, StoreError
+from cartridge_store.errors import (
+    CartridgeNotFound,
+    CartridgeRefused,
+    StorageFull,
+    StoreUnavailable,
+)
 from cartridge_store.ids import validate_id
 
 _TEMP_SUFFIX = ".tmp"
@@ -168,4 +173,6 @@ def _explained(action: str) -> Iterator[None]:
             raise StorageFull(
                 f"Could not {action}: {error.strerror}; free some space and try again."
             ) from error
-        raise StoreError(f"Could not {action}: {error.strerror}; check the folder.") from error
+        raise StoreUnavailable(
+            f"Could not {action}: {error.strerror}; check the folder."
+        ) from error

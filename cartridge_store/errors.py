@@ -53,6 +53,10 @@ class RegistryUnavailable(StoreError):
     """Redis did not answer, or answered that it cannot."""
 
 
+class StoreUnavailable(StoreError):
+    """The blobs are out of reach, or their folder cannot be used; trying again later may help."""
+
+
 class FolderBusy(StoreError):
     """Another process owns this data folder."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cartridge_store.blobs import Data
-from cartridge_store.errors import CartridgeNotFound, StorageFull, StoreError
+from cartridge_store.errors import CartridgeNotFound, StorageFull, StoreError, StoreUnavailable
 from cartridge_store.ids import validate_id
 
 _PART_BYTES = 8 * 2**20
@@ -122,6 +122,6 @@ def _explained(action: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"Could not {action}: the object store is full.") from error
-        raise StoreError(f"Could not {action}: {error}; check the object store.") from error
+        raise StoreUnavailable(f"Could not {action}: {error}; check the object store.") from error
     except Exception as error:
-        raise StoreError(f"Could not {action}: {error}; check the object store.") from error
+        raise StoreUnavailable(f"Could not {action}: {error}; check the object store.") from error

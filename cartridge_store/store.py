@@ -24,6 +24,7 @@ from cartridge_store.errors import (
     LostRace,
     RegistryUnavailable,
     StoreError,
+    StoreUnavailable,
 )
 from cartridge_store.format import to_bytes
 from cartridge_store.ids import blob_name, cartridge_id_of, validate_id
@@ -309,19 +310,25 @@ class CartridgeStore:
         """(collection, document id) of everything that has a cartridge stored, current or not."""
         return set(by_document(self._catalogue.manifests()))
 
-    def rebuild(self) -> int:
+    def rebuild(self, going_on: Callable[[], object] = lambda: None) -> int:
         """Restore the registry from the valid blobs; returns the number of documents.
 
         A version replaced by another is never current; among the rest of a document's versions
         the latest created is. Blobs that `verify` reports are left out, and so is what was made
-        before its document was deleted. Run it while nothing
-        publishes. Raises RegistryUnavailable.
+        before its document was deleted. Raises RegistryUnavailable, and StoreUnavailable where a blob
+        cannot be read now: the registry is as it was then. `going_on` is called for every blob; what it
+        raises is passed on.
         """
-        verified = [self._verified(name) for name in self._blobs.names()]
+        found: list[Manifest | Problem | None] = []
+        seen: set[str] = set()
+        # What is published while all this is read is to be known, too.
+        while new := [name for name in self._blobs.names() if name not in seen]:
+            for name in new:
+                found.append(self._reached(name))
+                seen.add(name)
+                going_on()
         documents = by_document(
-            found
-            for found in verified
-            if isinstance(found, Manifest) and not self._may_be_buried(found)
+            each for each in found if isinstance(each, Manifest) and not self._may_be_buried(each)
         )
         self._registry.forget_all()
         for versions in documents.values():
@@ -382,6 +389,13 @@ class CartridgeStore:
 
     def _verified(self, name: str) -> Manifest | Problem | None:
         try:
+            return self._reached(name)
+        except StoreUnavailable as error:
+            return Problem(name, str(error))
+
+    def _reached(self, name: str) -> Manifest | Problem | None:
+        """As `_verified`, but raises StoreUnavailable."""
+        try:
             if is_tombstone(name):
                 self._tombstones.read(name)
                 return None
@@ -389,6 +403,8 @@ class CartridgeStore:
         except CartridgeNotFound:
             # Removed since the names were listed, which is no problem of the blob's.
             return None
+        except StoreUnavailable:
+            raise
         except StoreError as error:
             return Problem(name, str(error))
 

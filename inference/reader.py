@@ -16,7 +16,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Cache,
 from inference.chat import ChatFormat
 from inference.paged_attention import NO_MASK_SHAPE, Plan, install
 
-_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
+# No float16: cartridges are not kept in it.
+_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 KeyValues = tuple[tuple[Tensor, Tensor], ...]
 """Per layer, keys and values `[batch, kv_heads, length, head_dim]`."""

@@ -70,8 +70,10 @@ class Draw:
                 drawn.append(self._guarding(own, at_hand, rng))
                 continue
             if self.absent and rng.random() < self.absent:
-                drawn.append(self._asked_of_others(own, at_hand, rng))
-                continue
+                asked = self._asked_of_others(own, at_hand, rng)
+                if asked is not None:
+                    drawn.append(asked)
+                    continue
             about = rng.random() >= self.general_share
             example = rng.choice(self.study(own) if about else self.general)
             visible = visible_set(
@@ -87,13 +89,22 @@ class Draw:
         visible = visible_set(self.mixing, own, at_hand, self._nearest(own, example), rng)
         return Row(example, own, tuple(sorted({*visible, learner})))
 
-    def _asked_of_others(self, own: str, at_hand: Sequence[str], rng: Random) -> Row:
-        """A document's question without the document: nobody else is to answer it."""
+    def _asked_of_others(self, own: str, at_hand: Sequence[str], rng: Random) -> Row | None:
+        """A document's question without the document: nobody else is to answer it.
+
+        Somebody who learns is to see it: who learns alone sees a frozen document's, and where none of
+        these is known there is no such row.
+        """
+        learners = sorted(name for name in self.weights if name != own)
+        if not learners:
+            if not self.guarded:
+                return None
+            own, learners = rng.choice(self.guarded), [own]
         example = rng.choice(self.study(own))
         visible = visible_set(self.mixing, own, at_hand, self._nearest(own, example), rng)
         others = [name for name in visible if name != own]
-        if not others:
-            others = [rng.choice([name for name in at_hand if name != own])]
+        if not any(name in self.weights for name in others):
+            others = sorted({*others, rng.choice(learners)})
         return Row(unanswered(example, self.silence), None, tuple(others))
 
     def _nearest(self, own: str, example: StudyExample | None) -> list[str]:

@@ -96,6 +96,10 @@ class TrainingSettings:
             raise TrainingRefused("window_max must be at least window_min, and both at least 1.")
         if min(self.batch, self.generation_batch, self.top_k, self.rounds) < 1:
             raise TrainingRefused("batch, generation_batch, top_k, rounds: at least 1 each.")
+        if min(self.min_steps, self.warm_up, self.checkpoint_every) < 1 or self.held_out < 0:
+            raise TrainingRefused(
+                "min_steps, warm_up, checkpoint_every: at least 1 each; held_out: at least 0."
+            )
         if self.pool < 2 or self.beside < 1 or self.joint_share <= 0:
             raise TrainingRefused("pool: at least 2; beside: at least 1; joint_share: above 0.")
         if self.join_company < 1 or min(self.join_share, self.replay_share, self.update_share) <= 0:

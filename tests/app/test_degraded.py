@@ -16,6 +16,7 @@ from app.tasks import Trainer
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.errors import StorageFull as BlobsFull
+from cartridge_store.errors import StoreError, StoreUnavailable
 from retrieval.errors import StorageFull
 from tests.app.app_fakes import (
     FakeReader,
@@ -124,7 +125,9 @@ def test_a_full_disk_is_a_507_and_sending_again_completes(
         assert wait_for(client, again.json()["job"]["id"])["status"] == "succeeded"
 
 
-def test_training_waits_for_room_on_the_disk(
+@pytest.mark.parametrize("kind", [BlobsFull, StoreUnavailable])
+def test_training_waits_for_the_store_and_for_room_in_it(
+    kind: type[StoreError],
     client: TestClient,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
@@ -136,7 +139,7 @@ def test_training_waits_for_room_on_the_disk(
     def full_at_first(self: LocalBlobs, name: str, data: bytes) -> None:
         tries.append(name)
         if len(tries) < 2:
-            raise BlobsFull("Could not write: no space left; free some space and try again.")
+            raise kind("Could not write: no space left; free some space and try again.")
         put(self, name, data)
 
     monkeypatch.setattr(LocalBlobs, "put", full_at_first)

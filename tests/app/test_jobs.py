@@ -54,6 +54,28 @@ def test_every_difference_of_the_subject_is_another_job(jobs: Jobs) -> None:
     assert len(ids) == 5
 
 
+def test_a_job_that_ends_its_workers_fails_in_the_end(jobs: Jobs) -> None:
+    job = jobs.open(SUBJECT)
+    for far in (0.1, 0.2):  # each worker gets further than the one before
+        for _ in range(5):
+            assert jobs.start(job.id)
+        jobs.report(job.id, far, "distillation", None)
+    for _ in range(5):
+        assert jobs.start(job.id)
+        jobs.report(job.id, 0.2, "distillation", None)
+    # A worker that gives it back has not ended by it.
+    jobs.give_back(job.id)
+    for _ in range(5):
+        assert jobs.start(job.id)
+    assert not jobs.start(job.id)
+    ended = get(jobs, job.id)
+    assert ended.status == "failed"
+    assert "more memory" in (ended.error or "")
+    assert not jobs.start(job.id)
+    again = jobs.open(SUBJECT, "again")
+    assert jobs.start(again.id)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_an_older_version_that_comes_late_leaves_the_newer_ones_job(
     jobs: Jobs, known: bool

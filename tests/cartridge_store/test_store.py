@@ -26,6 +26,7 @@ from cartridge_store.errors import (
     LostRace,
     RegistryUnavailable,
     StorageFull,
+    StoreUnavailable,
 )
 from cartridge_store.format import to_bytes
 from cartridge_store.ids import blob_name
@@ -465,6 +466,33 @@ def test_an_emptied_redis_is_rebuilt(tmp_path: Path) -> None:
         third = child(second, seed=3)
         store.publish(third)
         assert store.current("house", ["boiler.md"]) == {"boiler.md": third.id}
+
+
+def test_a_store_that_is_out_of_reach_is_not_taken_for_an_empty_one(
+    store: CartridgeStore, blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, late = make_cartridge(seed=1), make_cartridge("other.md", seed=9, collection="garden")
+    store.publish(first)
+    read, went_on = blobs.get, list[int]()
+
+    def away(name: str, *_: object) -> Data:
+        raise StoreUnavailable("Could not read it.")
+
+    monkeypatch.setattr(store._blobs, "get", away)
+    with pytest.raises(StoreUnavailable):
+        store.rebuild()
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": first.id}
+    assert len(store.verify()) == 1  # there it is a finding
+
+    def meanwhile(name: str, *more: object) -> Data:
+        monkeypatch.setattr(store._blobs, "get", read)
+        store.publish(late)
+        return read(name)
+
+    monkeypatch.setattr(store._blobs, "get", meanwhile)
+    assert store.rebuild(lambda: went_on.append(1)) == 2
+    assert store.current("garden", ["other.md"]) == {"other.md": late.id}
+    assert len(went_on) == 2
 
 
 def test_rebuild_respects_parents_before_clocks(store: CartridgeStore, blobs: LocalBlobs) -> None:

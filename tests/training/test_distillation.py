@@ -316,6 +316,9 @@ def test_bad_input_is_refused_in_a_sentence(reader: Reader, tmp_path: Path) -> N
         initialiser("magic")
     with pytest.raises(TrainingRefused, match="compression"):
         TrainingSettings(compression=0)
+    for name in ("warm_up", "checkpoint_every", "min_steps"):
+        with pytest.raises(TrainingRefused, match=name):
+            TrainingSettings(**{name: 0})
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 9, 25, 49])

@@ -71,6 +71,17 @@ def test_where_its_document_is_not_seen_a_question_has_no_answer() -> None:
         assert row.example.answer == (7, 8, 1)
         assert row.example.top_ids[:, 0].tolist() == [7, 8, 1]
         assert np.exp(row.example.top_logprobs).sum(axis=1).tolist() == [1.0, 1.0, 1.0]
+        assert {"a", "b"} & {*row.visible}  # somebody learns from it
+    # Who learns alone is asked what frozen ones know; where nobody's study is known, nothing is.
+    alone = draw(weights={"a": 1.0}, frozen=names, guarded=["old"], absent=0.3, silence=(7,))
+    silent = [row for row in alone.rows(400, Random(0)) if row.own is None]
+    assert silent
+    for row in silent:
+        assert row.example.question == "old"
+        assert "a" in row.visible
+        assert "old" not in row.visible
+    unknown = draw(weights={"a": 1.0}, frozen=names, absent=0.3, silence=(7,))
+    assert all(row.own == "a" for row in unknown.rows(400, Random(0)))
     # Without any, rows are what they always were.
     same = [
         draw(frozen=names).rows(40, Random(3)),
