@@ -9,6 +9,7 @@ is the retriever's to say, and it knows no HTTP.
 import json
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from app.kept import Kept
 from app.study_shelf import StudyShelf
 from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary, check_id
-from retrieval.durable import locked, make_folder, replace_file
+from retrieval.durable import locked, make_folder, write_file
 from retrieval.retriever import Retriever
 from retrieval.sampling import spread
 from training.settings import TrainingSettings
@@ -125,7 +126,11 @@ def learn_relevance(
 
 def _write(path: Path, values: Sequence[float]) -> None:
     # Rounded down: a question that fits as well as these is let in.
-    replace_file(path, json.dumps([math.floor(value * 1e4) / 1e4 for value in values]).encode())
+    rounded = [math.floor(value * 1e4) / 1e4 for value in values]
+    # A name of its own: the jobs of a document and of its collection may write side by side.
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
+    write_file(aside, json.dumps(rounded).encode())
+    aside.replace(path)
 
 
 def _read(path: Path) -> list[float]:

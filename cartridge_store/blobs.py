@@ -22,7 +22,8 @@ from cartridge_store.errors import (
 from cartridge_store.ids import validate_id
 
 _TEMP_SUFFIX = ".tmp"
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the operating system says of a full disk; EFBIG is a file-size quota."""
 
 
 Data = bytes | bytearray
@@ -169,7 +170,7 @@ def _explained(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise StorageFull(
                 f"Could not {action}: {error.strerror}; free some space and try again."
             ) from error

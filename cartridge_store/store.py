@@ -152,17 +152,19 @@ class CartridgeStore:
         and uses are counted on.
         """
         held = self._residency.held()
+        with self._lock:
+            uses, self._uses = self._uses, Counter()
         try:
-            stored = set(self._blobs.names()) if held else set()
+            stored = set(self._blobs.names()) if held or uses else set()
         except StoreError as error:
             logger.warning("%s", error)
-            stored = {blob_name(cartridge_id) for _, cartridge_id in held}
+            stored = {blob_name(name) for name in (*(name for _, name in held), *uses)}
+        # What is gone would have its heat for ever.
+        uses = Counter({name: n for name, n in uses.items() if blob_name(name) in stored})
         for _, cartridge_id in held:
             if blob_name(cartridge_id) not in stored:
                 self._residency.drop(cartridge_id)
         here = [(tier, name) for tier, name in held if blob_name(name) in stored]
-        with self._lock:
-            uses, self._uses = self._uses, Counter()
         try:
             self._registry.beat(self._node, here, _LEASE_SECONDS, uses)
         except RegistryUnavailable:

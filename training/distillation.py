@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from inference.reader import Reader
 from training.examples import StudyExample
+from training.room import written
 from training.settings import Cancelled, TrainingSettings
 from training.student import Lesson, answer_states, distillation_loss, hidden_states
 
@@ -89,8 +90,9 @@ class Distillation:
                 tensors[f"{name}.{index}"] = value
         place = {"step": str(self.step), "losses": json.dumps(self.losses)}
         aside = self._path.with_suffix(".tmp")
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, aside, metadata=place)
-        os.replace(aside, self._path)
+        with written(aside):
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, aside, metadata=place)
+            os.replace(aside, self._path)
 
     def _restore(self) -> None:
         with safe_open(self._path, framework="pt") as stored:

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from training.room import written
+
 
 @dataclass(frozen=True, slots=True)
 class StudyExample:
@@ -68,8 +70,9 @@ def write_examples(
     )
     # A name of its own: of two that write the same study, neither cuts the other's short.
     aside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
-    pq.write_table(table, aside)
-    os.replace(aside, path)
+    with written(aside):
+        pq.write_table(table, aside)
+        os.replace(aside, path)
 
 
 def read_examples(path: Path) -> list[StudyExample]:

@@ -495,6 +495,16 @@ def test_a_store_that_is_out_of_reach_is_not_taken_for_an_empty_one(
     assert len(went_on) == 2
 
 
+def test_what_is_gone_keeps_no_heat(store: CartridgeStore, registry: Registry) -> None:
+    gone, stays = make_cartridge(seed=1), make_cartridge("other.md", seed=2)
+    for cartridge in (gone, stays):
+        store.publish(cartridge)
+        store.load(cartridge.id)
+    store.remove_document("house", "boiler.md")
+    store.beat()
+    assert registry.heat([gone.id, stays.id]) == {gone.id: 0.0, stays.id: 1.0}
+
+
 def test_rebuild_respects_parents_before_clocks(store: CartridgeStore, blobs: LocalBlobs) -> None:
     first = make_cartridge(seed=1)
     second = child(first, seed=2)
