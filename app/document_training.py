@@ -243,12 +243,20 @@ class DocumentTraining:
             result = None
             if current == each.replaces:
                 with suppress(LostRace, CartridgeRefused):
+                    # What it learned along took is the newcomer's; before, it had taken this.
+                    spent = self._spent(current)
                     result = self._publisher.publish(
-                        subject_of(document, self._reader), each.distilled
+                        subject_of(document, self._reader), each.distilled, spent
                     )
             if result is None or not result["published"]:
                 raise CompanyChanged(each.text.name)
             yield document.id, result
+
+    def _spent(self, cartridge_id: str) -> float:
+        """Seconds that a cartridge's training took, as far as is known."""
+        manifest = manifest_of(self._store, cartridge_id)
+        seconds = None if manifest is None else manifest.figures.get("train_seconds")
+        return float(seconds) if isinstance(seconds, int | float) else 0.0
 
     def _before(self, document: Document, workdir: Path) -> Serving | None:
         """What answers for what the document was, where little of it has changed since.

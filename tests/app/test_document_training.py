@@ -3,7 +3,9 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -164,8 +166,11 @@ def test_company_is_of_the_documents_as_they_stand(settings: Settings, base: Fou
 
 
 def test_neighbours_that_learned_along_are_published_with_it(
-    settings: Settings, base: Foundation
+    settings: Settings, base: Foundation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seconds = count(0, 50)
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    monkeypatch.setattr("app.document_training.time", clock)
     join = Joining()
     training = trainer(settings, base, join)
     for id in ("first", "second"):
@@ -181,6 +186,12 @@ def test_neighbours_that_learned_along_are_published_with_it(
     assert after["first"] != before["first"]
     parent = base.store.describe(after["first"]).manifest.parent
     assert parent == before["first"]
+    # What its first training took is still known.
+    took = [
+        base.store.describe(id).manifest.figures["train_seconds"]
+        for id in (before["first"], after["first"])
+    ]
+    assert took[0] == took[1] >= 50
     # For one that is not published nobody is replaced.
     refused = trained(base, training, "vague", "VAGUE words of the {}.")
     assert not refused["published"]
