@@ -5,7 +5,7 @@ registry. Running it twice, or in two processes at once, changes nothing more. K
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import redis
@@ -84,9 +84,12 @@ class Reconciler:
             self._complete_deletions()
             registered = self._store.rebuild(going_on) if self.is_due() else 0
             requeued = self._requeue_collections() + self._requeue_reports()
-            for page in self._pages():
-                requeued += self._requeue(page)
-                going_on()
+            # Jobs with a message are under way, whatever became of the worker that had them.
+            under_way = self._queue.job_ids()
+            for collection in self._library.collections():
+                for page in self._library.pages(collection, _PAGE):
+                    requeued += self._requeue(page, under_way)
+                    going_on()
             self._work.clear(self._is_under_way)
             self._client.set(self._mark, "1")
         if registered or requeued:
@@ -131,19 +134,10 @@ class Reconciler:
                 requeued += 1
         return requeued
 
-    def _pages(self) -> Iterator[Sequence[Document]]:
-        for collection in self._library.collections():
-            after: str | None = None
-            while page := self._library.list(collection, after, _PAGE):
-                yield page
-                after = page[-1].id
-
-    def _requeue(self, documents: Sequence[Document]) -> int:
+    def _requeue(self, documents: Sequence[Document], under_way: Container[str]) -> int:
         collection, ids = documents[0].collection, [document.id for document in documents]
         current = self._store.current(collection, ids)
         last = self._jobs.last_of(collection, ids)
-        # Jobs with a message are under way, whatever became of the worker that had them.
-        under_way = self._queue.job_ids()
         requeued = 0
         for document in documents:
             subject = subject_of(document, self._reader)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,13 @@ class DocumentLibrary:
             if len(documents) == limit:
                 break
         return tuple(documents)
+
+    def pages(self, collection: str, size: int) -> Iterator[tuple[Document, ...]]:
+        """All readable documents of a collection in id order, up to `size` at a time."""
+        readable = (self._readable(collection, id) for id in self.ids(collection))
+        documents = (document for document in readable if document is not None)
+        while page := tuple(islice(documents, size)):
+            yield page
 
     def delete(self, collection: str, id: str, require: Require = lambda current: None) -> bool:
         """Remove a document durably; returns whether it was there.

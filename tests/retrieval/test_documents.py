@@ -59,6 +59,9 @@ def test_listing_is_in_id_order_and_paged(library: DocumentLibrary) -> None:
     assert [document.id for document in library.list("home", limit=2)] == ["a", "a-b"]
     assert [document.id for document in library.list("home", after="a-b")] == ["a.b", "b", "c"]
     assert library.list("nowhere") == ()
+    pages = [[document.id for document in page] for page in library.pages("home", 2)]
+    assert pages == [["a", "a-b"], ["a.b", "b"], ["c"]]
+    assert [*library.pages("nowhere", 2)] == []
     assert library.count("home") == library.count() == 5
 
 
