@@ -4,7 +4,6 @@ Trained in this process, or by a fleet where there is one. Knows library, index 
 """
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from app.publishing import Publisher, unpublished
 from app.reconcile import subject_of
 from app.relevance import learn_relevance
 from app.screening import Screening, stopping
+from app.stopwatch import Stopwatch
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import CartridgeRefused, LostRace
@@ -129,16 +129,16 @@ class CollectionTraining:
         progress: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> Iterator[tuple[str, Result]]:
+        watch = Stopwatch(workdir / "seconds")
         outcomes = self._distil_collection(
             self._reader,
             [self._shelf.text(document) for document in documents.values()],
             self._settings,
             workdir=workdir,
             find=find,
-            progress=progress,
+            progress=watch.noting(progress),
             cancelled=cancelled,
         )
-        began = time.monotonic()
         for outcome in outcomes:
             document = documents.get(outcome.name)
             if document is None or document.sha256 != outcome.digest:
@@ -153,7 +153,7 @@ class CollectionTraining:
             else:
                 count_check(self._tally, outcome.distilled)
                 try:
-                    seconds = (time.monotonic() - began) / len(documents)
+                    seconds = watch.seconds / len(documents)
                     subject = subject_of(document, self._reader)
                     yield (
                         outcome.name,

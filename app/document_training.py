@@ -21,6 +21,7 @@ from app.publishing import Publisher, unpublished
 from app.reconcile import manifest_of, serves, subject_of
 from app.relevance import learn_relevance
 from app.screening import Screening, stopping
+from app.stopwatch import Stopwatch
 from app.study_shelf import StudyShelf
 from app.tally import Tally
 from cartridge_store.errors import (
@@ -147,7 +148,8 @@ class DocumentTraining:
             return unpublished("The document was deleted or has a newer version.")
         if subject.reader_fingerprint != self._reader.fingerprint:
             return unpublished("Another reader is serving now.")
-        began, before = time.monotonic(), self._before(document, workdir)
+        watch, before = Stopwatch(workdir / "seconds"), self._before(document, workdir)
+        progress = watch.noting(progress)
         # A document that changed a little is trained in half the time. Others need not wait for the
         # screening: until it holds them back they are answered from text in any case.
         if before is None and not self._screening.holds(document):
@@ -182,8 +184,7 @@ class DocumentTraining:
                 )
             )
         count_check(self._tally, joined.distilled)
-        seconds = time.monotonic() - began
-        result = self._published(subject, joined, seconds)
+        result = self._published(subject, joined, watch.seconds)
         learn_relevance(
             self._shelf, self._library, self._retriever, self._reader, self._settings, [document]
         )

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from app.foundation import Foundation, open_foundation, training_settings
 from app.publishing import Publisher
 from app.reconcile import subject_of
 from app.settings import Settings
+from app.stopwatch import Stopwatch
 from app.storage import open_retriever
 from app.tasks import Trainer
 from cartridge_store.errors import CartridgeNotFound
@@ -168,9 +168,8 @@ def test_company_is_of_the_documents_as_they_stand(settings: Settings, base: Fou
 def test_neighbours_that_learned_along_are_published_with_it(
     settings: Settings, base: Foundation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = count(0, 50)
-    clock = SimpleNamespace(monotonic=lambda: next(seconds))
-    monkeypatch.setattr("app.document_training.time", clock)
+    seconds = count(50)
+    monkeypatch.setattr(Stopwatch, "seconds", property(lambda _: float(next(seconds))))
     join = Joining()
     training = trainer(settings, base, join)
     for id in ("first", "second"):
