@@ -6,7 +6,7 @@ kept nowhere. Knows no HTTP.
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -185,7 +185,13 @@ class Documents:
         self._delete(collection, id, require)
         self._purge(collection, _PURGED_AT_ONCE)
 
-    def _delete(self, collection: str, id: str, require: Require = lambda current: None) -> None:
+    def _delete(
+        self,
+        collection: str,
+        id: str,
+        require: Require = lambda current: None,
+        stored: Mapping[tuple[str, str], Sequence[Manifest]] | None = None,
+    ) -> None:
         self._jobs.ping()
         # The text first: from here on nothing is found, trained or published of it.
         there = self._library.delete(collection, id, require)
@@ -197,7 +203,7 @@ class Documents:
         self._noted.forget(collection, id)
         self._reports.forget_made(collection, id)
         self._retriever.remove_document(collection, id)
-        removed = self._store.remove_document(collection, id)
+        removed = self._store.remove_document(collection, id, stored)
         if not there and not removed:
             raise DocumentNotFound(f"Collection {collection} has no document {id}.")
 
@@ -227,9 +233,10 @@ class Documents:
         Raises `DocumentNotFound` when there was nothing, `RedisError` before anything is removed.
         """
         ids = self._library.ids(collection)
+        stored = self._store.stored() if ids else {}  # once, not for each of thousands
         for id in ids:
             with suppress(DocumentNotFound):  # somebody else was faster
-                self._delete(collection, id)
+                self._delete(collection, id, stored=stored)
         self._purge(collection)
         # What was trained of documents whose texts were gone already.
         left = [id for name, id in self._store.documents() if name == collection]

@@ -208,15 +208,25 @@ class CartridgeStore:
         """
         return self._versions.current(collection, document_ids)
 
-    def remove_document(self, collection: str, document_id: str) -> list[str]:
+    def stored(self) -> Mapping[tuple[str, str], Sequence[Manifest]]:
+        """The stored versions of each document, by collection and id; lists every blob."""
+        return by_document(self._catalogue.manifests())
+
+    def remove_document(
+        self,
+        collection: str,
+        document_id: str,
+        stored: Mapping[tuple[str, str], Sequence[Manifest]] | None = None,
+    ) -> list[str]:
         """Forget a document and delete the blobs of all its versions; returns their ids.
 
         A tombstone stays where there was a version, or one on its way: the deletion is final. Raises
         RegistryUnavailable before anything is removed. When it is interrupted, removing again
-        completes, and so do `rebuild` and `collect`.
+        completes, and so do `rebuild` and `collect`. Who removes many gives what is `stored`: what came
+        since is in the registry.
         """
-        stored = by_document(self._catalogue.manifests()).get((collection, document_id), [])
-        versions = {manifest.cartridge_id for manifest in stored}
+        known = (self.stored() if stored is None else stored).get((collection, document_id), [])
+        versions = {manifest.cartridge_id for manifest in known}
         on_its_way = self._registry.is_claimed(collection, document_id)
         if on_its_way or versions | self._registry.versions(collection, document_id):
             self._tombstones.put(Tombstone(collection, document_id, utc_now()))

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.settings import Settings
+from cartridge_store.blobs import LocalBlobs
 
 BOILER = "The boiler of the garden flat was last serviced by Franz Huber."
 
@@ -306,3 +307,26 @@ def test_an_idempotency_key_gets_the_first_answer_again(
     assert post("two", "").status_code == 422
     # A refused request does not use up its key.
     assert post("two").status_code == 202
+
+
+def test_a_collection_goes_without_listing_the_store_for_each_document(
+    client: TestClient,
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with worker():
+        for number in range(6):
+            wait_for(client, add(client, f"{BOILER} {number}", id=f"d{number}")["job"]["id"])
+    names, listed = LocalBlobs.names, list[int]()
+
+    def counted(self: LocalBlobs) -> list[str]:
+        found = names(self)
+        listed.append(len(found))
+        return found
+
+    monkeypatch.setattr(LocalBlobs, "names", counted)
+    assert client.delete("/v1/collections/default").status_code == 204
+    assert len(listed) < 6
+    store = client.app.state.api.base.store  # type: ignore[attr-defined]
+    assert store.stored() == {}
