@@ -56,9 +56,9 @@ $(VLLM)/.installed: inference/vllm/requirements.py Makefile  # which names the v
 	$(VLLM)/bin/pip install --quiet --requirement $(VLLM)/requirements.txt
 	touch $@
 
-# Every figure of README and docs again: about eight hours on two cores, most of them cas and comparison.
+# Every figure of README and docs again: about twelve hours on two cores, most of them cas, comparison and living.
 # Interrupt and repeat to resume; remove data/reproduced and data/reproduce to begin anew.
-FIGURES := $(addprefix reproduce-,gates reader cas comparison) \
+FIGURES := $(addprefix reproduce-,gates reader cas comparison living) \
 	$(addprefix bench-,serve train store load routing fleet vllm)
 
 reproduce: $(addprefix data/reproduced/,$(FIGURES))

@@ -16,6 +16,7 @@ _BLOCK = re.compile(r"(<!-- results:([a-z_-]+) -->\n)(.*?)(<!-- /results -->)", 
 PAGES = (
     "README.md",
     "reader/checkpoint/README.md",
+    "docs/living.md",
     "docs/replicas.md",
     "docs/vllm.md",
 )
@@ -170,10 +171,16 @@ def table(result: dict[str, Any]) -> str:
     lines.append("")
     lines.append(
         f"`{result['command']}`, {len(result['seeds'])} seeds, {result['date']}, "
-        f"{machine['cores']} cores of {machine['processor']}, {result['seconds']:.0f} s, "
+        f"{machine['cores']} cores of {machine['processor']}, {_took(result)}"
         f"commit {result['commit']}{_earlier(result)}."
     )
     return "\n".join(lines) + "\n"
+
+
+def _took(result: dict[str, Any]) -> str:
+    """The seconds of the run that wrote the file; nothing where it found all of it measured before."""
+    seconds: float = result["seconds"]
+    return f"{seconds:.0f} s, " if seconds >= 1 else ""
 
 
 def _earlier(result: dict[str, Any]) -> str:
