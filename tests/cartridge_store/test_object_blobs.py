@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from store_samples import make_cartridge, same_bits
 
-from cartridge_store.errors import CartridgeNotFound, StorageFull, StoreError
+from cartridge_store.errors import CartridgeNotFound, StorageFull, StoreError, StoreUnavailable
 from cartridge_store.object_blobs import ObjectBlobs
 from cartridge_store.registry import Registry
 from cartridge_store.store import CartridgeStore
@@ -72,7 +72,7 @@ def test_a_server_that_does_not_answer_is_not_an_absence() -> None:
     ):
         with pytest.raises(StoreError, match="check the object store") as raised:
             call()
-        assert type(raised.value) is StoreError
+        assert type(raised.value) is StoreUnavailable
 
 
 @pytest.mark.parametrize(
