@@ -22,13 +22,12 @@ def written(aside: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        full = _is_full(error)
-        if full:
-            aside.unlink(missing_ok=True)
-            raise StorageFull(
-                f"There is no room left to write {aside.name}; free disk space and try again."
-            ) from error
-        raise
+        if not _is_full(error):
+            raise
+        aside.unlink(missing_ok=True)
+        raise StorageFull(
+            f"There is no room left to write {aside.name}; free disk space and try again."
+        ) from error
 
 
 def _is_full(error: OSError | SafetensorError) -> bool:

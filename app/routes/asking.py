@@ -4,8 +4,7 @@ Knows access, admission and answering; knows no form of a request or an answer.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from fastapi import Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -32,8 +31,18 @@ async def asked(api: Api, access: Access, question: Question) -> Asked:
 
 async def answered(request: Request, asked: Asked) -> Answer:
     """The whole answer, counted. Who has gone is not waited for: the engine stops at the next token."""
-    with _heeding(request, asked):
+
+    async def cancel_when_gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        asked.cancel()
+
+    watching = asyncio.create_task(cancel_when_gone())
+    try:
         return counted(request, await run_in_threadpool(asked.answer))
+    finally:
+        watching.cancel()
+        asked.cancel()  # changes nothing for an answer that is whole
 
 
 def streamed(
@@ -45,21 +54,6 @@ def streamed(
         asked.cancel()
 
     return EventSourceResponse(events, sep=sep, client_close_handler_callable=gone)
-
-
-@contextlib.contextmanager
-def _heeding(request: Request, asked: Asked) -> Iterator[None]:
-    async def cancel_when_gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        asked.cancel()
-
-    watching = asyncio.create_task(cancel_when_gone())
-    try:
-        yield
-    finally:
-        watching.cancel()
-        asked.cancel()  # changes nothing for an answer that is whole
 
 
 def counted(request: Request, answer: Answer) -> Answer:
