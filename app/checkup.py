@@ -76,7 +76,8 @@ def _indexes(settings: Settings, parts: Parts, rebuild: bool) -> Iterator[Findin
                 yield Finding(name, True, f"Rebuilt: {count} documents.")
                 continue
             ids = library.ids(collection)
-            missing = [id for id in ids if not retriever.is_indexed(library.get(collection, id))]
+            there = (library.find(collection, id) for id in ids)
+            missing = [each.id for each in there if each is not None and retriever.lacks(each)]
             detail = f"{len(ids)} documents are searchable."
             if missing:
                 detail = (

@@ -93,16 +93,32 @@ class Conflicts:
             return
         with self._locked():
             path.unlink(missing_ok=True)
-            for other, noted in [*self._all(path.parent)]:
-                left = tuple(each for each in noted.found if each.document != id)
-                if left != noted.found:
-                    self._put(other, replace(noted, found=left))
+            for other in sorted(path.parent.glob("*.json")):
+                # Most say nothing of it, and parsing takes its time.
+                if f'"{id}"'.encode() in _bytes_of(other):
+                    self._leave(other, lambda name: name != id)
 
-    def _all(self, folder: Path) -> Iterator[tuple[Path, Noted]]:
-        for path in sorted(folder.glob("*.json")):
-            noted = self._read(path)
-            if noted is not None:
-                yield path, noted
+    def forget_collection(self, collection: str, there: Callable[[str], bool]) -> None:
+        """Let go of all documents of a collection but those that are `there`, in one pass."""
+        folder = self._root / check_id(collection, "collection name")
+        if not folder.is_dir():
+            return
+        with self._locked():
+            for path in sorted(folder.glob("*.json")):
+                with suppress(DocumentRefused):  # whatever else lies there is nobody's record
+                    if there(check_id(path.stem)):
+                        self._leave(path, there)
+                    else:
+                        path.unlink(missing_ok=True)
+
+    def _leave(self, path: Path, there: Callable[[str], bool]) -> None:
+        """Of what a record says, what is of documents that are there."""
+        noted = self._read(path)
+        if noted is None:
+            return
+        left = tuple(each for each in noted.found if there(each.document))
+        if left != noted.found:
+            self._put(path, replace(noted, found=left))
 
     def _path(self, collection: str, id: str) -> Path:
         return self._root / check_id(collection, "collection name") / f"{check_id(id)}.json"
@@ -114,7 +130,7 @@ class Conflicts:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         make_folder(self._root)
-        with locked(self._root / "lock"):
+        with locked(self._root / ".lock"):  # which is no collection's name
             yield
 
     def _read(self, path: Path) -> Noted | None:
@@ -125,3 +141,9 @@ class Conflicts:
         except (OSError, ValidationError) as error:
             logger.warning("%s cannot be read and is left out: %s", path.name, error)
             return None
+
+
+def _bytes_of(path: Path) -> bytes:
+    with suppress(OSError):
+        return path.read_bytes()
+    return b""

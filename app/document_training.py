@@ -202,9 +202,12 @@ class DocumentTraining:
                 manifest = manifest_of(self._store, manifest.parent)
             if manifest is None or not manifest.is_draft:
                 return
-            if manifest.document_sha256 == subject.sha256:  # else of a newer version
+            # Else of a newer version, of another text or by another title, whose own job has it.
+            now = self._library.find(subject.collection, subject.document_id)
+            newer = now is not None and now.version > subject.version
+            if manifest.document_sha256 == subject.sha256 and not newer:
                 self._store.withdraw(manifest)
-        except (StoreError, OSError) as error:
+        except (StoreError, OSError, DocumentCorrupt) as error:
             logger.warning("The draft of %s stays: %s", subject.document_id, error)
 
     def _publish_draft(self, subject: Subject, document: Document) -> None:

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 
 import redis
@@ -17,7 +16,7 @@ import redis
 from app.broker import JobQueue
 from app.conflicts import Conflicts, Noted
 from app.jobs import Job, Jobs
-from app.reconcile import manifest_of, serves, subject_of
+from app.reconcile import has_lost, is_ahead, manifest_of, serves, subject_of
 from app.report_files import ReportFiles
 from app.study_shelf import StudyShelf
 from app.work_folders import WorkFolders
@@ -107,7 +106,7 @@ class Documents:
         self._work = work
         self._noted = noted
         # Counting needs the tokenizer, and a text never changes under its checksum.
-        self._count = lru_cache(_COUNTED_TEXTS)(self._count_tokens)
+        self._counted: dict[str, int] = {}
 
     def accept(
         self,
@@ -128,17 +127,25 @@ class Documents:
         """
         self._jobs.ping()
         stored, _ = self._library.put(collection, id, title, text, marks, require)
-        now: Document | None = stored
+        taken_in = self._taken_in(stored)
+        if taken_in is None:
+            raise _gone(stored)
+        document, job = taken_in
+        return self.views([document])[0], job
+
+    def _taken_in(self, document: Document) -> tuple[Document, Job] | None:
+        """Index and queue a stored document, or what came in its place meanwhile; None if it is gone."""
+        now: Document | None = document
         while now is not None:
             document = now
             if not self._retriever.is_indexed(document):
                 self._retriever.index_document(document)
             job = self._job_for(document)
             # Reading and encoding took a while: the document may be another one now, or gone.
-            now = self._library.find(collection, document.id) or self._undone(document)
+            now = self._library.find(document.collection, document.id) or self._undone(document)
             if now is not None and now.version == document.version:
-                return self.views([document])[0], job
-        raise _gone(stored)
+                return document, job
+        return None
 
     def _undone(self, document: Document) -> Document | None:
         """Nothing is left of a document that was deleted while it was taken in; what came after that."""
@@ -169,7 +176,7 @@ class Documents:
         return [
             View(
                 document,
-                self._count(document.collection, document.id, document.sha256),
+                self._count(document),
                 self._mounted(document, current.get(document.id)),
                 jobs.get(document.id),
                 self._noted.of(document),
@@ -191,7 +198,9 @@ class Documents:
         id: str,
         require: Require = lambda current: None,
         stored: Mapping[tuple[str, str], Sequence[Manifest]] | None = None,
+        noted: bool = True,
     ) -> None:
+        """`stored` and `noted` spare who deletes many what is done once for all of them."""
         self._jobs.ping()
         # The text first: from here on nothing is found, trained or published of it.
         there = self._library.delete(collection, id, require)
@@ -200,10 +209,15 @@ class Documents:
         if job is not None:
             self._work.remove(job.id)
         self._shelf.forget(collection, id)
-        self._noted.forget(collection, id)
+        if noted:
+            self._noted.forget(collection, id)
         self._reports.forget_made(collection, id)
         self._retriever.remove_document(collection, id)
         removed = self._store.remove_document(collection, id, stored)
+        newer = self._library.find(collection, id)
+        if newer is not None:
+            # Sent while all this went on: what was made of it may have gone along.
+            self._taken_in(newer)
         if not there and not removed:
             raise DocumentNotFound(f"Collection {collection} has no document {id}.")
 
@@ -236,10 +250,12 @@ class Documents:
         stored = self._store.stored() if ids else {}  # once, not for each of thousands
         for id in ids:
             with suppress(DocumentNotFound):  # somebody else was faster
-                self._delete(collection, id, stored=stored)
+                self._delete(collection, id, stored=stored, noted=False)
+        self._noted.forget_collection(collection, lambda id: self._library.exists(collection, id))
         self._purge(collection)
         # What was trained of documents whose texts were gone already.
-        left = [id for name, id in self._store.documents() if name == collection]
+        trained = [id for name, id in self._store.documents() if name == collection]
+        left = [id for id in trained if not self._library.exists(collection, id)]
         for id in left:
             self._store.remove_document(collection, id)
         reports = self._reports.drop(collection)
@@ -302,6 +318,8 @@ class Documents:
         last = self._jobs.last_of(document.collection, [document.id]).get(document.id)
         subject = subject_of(document, self._reader)
         if last is not None and last.subject == subject and not last.finished and not last.stopping:
+            if last.status == "queued":
+                self._queue.send(last.id)  # its message may have been lost
             return last
         job = self._jobs.open(subject, uuid.uuid4().hex)
         self._queue.send(job.id)
@@ -311,15 +329,27 @@ class Documents:
         """The document version's last job, or a new one on its way to a worker."""
         subject = subject_of(document, self._reader)
         job = self._jobs.last_of(document.collection, [document.id]).get(document.id)
+        if job is not None and is_ahead(job, document, self._library):
+            self._jobs.forget(document.collection, document.id)
+            job = None
         if job is None or job.subject != subject:
             job = self._jobs.open(subject)
-        if job.status in ("failed", "cancelled"):
+        if job.status in ("failed", "cancelled") or self._has_lost(job, document):
             # Whoever sends a text again wants it trained after all.
             job = self._jobs.open(subject, uuid.uuid4().hex)
         if job.status == "queued":
             # Two messages for one job do no harm, a job without one would wait for ever.
             self._queue.send(job.id)
         return job
+
+    def _has_lost(self, job: Job, document: Document) -> bool:
+        if job.status != "succeeded":
+            return False
+        try:
+            current = self._store.current(document.collection, [document.id]).get(document.id)
+            return has_lost(job, manifest_of(self._store, current), document, self._reader)
+        except StoreError:  # who knows
+            return False
 
     def _mounted(self, document: Document, cartridge_id: str | None) -> Mounted | None:
         try:
@@ -334,9 +364,13 @@ class Documents:
             return None
         return Mounted(manifest, nbytes, description.locations)
 
-    def _count_tokens(self, collection: str, id: str, sha256: str) -> int:
-        document = self._library.find(collection, id)
-        return self._reader.count(document.text) if document is not None else 0
+    def _count(self, document: Document) -> int:
+        tokens = self._counted.get(document.sha256)
+        if tokens is None:
+            if len(self._counted) >= _COUNTED_TEXTS:
+                self._counted.clear()
+            tokens = self._counted[document.sha256] = self._reader.count(document.text)
+        return tokens
 
 
 def _gone(document: Document) -> DocumentNotFound:

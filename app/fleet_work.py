@@ -81,7 +81,7 @@ def _station(spec: Json, context: Context) -> Station:
     """Opened once by each worker, with the reader that training has."""
 
     def opened() -> Station:
-        settings = Settings()
+        settings = Settings().of_a_worker()
         parts = Parts(reader=lambda _: reader_of(spec, context))
         return Station(settings, parts, open_foundation(settings, parts))
 

@@ -36,6 +36,7 @@ from app.settings import Settings
 from app.tracing import set_up_tracing
 from app.wiring import Api, open_api
 from cartridge_store.errors import StoreError
+from retrieval.errors import RetrievalError
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +127,15 @@ def _lookups(api: Api) -> Lookups:
 
 def _reconcile(api: Api) -> None:
     for collection in api.base.library.collections():
-        api.retriever.reconcile(collection)
+        try:
+            api.retriever.reconcile(collection)
+        except (
+            RetrievalError,
+            OSError,
+        ) as error:  # of a full disk, say: what is indexed is searchable
+            logger.warning("The index of %s is not complete: %s", collection, error)
     try:
         api.base.reconciler.run()
-    except (redis.RedisError, StoreError) as error:
+    except (redis.RedisError, StoreError, RetrievalError) as error:
         # The texts are searchable; a worker reconciles when Redis, or the object store, is back.
         logger.warning("Documents and jobs were not compared: %s", error)

@@ -52,7 +52,7 @@ class Observing:
         # Anybody may invent methods, and each would be counted for ever.
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(method, route, str(status)).observe(seconds)
-        if scope["path"] in _QUIET:
+        if scope["path"] in _QUIET and status not in _REFUSED:
             return
         access = scope.get("state", {}).get("access")
         line = {

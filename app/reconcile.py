@@ -1,10 +1,12 @@
 """Reconcile: what Redis may have lost is made again from what stands on disk.
 
 Documents on disk without a cartridge get their training job again, and an emptied Redis its
-registry. Running it twice, or in two processes at once, changes nothing more. Knows no HTTP.
+registry; so do those whose folder is an older one than Redis knows, because a backup was put back. Running
+it twice, or in two processes at once, changes nothing more. Knows no HTTP.
 """
 
 import logging
+import uuid
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +14,7 @@ import redis
 
 from app.broker import JobQueue
 from app.conflicts import Conflicts
-from app.jobs import Jobs, Subject
+from app.jobs import Job, Jobs, Subject
 from app.report_files import ReportFiles
 from app.study_shelf import StudyShelf
 from app.work_folders import WorkFolders
@@ -136,27 +138,38 @@ class Reconciler:
 
     def _requeue(self, documents: Sequence[Document], under_way: Container[str]) -> int:
         collection, ids = documents[0].collection, [document.id for document in documents]
-        current = self._store.current(collection, ids)
+        # Jobs first: what one says it has published is there by then.
         last = self._jobs.last_of(collection, ids)
+        current = self._store.current(collection, ids)
         requeued = 0
         for document in documents:
             subject = subject_of(document, self._reader)
             job = last.get(document.id)
+            ahead = job is not None and is_ahead(job, document, self._library)
+            if ahead:
+                self._jobs.forget(collection, document.id)
+                job = None
+            if job is not None and job.subject == subject and not job.finished:
+                requeued += self._sent(job, under_way)
+                continue
+            manifest = manifest_of(self._store, current.get(document.id))
             if job is None or job.subject != subject:
-                manifest = manifest_of(self._store, current.get(document.id))
-                trained = manifest is not None and not manifest.is_draft
-                if manifest is not None and trained and serves(manifest, document, self._reader):
+                if is_trained(manifest, document, self._reader):
                     continue
                 job = self._jobs.open(subject)
-            elif job.finished and not (job.result or {}).get("published"):
+            if has_lost(job, manifest, document, self._reader) or (ahead and job.finished):
+                job = self._jobs.open(subject, uuid.uuid4().hex)
+            if job.finished and manifest is not None and manifest.is_draft:
                 # Cancelled while no worker had it, or its draft could not be withdrawn when it ended.
-                manifest = manifest_of(self._store, current.get(document.id))
-                if manifest is not None and manifest.is_draft:
-                    self._store.withdraw(manifest)
-            if not job.finished and job.id not in under_way:
-                self._queue.send(job.id)
-                requeued += 1
+                self._store.withdraw(manifest)
+            requeued += self._sent(job, under_way)
         return requeued
+
+    def _sent(self, job: Job, under_way: Container[str]) -> bool:
+        if job.finished or job.id in under_way:
+            return False
+        self._queue.send(job.id)
+        return True
 
 
 def subject_of(document: Document, reader: Reader) -> Subject:
@@ -175,6 +188,29 @@ def manifest_of(store: CartridgeStore, cartridge_id: str | None) -> Manifest | N
     except (CartridgeNotFound, CartridgeRefused) as error:
         logger.warning("%s", error)
         return None
+
+
+def is_ahead(job: Job, document: Document, library: DocumentLibrary) -> bool:
+    """Whether a document's job is about a version that its library does not have (yet, or any more).
+
+    A text is stored before its job is opened: this is so where an older data folder was put back.
+    """
+    if job.subject is None or job.subject.version <= document.version:
+        return False
+    now = library.find(document.collection, document.id)
+    return now is None or now.version < job.subject.version
+
+
+def is_trained(manifest: Manifest | None, document: Document, reader: Reader) -> bool:
+    """Whether this is a trained cartridge that answers for the document."""
+    return manifest is not None and not manifest.is_draft and serves(manifest, document, reader)
+
+
+def has_lost(job: Job, manifest: Manifest | None, document: Document, reader: Reader) -> bool:
+    """Whether a job published a cartridge of this version and the document has none."""
+    published = bool((job.result or {}).get("published"))
+    mine = job.subject == subject_of(document, reader)
+    return published and mine and not is_trained(manifest, document, reader)
 
 
 def serves(manifest: Manifest, document: Document, reader: Reader) -> bool:

@@ -217,6 +217,11 @@ class Settings(BaseSettings):
         except ValueError:
             return self.host == "localhost"
 
+    def of_a_worker(self) -> "Settings":
+        """The same for a worker: what it holds is at hand for no question, so that its places are not
+        those of its node's API."""
+        return self.model_copy(update={"node": f"{self.node}-worker"})
+
     def environment(self) -> dict[str, str]:
         """These settings as variables, for a process that this one starts."""
         values = self.model_dump(mode="json", exclude_none=True)

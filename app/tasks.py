@@ -40,8 +40,14 @@ from training.settings import Cancelled, Progress, TrainingRefused, TrainingSett
 
 logger = logging.getLogger(__name__)
 
+
+class StillEnding(Exception):
+    """A process that had the job is not done with its folder yet."""
+
+
 # What may be otherwise in a minute; everything else would fail again in the same way.
 TRANSIENT = (
+    StillEnding,
     StorageFull,
     BlobsFull,
     BeingPublished,
@@ -126,12 +132,17 @@ class Trainer:
         `TRANSIENT` when trying again later may help; on the last try the job fails too.
         """
         workdir = self._work.folder(job_id)
+        given_back = False
         with self._work.exclusive(job_id) as mine:
             job = self._jobs.get(job_id)
-            if not mine or job is None:
+            if not mine:
+                if job is not None and job.status == "queued":
+                    raise StillEnding(f"Job {job_id} is being ended by another process.")
                 return
-            if not self._jobs.start(job_id):
-                self._withdraw_draft(job)  # cancelled while it waited to go on
+            if job is None or not self._jobs.start(job_id):
+                if job is not None:
+                    self._withdraw_draft(job)  # cancelled while it waited to go on
+                shutil.rmtree(workdir, ignore_errors=True)
                 return
             try:
                 if job.kind == "report":
@@ -155,7 +166,7 @@ class Trainer:
                         _Cancellation(self._jobs, job, self._stop),
                     )
             except Cancelled:
-                self._stopped(job, workdir)
+                given_back = self._stopped(job, workdir)
             except TRANSIENT as error:
                 logger.warning("Job %s: %s", job_id, error)
                 if last_try:
@@ -174,6 +185,9 @@ class Trainer:
                 self._jobs.succeed(job_id, result)
                 self._tally.add(jobs_succeeded=1)
                 shutil.rmtree(workdir, ignore_errors=True)
+        if given_back:
+            # Not before its folder is free: who takes the message now has to find it so.
+            self._send_again(job_id)
 
     def _fail(self, job: Job, reason: str, workdir: Path) -> None:
         self._withdraw_draft(job)
@@ -181,16 +195,17 @@ class Trainer:
         self._tally.add(jobs_failed=1)
         shutil.rmtree(workdir, ignore_errors=True)
 
-    def _stopped(self, job: Job, workdir: Path) -> None:
+    def _stopped(self, job: Job, workdir: Path) -> bool:
+        """End a job that stopped; whether it is given back instead, because this process ends."""
         if self._stop.is_set() and not self._jobs.cancel_requested(job.id):
             # Its checkpoint stays where the next worker looks for it.
             self._jobs.give_back(job.id)
-            self._send_again(job.id)
-            return
+            return True
         self._withdraw_draft(job)
         self._jobs.end_cancelled(job.id)
         self._tally.add(jobs_cancelled=1)
         shutil.rmtree(workdir, ignore_errors=True)
+        return False
 
     def _withdraw_draft(self, job: Job) -> None:
         """A draft that no cartridge has replaced goes with its job."""

@@ -135,9 +135,7 @@ def open_answering(
 
 def open_worker(settings: Settings, parts: Parts) -> WorkerParts:
     """Everything that trains, registered with the broker. Raises as `open_api` does."""
-    # What a worker holds is at hand for no question: its places are not those of its node's API.
-    own = settings.model_copy(update={"node": f"{settings.node}-worker"})
-    base = open_foundation(own, parts)
+    base = open_foundation(settings.of_a_worker(), parts)
     retriever = cache(lambda: open_retriever(settings, parts.encoder(), base.library))
     worker = WorkerParts(base, retriever)
 

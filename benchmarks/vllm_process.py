@@ -34,7 +34,8 @@ def vllm_python(environment: Mapping[str, str] = os.environ, root: Path = _ROOT)
     whole = found.exists() and (named or (root / ".venv-vllm" / ".installed").exists())
     if not whole:
         raise VllmMissing(
-            f"There is no vLLM at {found}; make its environment with 'make vllm-env'."
+            f"There is no vLLM at {found}; make its environment with 'make vllm-env', or name a Python "
+            "that has vLLM in CARTRIDGES_VLLM_PYTHON."
         )
     return found
 

@@ -20,7 +20,10 @@ Document = tuple[str, str]
 
 
 class Catalogue:
-    """The manifests of all blobs, remembered by name: a name is its content's, so it stays true."""
+    """The manifests of all blobs, remembered by name: a name is its content's.
+
+    What is no part of the content, such as the time, may be of an earlier blob of that name: `again` looks.
+    """
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
@@ -53,6 +56,22 @@ class Catalogue:
                     found[name] = manifest
             self._manifests = found
             return list(found.values())
+
+    def again(self, manifests: Iterable[Manifest]) -> list[Manifest]:
+        """The manifests of the same cartridges as they are now, of those that are still there.
+
+        One that was deleted and made again, bit for bit, has its name and another time.
+        """
+        with self._lock:
+            found = []
+            for known in manifests:
+                name = blob_name(known.cartridge_id)
+                if (manifest := self._valid(name)) is None:
+                    self._manifests.pop(name, None)
+                    continue
+                self._manifests[name] = manifest
+                found.append(manifest)
+            return found
 
     def _valid(self, name: str) -> Manifest | None:
         try:

@@ -282,6 +282,8 @@ class CartridgeStore:
             except CartridgeRefused as error:
                 logger.warning("%s", error)
                 continue
+            if tombstone is not None:
+                versions = self._catalogue.again(versions)
             decision = decide(versions, current, tombstone, leased, old)
             if decision.finish is not None:
                 with contextlib.suppress(LostRace):

@@ -8,10 +8,16 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
-# A run without spaces counts as one word per 64 characters (a sentence end of scripts that
-# write no spaces closes a word too), so that no input makes an unbounded chunk.
+from retrieval.text import HAN
+
+# A run without spaces counts as one word per 64 characters, so that no input makes an unbounded chunk.
+# Of scripts that write no spaces two characters are a word, and a sentence end closes it: an
+# encoder, which reads so many tokens of a passage and no more, has a token or two for each.
 _LONGEST_WORD = 64
-_WORD = re.compile(r"[^\s。！？]{0,63}[。！？]|\S{1,64}")
+_UNSPACED = rf"{HAN}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # with Thai, Lao, Burmese and Khmer
+_WORD = re.compile(
+    rf"[{_UNSPACED}]{{1,2}}[。、！？，]?|[^\s。！？{_UNSPACED}]{{0,63}}[。！？]|[^\s{_UNSPACED}]{{1,64}}"
+)
 
 # A chunk of words of ordinary length never meets this second bound.
 _CHARACTERS_PER_WORD = 10

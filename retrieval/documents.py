@@ -21,7 +21,7 @@ from retrieval.durable import locked, make_folder, replace_file, sync_folder
 from retrieval.errors import DocumentCorrupt, DocumentNotFound, DocumentRefused
 from retrieval.markdown import choose_marks, title_of
 from retrieval.marks import Mark, from_json, to_json
-from retrieval.text import MAX_TITLE_CHARACTERS, normalise, require_text
+from retrieval.text import MAX_TITLE_CHARACTERS, normalise, require_text, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -333,4 +333,4 @@ def _from_json(data: bytes, collection: str, id: str) -> Document:
         raise DocumentCorrupt(
             f"Document {id} of collection {collection} is damaged; send it again or delete it."
         )
-    return document
+    return replace(document, title=shorten(document.title))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.chunking import Chunk
-from retrieval.durable import locked, make_folder, replace_file
+from retrieval.durable import full_disk_is_an_error, locked, make_folder, replace_file
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexCorrupt, StorageFull
 from retrieval.generation import JOURNAL, load_generation, save_generation
@@ -107,15 +107,15 @@ class VectorIndex:
         if not self._leftovers.exists():
             return True
         with self._mutex, locked(self._lock):
-            self._load()
-            if self._seen == _NOTHING:
+            stamp = self._stamp()
+            if stamp == _NOTHING:
                 return True
-            folder, _ = self._generation(self._stamp()[0])
-            if (
-                most_bytes is not None
-                and sum(f.stat().st_size for f in folder.iterdir()) > most_bytes
-            ):
+            folder, _ = self._generation(stamp[0])
+            # Before it is read: a large one takes its time, and it is asked for at every deletion.
+            files = folder.iterdir() if folder.is_dir() else ()
+            if most_bytes is not None and sum(f.stat().st_size for f in files) > most_bytes:
                 return False
+            self._load()
             self._advance(self._table)
             return True
 
@@ -203,7 +203,8 @@ class VectorIndex:
                 self._advance(self._table)
             folder, _ = self._generation(self._stamp()[0])
             if not self._table.documents.keys().isdisjoint(changed):
-                self._leftovers.touch()  # before what it speaks of: a crash leaves one too many
+                with full_disk_is_an_error(self._leftovers):
+                    self._leftovers.touch()  # before what it speaks of: a crash leaves one too many
             self._offset = append_records(folder / JOURNAL, self._offset, records)
             for record in records:
                 self._replay(record)

@@ -13,8 +13,10 @@ from dataclasses import replace
 
 from retrieval.sampling import spread
 from retrieval.table import Hit
+from retrieval.text import HAN
 
 _WORD = re.compile(r"\w+")
+_RUN = re.compile(rf"[{HAN}]+")
 _DIGIT = re.compile(r"\d")
 _STEM = 6
 """Letters that count: words that begin alike are taken for forms of one."""
@@ -23,10 +25,17 @@ _COUNTED = 5_000
 
 
 def words_of(text: str) -> frozenset[str]:
-    """The different words of a text, without case and endings; what has digits stays as it is."""
-    return frozenset(
-        word if _DIGIT.search(word) else word[:_STEM] for word in _WORD.findall(text.casefold())
-    )
+    """The different words of a text, without case and endings; what has digits stays as it is.
+
+    Of Chinese and Japanese, which part no words, every two characters that follow each other.
+    """
+    text = text.casefold()
+    runs = _RUN.findall(text)
+    if runs:
+        text = _RUN.sub(" ", text)
+    pairs = (run[at : at + 2] for run in runs for at in range(max(1, len(run) - 1)))
+    words = (word if _DIGIT.search(word) else word[:_STEM] for word in _WORD.findall(text))
+    return frozenset((*words, *pairs))
 
 
 class Rarity:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from retrieval.chunking import Chunk, chunk
 from retrieval.documents import Document, DocumentLibrary, check_id
+from retrieval.durable import locked, make_folder
 from retrieval.encoder import Encoder, Vectors
 from retrieval.errors import DocumentCorrupt, IndexCorrupt, QuestionRefused
 from retrieval.index import VectorIndex
@@ -92,6 +93,10 @@ class Retriever:
             return index.purge(most_bytes)
         except IndexCorrupt:  # made anew, of what there is, when it is next used
             return False
+
+    def lacks(self, document: Document) -> bool:
+        """Whether the document is to be searchable and is not."""
+        return not self._hidden(document) and not self.is_indexed(document)
 
     def is_indexed(self, document: Document) -> bool:
         """Whether exactly this version of the document is searchable."""
@@ -215,9 +220,14 @@ class Retriever:
         index = self._index(collection)
         try:
             return use(index)
-        except IndexCorrupt as error:
-            logger.warning("The index of collection %s is being rebuilt. %s", collection, error)
-            self.rebuild(collection)
+        except IndexCorrupt:
+            make_folder(self._folder(collection))
+            with locked(self._folder(collection) / "rebuilding"):
+                try:
+                    return use(index)  # somebody else was faster
+                except IndexCorrupt as error:
+                    logger.warning("The index of %s is being rebuilt. %s", collection, error)
+                    self.rebuild(collection)
             return use(index)
 
     def _index(self, collection: str) -> VectorIndex:

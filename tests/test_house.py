@@ -96,6 +96,17 @@ def test_what_monitoring_asks_for_is_there() -> None:
         assert {name, base, f"{base}_total"} & there, name
 
 
+def test_alerts_compare_what_has_the_same_labels() -> None:
+    """Prometheus matches the sides of a comparison by all labels, and finds nothing where they differ."""
+    rules = yaml.safe_load((ROOT / "docs" / "monitoring" / "alerts.yml").read_text("utf-8"))
+    expressions = [rule["expr"] for rule in rules["groups"][0]["rules"]]
+    assert len(expressions) > 5
+    for expression in expressions:
+        sides = re.split(r" [<>]=? ", expression)
+        if len(sides) > 1 and all("cartridges_" in side for side in sides):
+            assert all("sum(" in side for side in sides), expression
+
+
 def test_the_reference_pages_are_what_the_code_says() -> None:
     from app.cli.reference import PAGES
 

@@ -20,7 +20,8 @@ def report(
         Path | None,
         typer.Option(
             help='A file of lines such as {"question": "...", "answers": ["..."], "documents": ["id"]}, '
-            "or the file or folder of the data set."
+            "a folder of these as questions.jsonl and of documents/ to send first, or the file or folder "
+            "of the data set."
         ),
     ] = None,
     dataset: Annotated[

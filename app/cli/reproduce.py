@@ -1,5 +1,6 @@
 """`cartridges reproduce`: measure again what the documentation quotes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -139,12 +140,12 @@ def _run_comparison(
     from benchmarks.articles import ArticlesPlan
     from benchmarks.comparison import FIRST_SEED, ComparisonPlan, run_comparison
 
-    articles = _articles(real)
+    folder, command = _worked("comparison", seeds, work, real)
+    articles = _articles(real, folder)
     plan = ComparisonPlan(
         seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)),
         articles=None if articles is None else ArticlesPlan(articles),
     )
-    folder, command = _worked("comparison", seeds, work, real)
     return run_comparison(out, plan, folder, report, command=command)
 
 
@@ -159,8 +160,9 @@ def _run_living(
 ) -> dict[str, Any]:
     from benchmarks.living import FIRST_SEED, LivingPlan, run_living
 
-    plan = LivingPlan(seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)), articles=_articles(real))
     folder, command = _worked("living", seeds, work, real)
+    articles = _articles(real, folder)
+    plan = LivingPlan(seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)), articles=articles)
     return run_living(out, plan, folder, report, more=more, command=command)
 
 
@@ -171,13 +173,22 @@ def _worked(name: str, seeds: int, work: Path | None, real: Path | None) -> tupl
     return folder, f"cartridges reproduce {name} --seeds {seeds}{named} --json"
 
 
-def _articles(real: Path | None) -> Path | None:
-    """SQuAD's development set in a folder. Raises CommandFailed where it is not there."""
+def _articles(real: Path | None, work: Path) -> Path | None:
+    """Every other article, by title, of SQuAD's development set, as a file: one that is there already, or
+    one that is made in `work` of SQuAD's own. Raises CommandFailed where there is neither."""
     if real is None:
         return None
-    articles = real / "squad_v1.1_dev_even.json"
-    if not articles.is_file():
+    halved, whole = real / "squad_v1.1_dev_even.json", real / "dev-v1.1.json"
+    if halved.is_file():
+        return halved
+    try:
+        read = json.loads(whole.read_text(encoding="utf-8"))
+        read["data"] = sorted(read["data"], key=lambda article: str(article["title"]))[::2]
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CommandFailed(
-            f"There is no {articles}; name its folder with --real, or leave it out."
-        )
-    return articles
+            f"There is no SQuAD in {whole} ({error}); name its folder with --real, or leave it out."
+        ) from error
+    work.mkdir(parents=True, exist_ok=True)
+    made = work / "articles.json"
+    made.write_text(json.dumps(read), encoding="utf-8")
+    return made

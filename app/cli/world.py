@@ -3,12 +3,15 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import track
 
 from app.cli.output import AsJson, CommandFailed, print_json
+
+if TYPE_CHECKING:
+    from reader.collection import Question
 
 
 def world(
@@ -61,7 +64,7 @@ def world(
             for document in drawn:
                 (folder / f"{document.id}.md").write_text(document.text + "\n", encoding="utf-8")
             for question in about:
-                lines.write(json.dumps(asdict(question), ensure_ascii=False) + "\n")
+                lines.write(json.dumps(_line(question), ensure_ascii=False) + "\n")
             asked += len(about)
     (out / "plan.json").write_text(json.dumps(asdict(plan), indent=2) + "\n", encoding="utf-8")
     result = {"documents": plan.documents, "questions": asked, "folder": str(out)}
@@ -69,3 +72,13 @@ def world(
         print_json(result)
     else:
         typer.echo(f"{plan.documents} documents and {asked} questions are in {out}.")
+
+
+def _line(question: "Question") -> dict[str, Any]:
+    """A question as `cartridges report` reads it; how it was drawn is a note."""
+    return {
+        "question": question.text,
+        "answers": [] if question.value is None else [question.value],
+        "documents": [*question.documents],
+        "about": {"kind": question.kind, "answer": question.answer},
+    }

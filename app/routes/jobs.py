@@ -55,12 +55,13 @@ def list_jobs(
 
 @router.post("/jobs/{id}/retry", status_code=202)
 def retry_job(api: Wired, access: Writing, response: Response, id: str) -> JobAccepted:
-    """Do a job that failed, or was cancelled, again.
+    """Do a job that failed, was cancelled, or made a cartridge that did not pass its check, again.
 
     A report goes on where it was, as the same job; a training begins anew, as a new one.
     """
     job = _job(api, access, id)
-    if not job.finished or job.status == "succeeded":
+    refused = job.kind == "train" and (job.result or {}).get("published") is False
+    if not job.finished or (job.status == "succeeded" and not refused):
         raise Problem(
             409, "not-failed", f"The job is {job.status}; only one that failed is done again."
         )

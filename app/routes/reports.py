@@ -67,7 +67,9 @@ def order_report(
 
 def _ordered(api: Api, body: ReportIn) -> JobAccepted:
     api.base.jobs.ping()  # before anything is written
-    unfinished = sum(not folder.finished for folder in api.reports.of_collection(body.collection))
+    # Those that failed or were cancelled are not made either, and wait for nobody.
+    ordered = [each.id for each in api.reports.of_collection(body.collection) if not each.finished]
+    unfinished = sum(not job.finished for job in api.base.jobs.get_many(ordered))
     if unfinished >= _MOST_UNFINISHED:
         raise Problem(
             429,

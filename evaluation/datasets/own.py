@@ -1,10 +1,11 @@
-"""A user's own questions: `questions.jsonl`, and the documents beside it where there are any.
+"""A user's own questions: `questions.jsonl`, or a folder that holds it with its documents.
 
 A line is `{"question": ..., "answers": [...]}`, with `id`, `documents` (ids of those that answer it),
 `options` (the answer has to be one of them) and `kind` (`span` or `free`) where wanted; an empty list
-of answers says that the documents do not tell. A folder `documents/` beside the file holds the files
-that are asked about, read as the service reads uploads, with their names without suffix as ids;
-without it the documents are those that a collection holds already. Knows no score.
+of answers says that the documents do not tell; `about` is a note that is not read. A file is about
+documents that a collection holds already. Where a folder is named, its folder `documents/` holds the files
+that are asked about, read as the service reads uploads, with their names without suffix as ids. Knows no
+score.
 """
 
 from pathlib import Path
@@ -17,13 +18,14 @@ from retrieval.documents import check_id
 from retrieval.errors import DocumentRefused
 from retrieval.parsing import parse
 
-_FIELDS = ("id", "question", "answers", "documents", "options", "kind")
+_FIELDS = ("id", "question", "answers", "documents", "options", "kind", "about")
 
 
 def load_own(path: Path) -> Dataset:
-    """Questions of `path`, a `questions.jsonl` or a folder that holds one. Raises `DatasetRefused`."""
-    file = path / "questions.jsonl" if path.is_dir() else path
-    documents = _documents(file.parent / "documents")
+    """Questions of a file, or a folder's questions and documents. Raises `DatasetRefused`."""
+    whole = path.is_dir()
+    file = path / "questions.jsonl" if whole else path
+    documents = _documents(path / "documents") if whole else ()
     known = {document.id for document in documents} if documents else None
     questions: list[Question] = []
     seen: dict[str, str] = {}

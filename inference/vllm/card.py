@@ -149,7 +149,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the reader card of a model.")
     parser.add_argument("model", help="folder or hub name of the model that vLLM serves")
     parser.add_argument("card", type=Path, help="file to write")
-    parser.add_argument("--dtype", default="bfloat16", help="the number format it is served in")
+    parser.add_argument(
+        "--dtype",
+        default="bfloat16",
+        choices=("bfloat16", "float32"),
+        help="the number format it is served in",
+    )
     chosen = parser.parse_args()
     describe(load_reader(chosen.model, device="cpu", dtype=chosen.dtype)).save(chosen.card)
 

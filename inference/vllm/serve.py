@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--card", type=Path, help="where to keep the reader card")
     parser.add_argument("--host-bytes", type=int, default=1 << 30, help="memory for cartridges")
     parser.add_argument("--most", type=int, default=64, help="cartridges that a request may name")
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     chosen, rest = parser.parse_known_args(arguments)
     named = {one.partition("=")[0].replace("_", "-") for one in rest if one.startswith("--")}
     if revisions := sorted(named.intersection(_REVISIONS)):

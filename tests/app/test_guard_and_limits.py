@@ -188,9 +188,12 @@ def test_requests_and_changes_are_logged_without_what_was_said(
         client.post("/v1/documents", json={"id": "x", "text": "A secret text."}, headers=headers)
         client.get("/v1/documents/x", headers=headers)
         client.get("/v1/documents/x")
+        client.get("/metrics")
+        client.get("/health/live")
     audits = [entry for entry in caplog.records if entry.name == "cartridges.audit"]
     assert [(a.method, a.status, a.key) for a in audits] == [  # type: ignore[attr-defined]
         ("POST", 202, record.id),
+        ("GET", 401, None),
         ("GET", 401, None),
     ]
     requests = [entry for entry in caplog.records if entry.name == "cartridges.requests"]
@@ -198,6 +201,7 @@ def test_requests_and_changes_are_logged_without_what_was_said(
         "/v1/documents",
         "/v1/documents/{id}",
         "/v1/documents/{id}",
+        "/metrics",
     ]
     assert requests[0].request_id == headers["X-Request-ID"]  # type: ignore[attr-defined]
     assert "secret" not in caplog.text

@@ -190,6 +190,23 @@ def test_a_document_alone_in_its_collection_is_trained_for_itself(client: TestCl
     assert (again["id"], again["kind"], again["document_id"]) == (job, "train", "d")
 
 
+def test_a_training_whose_check_did_not_pass_can_be_done_again(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    job = add(client, "A VAGUE text.", "d")
+    with worker():
+        ended = wait_for(client, job)
+        assert (ended["status"], ended["result"]["published"]) == ("succeeded", False)
+        assert client.get("/v1/documents/d").json()["status"] == "failed"
+        again = client.post(f"/v1/jobs/{job}/retry")
+        assert again.status_code == 202
+        assert again.json()["job"]["id"] != job
+        assert not wait_for(client, again.json()["job"]["id"])["result"]["published"]
+        passed = add(client, "A clear text.", "e")
+        wait_for(client, passed)
+        assert client.post(f"/v1/jobs/{passed}/retry").status_code == 409
+
+
 def test_a_collections_job_whose_message_was_lost_is_sent_again(
     client: TestClient,
     settings: Settings,

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from app.checkup import examine
 from app.cli import cli
 from app.conflicts import Conflicts, Noted
 from app.foundation import Foundation, open_foundation, training_settings
@@ -209,6 +210,35 @@ def test_what_is_found_too_late_is_not_kept(
         assert "choir" in brought(base, settings)
     files = (settings.data / "conflicts").rglob("*.json")
     assert "Franz" not in "".join(path.read_text() for path in files)
+
+
+def test_a_collections_notes_go_in_one_pass(base: Foundation, tmp_path: Path) -> None:
+    noted = Conflicts(tmp_path / "noted")
+    for collection in ("lock", "other"):
+        for id in ("a", "b", "c"):
+            document, _ = base.library.put(collection, id, None, f"{id} STEERS.")
+            found = [Conflict(each, "Who?", "Ann.", "Bob.") for each in ("a", "b")]
+            noted.note(document, found, held=False, there=lambda _, sha=document.sha256: sha)
+    noted.forget_collection("lock", "b".__eq__)
+    assert [*noted.kept()] == [("lock", "b"), ("other", "a"), ("other", "b"), ("other", "c")]
+    left = noted.of(base.library.get("lock", "b"))
+    assert left is not None
+    assert [each.document for each in left.found] == ["b"]
+    noted.forget("other", "a")
+    left = noted.of(base.library.get("other", "c"))
+    assert left is not None
+    assert [each.document for each in left.found] == ["b"]
+    noted.forget_collection("nowhere", "b".__eq__)
+
+
+def test_a_doctor_does_not_look_for_what_is_held_back(base: Foundation, settings: Settings) -> None:
+    document, _ = base.library.put("default", "choir", None, STEERING)
+    note(base, document, [FOUND], held=True)
+    found = {each.name: each for each in examine(settings, make_parts())}
+    assert found["index of default"].ok, found["index of default"]
+    base.library.put("default", "other", None, "A text that nobody indexed.")
+    found = {each.name: each for each in examine(settings, make_parts())}
+    assert not found["index of default"].ok
 
 
 def test_a_note_that_outlived_its_document_goes_with_the_next_reconciling(

@@ -84,7 +84,9 @@ def test_ones_own_questions_bring_their_documents(
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     made = tmp_path / "report.md"
     with listening() as address, worker():
-        done = run(address, "mine", "--questions", str(path), "--arm", "icl", "--out", str(made))
+        done = run(
+            address, "mine", "--questions", str(tmp_path), "--arm", "icl", "--out", str(made)
+        )
     assert done.exit_code == 0, done.output
     assert f"Written to {made}" in done.output
     assert made.read_text().startswith("# ")

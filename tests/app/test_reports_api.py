@@ -271,6 +271,15 @@ def test_a_cancelled_report_is_done_again(
         assert wait_for(house, job["id"])["status"] == "succeeded"
 
 
+def test_reports_that_were_cancelled_stand_in_nobodys_way(house: TestClient) -> None:
+    for _ in range(20):
+        assert house.delete(f"/v1/jobs/{order(house)['id']}").json()["status"] == "cancelled"
+    for _ in range(20):
+        order(house)
+    refused = house.post("/v1/reports", json={"questions": QUESTIONS})
+    assert (refused.status_code, refused.json()["code"]) == (429, "too-many-reports")
+
+
 def test_files_of_reports_survive_strangers(tmp_path: Path) -> None:
     files = ReportFiles(tmp_path / "reports")
     assert list(files.of_collection("default")) == []

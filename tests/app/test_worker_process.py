@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from fastapi.testclient import TestClient
 from app.foundation import open_foundation
 from app.jobs import Subject
 from app.settings import Settings
+from app.storage import open_store
 from cartridge_store.registry import connect
 from tests.app.app_fakes import STEPS, make_parts
 
@@ -46,6 +48,13 @@ def start_worker(settings: Settings) -> Iterator[Callable[[], "subprocess.Popen[
 def add(client: TestClient, text: str, id: str) -> str:
     response = client.post("/v1/documents", json={"text": text, "id": id})
     return str(response.json()["job"]["id"])
+
+
+def wait_until_ready(client: TestClient, id: str) -> None:
+    deadline = time.monotonic() + 20
+    while client.get(f"/v1/documents/{id}").json()["status"] != "ready":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def wait_for_progress(client: TestClient, job: str, least: float) -> None:
@@ -166,11 +175,8 @@ def test_a_running_worker_notices_an_emptied_redis(
     base = open_foundation(settings, make_parts())
     base.library.put("default", "waiting", None, "A text that waits.")
     base.client.delete(*base.client.scan_iter(f"{settings.redis_prefix}*"))
-    deadline = time.monotonic() + 20
     for id in ("waiting", "trained"):
-        while client.get(f"/v1/documents/{id}").json()["status"] != "ready":
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until_ready(client, id)
     base.close()
 
 
@@ -181,6 +187,44 @@ def test_reconciling_twice_sends_nothing_twice(client: TestClient, settings: Set
     assert base.reconciler.run().requeued == 3
     assert base.reconciler.run().requeued == 0
     assert len(base.queue.job_ids()) == 3
+    base.close()
+
+
+def test_an_older_folder_beside_a_newer_redis_is_trained_as_it_is(
+    serve: Callable[..., Any],
+    settings: Settings,
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    """What a backup that is put back lacks is trained again: a lost cartridge, an overtaken version."""
+
+    with serve() as client, worker():
+        wait_for(client, add(client, "A lasting text.", "lasting"))
+        wait_for(client, add(client, "A first text.", "changed"))
+        shutil.copytree(settings.data, tmp_path / "backup")
+        wait_for(client, add(client, "A second text.", "changed"))
+        lost = add(client, "A text that the backup lacks.", "lost")
+        wait_for(client, lost)
+    shutil.rmtree(settings.data)
+    shutil.copytree(tmp_path / "backup", settings.data)
+    shutil.rmtree(settings.data / "cartridges")
+    with open_store(settings) as store:
+        store.rebuild()
+    with serve() as client, worker():
+        for id, version in (("lasting", 1), ("changed", 1)):
+            wait_until_ready(client, id)
+            assert client.get(f"/v1/documents/{id}").json()["version"] == version
+        again = add(client, "A text that the backup lacks.", "lost")
+        assert again != lost
+        assert wait_for(client, again)["result"]["published"]
+        newer = add(client, "A second text.", "changed")
+        assert wait_for(client, newer)["result"]["published"]
+        assert client.get("/v1/documents/changed").json()["version"] == 2
+        # All stands: nothing is trained once more.
+        assert add(client, "A second text.", "changed") == newer
+    base = open_foundation(settings, make_parts())
+    assert base.reconciler.run().requeued == 0
     base.close()
 
 

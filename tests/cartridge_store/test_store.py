@@ -285,6 +285,22 @@ def test_replaced_versions_are_collected_when_nobody_needs_them(
     assert store.collect(grace_seconds=0) == [second.id]  # leases may be lost
 
 
+def test_a_cartridge_that_is_made_again_after_a_deletion_stays(
+    store: CartridgeStore, blobs: LocalBlobs
+) -> None:
+    """It is the same, bit for bit, and so is its name; only the time is another."""
+    first = dated(make_cartridge(), "2026-01-01T00:00:00.000000Z")
+    store.publish(first)
+    assert store.collect(grace_seconds=0) == []  # and has looked at all that is there
+    store.remove_document("house", "boiler.md")
+    again = dated(first, "2099-01-01T00:00:00.000000Z")
+    assert again.id == first.id
+    store.publish(again)
+    assert store.collect(grace_seconds=0) == []
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": again.id}
+    assert blob_name(again.id) in blobs.names()
+
+
 def test_an_empty_redis_lets_nothing_be_collected(
     store: CartridgeStore, blobs: LocalBlobs, registry: Registry
 ) -> None:

@@ -127,6 +127,31 @@ def test_refused_content_leaves_nothing(
     assert not (tmp_path / "documents").exists()
 
 
+@pytest.mark.parametrize("marks", ["\u0301\u0323", "\u0f73\u0f71"])
+def test_endless_marks_are_refused_before_they_are_put_in_order(
+    library: DocumentLibrary, marks: str
+) -> None:
+    """Python takes the square of a run's length for that: hours, for one of a million."""
+    text = "a" + marks[0] * 300_000 + marks[1] * 300_000
+    began = time.process_time()
+    with pytest.raises(DocumentRefused, match="combining marks in a row"):
+        library.put("default", "x", None, text)
+    assert time.process_time() - began < 5
+    library.put("default", "x", None, f"e{marks * 100} 水{'火' * 1000}")
+
+
+def test_a_heading_without_end_is_no_title_without_end(
+    library: DocumentLibrary, tmp_path: Path
+) -> None:
+    document, _ = library.put("default", "x", None, "# " + "word " * 50_000)
+    assert len(document.title) == 299
+    # One that was stored before there was a limit.
+    path = tmp_path / "documents" / "default" / "documents" / "x.json"
+    fields = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(fields | {"title": "word " * 50_000}), "utf-8")
+    assert library.get("default", "x") == document
+
+
 def test_a_document_of_60_kb_is_stored(library: DocumentLibrary) -> None:
     text = "The boiler of the garden flat. " * 2000
     assert library.get("home", library.put("home", None, None, text)[0].id).text == text

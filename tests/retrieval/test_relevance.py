@@ -36,6 +36,18 @@ def test_numbers_are_not_cut() -> None:
     assert words_of("conditioning X2000-117B") == {"condit", "x2000", "117b"}
 
 
+def test_scripts_without_spaces_have_pairs_for_words() -> None:
+    assert words_of("東京タワーは333m、水") == {
+        "東京",
+        "京タ",
+        "タワ",
+        "ワー",
+        "ーは",
+        "333m",
+        "水",
+    }
+
+
 def test_rare_words_count_and_those_of_every_passage_hardly() -> None:
     rarity = Rarity(PASSAGES)
     assert rarity.of("boiler") == pytest.approx(math.log(4 / 1.5))

@@ -1,4 +1,5 @@
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,31 @@ def test_a_corrupt_index_is_rebuilt_by_whoever_meets_it(
         with caplog.at_level(logging.WARNING, logger="retrieval.retriever"):
             assert use(Retriever(library, LexicalEncoder(), root))
         assert "being rebuilt" in caplog.text
+
+
+@pytest.mark.usefixtures("two_documents")
+def test_those_who_meet_a_corrupt_index_together_rebuild_it_once(
+    library: DocumentLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(tmp_path)
+    rebuilt: list[str] = []
+    whole = Retriever.rebuild
+
+    def rebuild(self: Retriever, collection: str) -> int:
+        rebuilt.append(collection)
+        return whole(self, collection)
+
+    monkeypatch.setattr(Retriever, "rebuild", rebuild)
+    asked = [Retriever(library, LexicalEncoder(), tmp_path / "indexes") for _ in range(4)] * 3
+    with ThreadPoolExecutor(8) as threads:
+        # Some look while it is being filled.
+        [*threads.map(lambda each: each.search("home", "Who serviced the boiler?", 2), asked)]
+    assert rebuilt == ["home"]
+    for retriever in asked:
+        assert {hit.document_id for hit in retriever.search("home", "boiler?", 2)} == {
+            "flat",
+            "choir",
+        }
 
 
 @pytest.mark.usefixtures("two_documents")

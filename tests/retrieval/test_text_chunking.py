@@ -41,7 +41,8 @@ def test_words_of_ordinary_length_stay_whole(text: str) -> None:
             around = text[:edge].split(" ")[-1].split()[-1:] + text[edge:].split(" ")[0].split()[:1]
             inside = 0 < edge < len(text) and not (text[edge - 1] + text[edge]).isspace()
             cut = inside and not text[edge - 1].isspace() and not text[edge].isspace()
-            assert not cut or len("".join(around)) > 64 or "。" in text
+            unspaced = any(ord(character) >= 0xE00 for character in text)  # or "。", say
+            assert not cut or len("".join(around)) > 64 or unspaced
 
 
 def test_cuts_behind_paragraphs_then_sentences() -> None:
@@ -75,8 +76,15 @@ def test_a_list_item_may_begin_a_chunk() -> None:
 
 def test_scripts_without_spaces_are_cut_behind_their_sentences() -> None:
     sentence = "水" * 40 + "。"
-    pieces = chunk(sentence * 5, max_words=2, overlap_words=0)
+    pieces = chunk(sentence * 5, max_words=30, overlap_words=0)
     assert [piece.text for piece in pieces] == [sentence] * 5
+
+
+def test_passages_of_scripts_without_spaces_are_such_as_an_encoder_reads_whole() -> None:
+    """About a token for each character, and it reads 256 tokens."""
+    for character in "水かกខ":
+        pieces = chunk((character * 40 + "。") * 50)
+        assert all(100 < len(piece.text) <= 250 for piece in pieces)
 
 
 def test_consecutive_chunks_share_words() -> None:
