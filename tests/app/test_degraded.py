@@ -18,6 +18,7 @@ from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.errors import StoreError, StoreUnavailable
 from retrieval.errors import StorageFull
+from retrieval.index import VectorIndex
 from tests.app.app_fakes import (
     FakeReader,
     fake_distil,
@@ -95,6 +96,24 @@ def test_cartridges_known_before_answer_without_redis(
         own_redis.stop()
         answer = client.post("/v1/answers", json={"question": "Who serviced the boiler?"}).json()
         assert answer["sources"][0]["via"] == "cartridge"
+
+
+def test_a_service_starts_though_an_index_cannot_be_written(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve() as client:
+        client.post("/v1/documents", json={"id": "boiler", "text": TEXT})
+        # Left by a crash: stored and not indexed yet.
+        for collection in ("default", "other"):
+            client.app.state.api.base.library.put(collection, "new", None, f"{TEXT} New.")
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageFull("There is no room left to write journal.")
+
+    monkeypatch.setattr(VectorIndex, "add_many", full)
+    with serve() as client:
+        answer = client.post("/v1/answers", json={"question": "Who serviced the boiler?"})
+        assert [each["document_id"] for each in answer.json()["sources"]] == ["boiler"]
 
 
 @pytest.mark.parametrize("where", ["library", "index"])

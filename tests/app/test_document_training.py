@@ -20,7 +20,8 @@ from app.reconcile import subject_of
 from app.settings import Settings
 from app.stopwatch import Stopwatch
 from app.storage import open_retriever
-from app.tasks import Trainer
+from app.tasks import TRANSIENT, StillEnding, Trainer
+from app.work_folders import WorkFolders
 from cartridge_store.errors import CartridgeNotFound
 from cartridge_store.manifest import PositionRule
 from retrieval.selection import Selected
@@ -307,6 +308,44 @@ def test_a_draft_is_no_company_and_a_worker_that_stops_leaves_it(
     else:
         base.reconciler.run()
     assert statuses(base) == {"second": "ready"}
+
+
+def test_a_draft_stays_for_the_newer_version_of_the_same_text(
+    settings: Settings, base: Foundation
+) -> None:
+    drafting = Drafting(base)
+    stopping = trainer(settings, base, lambda *_, **__: None, drafting)
+    document, _ = base.library.put("default", "first", "A title", f"SLOW {TEXT}")
+    old = base.jobs.open(subject_of(document, base.reader))
+    stopping._stop.set()
+    stopping.run(old.id)
+    renamed, _ = base.library.put("default", "first", "Another title", f"SLOW {TEXT}")
+    new = base.jobs.open(subject_of(renamed, base.reader))
+    stopping.run(old.id)  # superseded: it is to leave nothing behind but what serves the newer one
+    assert not settings.data.joinpath("training", old.id).exists()
+    assert statuses(base) == {"first": "draft"}
+    base.jobs.cancel(new)
+    stopping.run(new.id)
+    assert statuses(base) == {}
+    assert not settings.data.joinpath("training", new.id).exists()
+
+
+def test_a_job_whose_folder_is_not_free_yet_is_tried_again(
+    settings: Settings, base: Foundation
+) -> None:
+    """Or its only message would be spent while another process is ending it."""
+    document, _ = base.library.put("default", "first", None, TEXT)
+    job = base.jobs.open(subject_of(document, base.reader))
+    training = trainer(settings, base, lambda *_, **__: None)
+    work = WorkFolders(settings.data / "training")
+    with work.exclusive(job.id) as mine:
+        assert mine
+        with pytest.raises(StillEnding):
+            training.run(job.id)
+        base.jobs.start(job.id)
+        training.run(job.id)  # somebody is at it
+    assert base.jobs.get(job.id).status == "running"  # type: ignore[union-attr]
+    assert isinstance(StillEnding(), TRANSIENT)
 
 
 def test_a_draft_that_ends_gives_way_to_what_it_replaced(

@@ -111,6 +111,34 @@ def test_one_that_is_sent_anew_after_its_deletion_stays(client: TestClient) -> N
     assert [source["document_id"] for source in answer.json()["sources"]] == ["boiler"]
 
 
+@pytest.mark.parametrize("what", ["documents/boiler", "collections/default"])
+def test_what_is_sent_while_its_forerunner_is_deleted_stays_and_is_trained(
+    client: TestClient,
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    add(client, id="boiler")
+    documents = client.app.state.api.documents  # type: ignore[attr-defined]
+    forget, sent = documents._shelf.forget, []
+
+    def overtaken(collection: str, id: str) -> None:
+        if not sent:
+            sent.append(add(client, "The boiler is new.", id="boiler"))
+        forget(collection, id)
+
+    monkeypatch.setattr(documents._shelf, "forget", overtaken)
+    assert client.delete(f"/v1/{what}").status_code == 204
+    assert sent[0]["document"]["version"] == 2
+    question = {"question": "Is the boiler new?", "mode": "rag"}
+    sources = client.post("/v1/answers", json=question).json()["sources"]
+    assert [source["document_id"] for source in sources] == ["boiler"]
+    with worker():
+        job = add(client, "The boiler is new.", id="boiler")["job"]
+        assert wait_for(client, job["id"])["result"]["published"]
+
+
 def test_a_new_version_is_trained_and_the_old_job_stops(
     client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
 ) -> None:

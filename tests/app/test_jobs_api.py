@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+import redis
 from fastapi.testclient import TestClient
 
 from app.foundation import open_foundation
@@ -205,6 +207,24 @@ def test_a_training_whose_check_did_not_pass_can_be_done_again(
         passed = add(client, "A clear text.", "e")
         wait_for(client, passed)
         assert client.post(f"/v1/jobs/{passed}/retry").status_code == 409
+
+
+def test_a_retry_whose_message_was_lost_is_sent_again(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = add(client, "A text.", "d")
+    client.delete(f"/v1/jobs/{job}")
+    api = client.app.state.api  # type: ignore[attr-defined]
+
+    def away(_: str) -> None:
+        raise redis.ConnectionError("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(api.documents._queue, "send", away)
+        assert client.post(f"/v1/jobs/{job}/retry").status_code == 503
+    again = client.post(f"/v1/jobs/{job}/retry").json()["job"]
+    assert again["id"] != job
+    assert again["id"] in api.base.queue.job_ids()
 
 
 def test_a_collections_job_whose_message_was_lost_is_sent_again(
