@@ -26,6 +26,8 @@ from training.studying import kept_study, split_study
 
 _STUDY, _JOIN, _REPLAY = 0.4, 0.4, 0.15
 """Shares of the whole; the rest is checks."""
+_ASKED = 12
+"""Questions of a neighbour by which it is found out whom retrieval brings beside it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +84,8 @@ def join(
 
         return say
 
-    run = _Joining(reader, text, settings, workdir, told, cancelled)
-    studied_at, examples = run.study(find)
+    run = _Joining(reader, text, settings, workdir, find, told, cancelled)
+    studied_at, examples = run.study()
     brought = Counter(name for example in examples for name in example.rivals)
     nearest = tuple(name for name, _ in brought.most_common())
     serving = company(nearest, settings.join_company)
@@ -103,13 +105,15 @@ class _Joining:
         text: Text,
         settings: TrainingSettings,
         workdir: Path,
+        find: Find,
         told: Told,
         cancelled: Callable[[], bool],
     ) -> None:
-        self._reader, self._text, self._settings = reader, text, settings
+        self._reader, self._text, self._settings, self._find = reader, text, settings, find
         self._workdir, self._told, self._cancelled = workdir, told, cancelled
+        self._nearest: dict[str, tuple[str, ...]] = {}  # of those beside whom it learns
 
-    def study(self, find: Find) -> tuple[Path, list[StudyExample]]:
+    def study(self) -> tuple[Path, list[StudyExample]]:
         """The newcomer's study with what retrieval brings for each question, and its file."""
         self._workdir.mkdir(parents=True, exist_ok=True)
         # Of this text by this reader in this way; anything else is studied anew.
@@ -121,7 +125,7 @@ class _Joining:
             self._settings,
             path,
             self._told("self-study", 0.0, _STUDY),
-            with_rivals(self._text.name, find),
+            with_rivals(self._text.name, self._find),
             self._text.kept,
         )
 
@@ -136,6 +140,7 @@ class _Joining:
         """Learn beside those who serve, look at what it costs them, and mend what it does."""
         settings, name = self._settings, member.name
         known = {each.text.name: Known(each.text, self._studied(each.text)) for each in serving}
+        self._nearest = {each: self._brought(known[each]) for each in known}
         known[name] = Known(self._text, examples)
         slots = {each.text.name: each.slots for each in serving}
         ids = {each.text.name: each.cartridge for each in serving}
@@ -170,7 +175,10 @@ class _Joining:
         if again:
             alone = {each: around.alone(known[each]) for each in again}
             members = [member] + [
-                Member(each, self._reader.count(known[each].text.text), ids[each]) for each in again
+                Member(
+                    each, self._reader.count(known[each].text.text), ids[each], self._nearest[each]
+                )
+                for each in again
             ]
             left = [each for each in frozen if each not in again]
             replay = self._steps(examples, share * settings.replay_share)
@@ -204,6 +212,15 @@ class _Joining:
             return []
         return Studies(text.kept).known(self._reader, text.text, self._settings) or []
 
+    def _brought(self, known: Known) -> tuple[str, ...]:
+        """The documents that retrieval brings for some of a neighbour's questions, the most often first.
+
+        Of all of them it would take as long as the training of the newcomer.
+        """
+        some = known.examples[:: max(1, len(known.examples) // _ASKED)][:_ASKED]
+        brought = Counter(name for each in some for name in self._find(each.question))
+        return tuple(name for name, _ in brought.most_common() if name != known.text.name)
+
     def _steps(self, examples: Sequence[StudyExample], share: float) -> int:
         learned = split_study(examples, self._settings)[1]
         return max(1, round(self._settings.steps(len(learned)) * share))
@@ -234,7 +251,14 @@ class _Joining:
             learning_rate=settings.learning_rate if len(members) == 1 else settings.joint_rate,
         )
         beside = [
-            Frozen(each, known[each].text.digest, *slots[each], learned[each]) for each in frozen
+            Frozen(
+                each,
+                known[each].text.digest,
+                *slots[each],
+                learned[each],
+                self._nearest[each],
+            )
+            for each in frozen
         ]
         # A folder of its own for each company: what has begun among others is another run.
         run = [

@@ -55,11 +55,15 @@ def visible_set(
     """
     if rng.random() < mixing.alone:
         return (own,)
-    if mixing.company == "log":
-        wanted = min(mixing.most, int(math.exp(rng.random() * math.log(mixing.most + 1))))
-    else:
-        wanted = rng.randint(1, mixing.most)
     others = [name for name in resident if name != own]
+    # Of the numbers that there can be: else nearly every row of a small collection sees all of it.
+    most = min(mixing.most, len(others))
+    if not most:
+        return (own,)
+    if mixing.company == "log":
+        wanted = min(most, int(math.exp(rng.random() * math.log(most + 1))))
+    else:
+        wanted = rng.randint(1, most)
     chosen: list[str] = []
     if rng.random() < mixing.hard:
         at_hand = set(others)

@@ -89,7 +89,9 @@ def study(
         share = math.ceil(wanted / len(windows))
         learned = [share * (index in since.covered) for index in range(len(windows))]
         known = {example.question for example in since.kept}
-        wanted = max(wanted - len(since.kept), share * learned.count(0))
+        # What checks the cartridge is nothing that the earlier one has learned: enough has to be new.
+        unlearned = settings.held_out - since.held_out
+        wanted = max(wanted - len(since.kept), share * learned.count(0), unlearned)
     least: Grade | None = None
     for round_ in range(settings.rounds):
         missing = wanted - len(kept)

@@ -10,10 +10,11 @@ import torch
 
 from inference.reader import Reader, load_reader
 from tests.models import TEXT, studied_questions, write_tiny_model
-from training import neighbourhood, studying
+from training import joining, neighbourhood, studying
 from training.collection import Text
 from training.examples import StudyExample
 from training.joining import Joined, join
+from training.joint import Frozen, JointTraining
 from training.neighbourhood import Known, Serving, judged
 from training.pipeline import Distilled, first_slots
 from training.revision import Revision
@@ -136,6 +137,21 @@ def test_a_newcomer_learns_beside_those_whom_retrieval_takes_for_it(
     assert joined.distilled.keys.dtype == torch.float32
     assert [each.done for each in said] == sorted(each.done for each in said)
     assert {each.stage for each in said} >= {"self-study", "joining", "check"}
+
+
+def test_frozen_neighbours_stand_beside_those_whom_retrieval_takes_for_them(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their questions' hard distractors; the newcomer is among those who are brought."""
+    seen: dict[str, tuple[str, ...]] = {}
+
+    def training(*arguments: Any, frozen: Sequence[Frozen], **named: Any) -> JointTraining:
+        seen.update({each.name: each.neighbours for each in frozen})
+        return JointTraining(*arguments, frozen=frozen, **named)
+
+    monkeypatch.setattr(joining, "JointTraining", training)
+    house.join(tmp_path)
+    assert seen == {"d0": ("d1", "new"), "d1": ("new", "d0"), "d2": ("d1", "new", "d0")}
 
 
 def test_a_killed_run_ends_as_one_that_was_not(

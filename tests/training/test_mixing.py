@@ -56,6 +56,16 @@ def test_impossible_mixtures_are_refused(wrong: dict[str, float]) -> None:
         Mixing(**wrong)  # type: ignore[arg-type]
 
 
+def test_in_a_small_collection_too() -> None:
+    rng = Random(0)
+    for company, share in (("log", 1 / 2), ("uniform", 1 / 3)):
+        mixing = Mixing(alone=0.0, most=19, company=company)  # type: ignore[arg-type]
+        sizes = [len(visible_set(mixing, "d00", NAMES20[:4], (), rng)) - 1 for _ in range(4_000)]
+        assert set(sizes) == {1, 2, 3}
+        assert abs(sizes.count(1) / len(sizes) - share) < 0.03
+    assert visible_set(Mixing(alone=0.0), "d00", ["d00"], (), rng) == ("d00",)
+
+
 def test_company_is_of_every_size_and_mostly_small() -> None:
     rng = Random(0)
     for company, share in (("log", 0.23), ("uniform", 1 / 19)):

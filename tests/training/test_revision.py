@@ -86,6 +86,22 @@ def test_what_is_new_is_asked_about(exact_reader: Reader) -> None:
     assert {each.question for each in still[3:]} <= {each.question for each in learned}
 
 
+@needs_a_reader_that_reads
+def test_what_was_learned_is_not_what_the_next_version_is_checked_by(exact_reader: Reader) -> None:
+    """Though nothing is new to ask about, and hardly anything was held out."""
+    settings = replace(SETTINGS, min_conversations=12, max_conversations=12, held_out=4, rounds=2)
+    still = [
+        replace(asked(exact_reader, BEFORE)[1], question=f"What is the rent, number {number}?")
+        for number in range(14)
+    ]
+    since = Revision(tuple(still), held_out=1, covered=frozenset(range(9)))
+    found = study(exact_reader, BEFORE, settings, lambda _: None, since)
+    held_out, learned = split_study(found, settings)
+    assert len(held_out) == 4
+    assert not {each.question for each in held_out} & {each.question for each in still[1:]}
+    assert {each.question for each in still[1:]} <= {each.question for each in learned}
+
+
 def test_the_next_version_begins_with_what_the_last_one_knew(
     exact_reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
