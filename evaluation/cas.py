@@ -39,6 +39,7 @@ Report = Callable[[str, float], None]
 Told = Callable[[float], None]
 
 _MOST_TEXTS = 8  # in context
+_PASSAGES = 3
 
 
 def run_cas(
@@ -103,7 +104,8 @@ def _seed(
         reader, encoder, seed, plan, folder, lambda d: report("study", d / 4)
     )
     icl = _kept(
-        collection.folder / "icl.scores.json", lambda: _in_context(reader, collection, plan)
+        collection.folder / f"icl-{plan.questions}-{max(plan.loaded)}.scores.json",
+        lambda: _in_context(reader, collection, plan),
     )
     row: dict[str, Any] = {
         "seed": seed,
@@ -214,19 +216,24 @@ def _retrieved(
     trained: Mapping[str, tuple[Tensor, Tensor]],
     plan: CasPlan,
 ) -> dict[str, float]:
-    """Answers from what retrieval brings, as cartridges and as text, with what each puts in context."""
-    figures = {"cartridges_em": 0.0, "text_em": 0.0, "found": 0.0, "slots": 0.0, "tokens": 0.0}
+    """Answers from what retrieval brings, as cartridges, as their whole text and as its best passages, with
+    what each puts in context."""
+    names_of = ("cartridges_em", "text_em", "passages_em", "found", "slots", "tokens")
+    figures = dict.fromkeys((*names_of, "passages_tokens"), 0.0)
     items = collection.drawn.items
     for item in items:
         names = sorted(collection.found(item.question, plan.retrieved))
         pairs = [trained[name] for name in names]
         mounted = slots(reader, pairs, plan.training.question_offset)
         text = in_context(reader, [collection.text(name) for name in names])
+        passages = in_context(reader, collection.passages(item.question, _PASSAGES))
         figures["cartridges_em"] += score(reader, mounted, [item])[0]
         figures["text_em"] += score(reader, text, [item])[0]
+        figures["passages_em"] += score(reader, passages, [item])[0]
         figures["found"] += collection.names[item.document] in names
         figures["slots"] += mounted.length
         figures["tokens"] += text.length
+        figures["passages_tokens"] += passages.length
     return {name: value / len(items) for name, value in figures.items()}
 
 
@@ -260,6 +267,14 @@ def claims(rows: Sequence[Mapping[str, Any]]) -> dict[str, Claim]:
         "rag_difference_points": (
             lambda r: 100 * (r["retrieved"]["cartridges_em"] - r["retrieved"]["text_em"]),
             ">= -2",
+        ),
+        "rag_passages_difference_points": (
+            lambda r: 100 * (r["retrieved"]["cartridges_em"] - r["retrieved"]["passages_em"]),
+            ">= -2",
+        ),
+        "rag_passages_prompt_token_ratio": (
+            lambda r: r["retrieved"]["passages_tokens"] / r["retrieved"]["slots"],
+            None,
         ),
         "rag_prompt_token_ratio": (
             lambda r: r["retrieved"]["tokens"] / r["retrieved"]["slots"],

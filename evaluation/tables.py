@@ -55,6 +55,8 @@ _WORDS = {
     "mixed_loss_at_8_points": "Lost by mixed cartridges from alone to 8 loaded, points",
     "mixed_loss_at_20_points": "Lost by mixed cartridges from alone to 20 loaded, points",
     "mixed_minus_isolated_alone_points": "Mixed minus isolated, each alone, points",
+    "rag_passages_difference_points": "Retrieved cartridges minus RAG with three passages, points",
+    "rag_passages_prompt_token_ratio": "Tokens read, RAG with three passages over slots",
     "oracle_gap_10x_points": "ICL minus the document's own mixed cartridge at 10x, points",
     "oracle_gap_20x_points": "ICL minus the document's own mixed cartridge at 20x, points",
     "monolithic_gain_points": "Retrieved cartridges minus one monolithic cartridge, points",

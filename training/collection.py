@@ -16,6 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from inference.reader import Reader
+from training.beginning import kept_beginning
+from training.compaction import is_watchable
 from training.company import Slots, checked, company_of
 from training.examples import StudyExample, read_examples, seconds_before
 from training.joint import JointSettings, JointTraining, Member
@@ -150,6 +152,10 @@ class _Run:
         cancelled: Callable[[], bool],
     ) -> None:
         self._reader, self._settings, self._find = reader, settings, find
+        first = settings.joint_initialiser
+        if first == "compaction" and not is_watchable(reader):
+            first = settings.initialiser
+        self._beginning = replace(settings, initialiser=first)
         self._progress, self._cancelled = progress, cancelled
         self._folder = run_folder(reader, settings, workdir)
         self._list = self._folder / "members.json"
@@ -211,13 +217,19 @@ class _Run:
     def train(self, settled: _Settled, texts: dict[str, str]) -> JointTraining:
         """The joint run to its end."""
         settings, reader = self._settings, self._reader
-
-        def first(name: str) -> tuple[Tensor, Tensor]:
-            wanted = by_name[name].slots or settings.slots(by_name[name].tokens)
-            studied = self._study(by_name[name])
-            return first_slots(reader, texts[name], wanted, settings, studied)
-
         by_name = {member.name: member for member in settled.members}
+        folder = self._folder / f"joint-{short_digest(asdict(settled))}"
+
+        def made(member: Member) -> Slots:
+            wanted, text = member.slots or settings.slots(member.tokens), texts[member.name]
+            return first_slots(reader, text, wanted, self._beginning, self._study(member))
+
+        def first(name: str) -> Slots:
+            self._say("distillation", STUDY)
+            member = by_name[name]
+            path = self._folder / f"first-{folder.name}-{short_digest(name)}.safetensors"
+            return kept_beginning(path, lambda: made(member))
+
         joint = JointTraining(
             reader,
             settled.members,
@@ -229,9 +241,10 @@ class _Run:
                 pool=max(2, min(settings.pool, len(settled.members))),
                 learning_rate=settings.joint_rate,
             ),
-            # Named by its members: those of another time have a pool of their own.
-            self._folder / f"joint-{short_digest(asdict(settled))}",
+            folder,  # named by its members: those of another time have a pool of their own
         )
+        for path in self._folder.glob("first-*"):
+            path.unlink(missing_ok=True)  # the pool has them
         # From here on texts are not needed: the pool holds everybody's first slots.
         if not self._list.exists():
             aside = self._list.with_suffix(".tmp")
@@ -251,7 +264,7 @@ class _Run:
             company = company_of(member, names, self._settings)
             distilled = checked(
                 self._reader,
-                self._settings,
+                self._beginning,
                 member,
                 {
                     name: in_dtype(joint.pool.slots(name), self._reader)

@@ -100,6 +100,16 @@ def compact(
     return torch.stack([k for k, _ in made]), torch.stack([v for _, v in made])
 
 
+@torch.no_grad()
+def is_watchable(reader: Reader) -> bool:
+    """Whether compaction can watch this reader's attention."""
+    keys, values = (tensor.float() for tensor in stacked(reader.prefill([reader.chat.sink_id] * 2)))
+    ids = torch.full((1, 2), reader.chat.sink_id, device=reader.device)
+    with _Recorded() as recorded:
+        hidden_states(reader, keys[:, :, 1:], values[:, :, 1:], ids, torch.ones_like(ids), 2)
+    return len(recorded.calls) == len(keys)
+
+
 def _watched(
     reader: Reader, keys: Tensor, values: Tensor, studied: Sequence[StudyExample], offset: int
 ) -> list[_Queries]:

@@ -54,6 +54,7 @@ class JointSettings:
     learning_rate: float = 0.04
     warm_up: int = 20  # steps of each cartridge, fresh for every one
     final_rate: float = 0.02
+    second_moment: float = 0.99  # Adam's; a first loss that is high is to be forgotten
     checkpoint_every: int = 50
 
     def __post_init__(self) -> None:
@@ -177,6 +178,7 @@ class JointTraining:
             settings.pool,
             reader.device,
             hashlib.sha256(identity.encode()).hexdigest(),
+            settings.second_moment,
         )
         try:
             found = self.pool.resume()

@@ -40,14 +40,23 @@ class Resident:
 class Pool:
     """Members of a collection, at most `size` of them resident, each with an optimiser of its own."""
 
-    def __init__(self, folder: Path, size: int, device: torch.device, identity: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        size: int,
+        device: torch.device,
+        identity: str,
+        second_moment: float = 0.999,
+    ) -> None:
         """A pool whose state lies in `folder`, which is its own: what it does not know there it deletes.
 
-        Go on with `resume`, or begin with `add`. `identity` tells this run from others.
+        Go on with `resume`, or begin with `add`. `identity` tells this run from others, `second_moment` is
+        the share that Adam keeps of it in a step.
         """
         if size < 2:
             raise ValueError("A pool holds at least two cartridges: mixing needs company.")
         self._folder, self.size, self._device, self._identity = folder, size, device, identity
+        self._betas = (0.9, second_moment)
         self._states = States(folder)
         self.resident: dict[str, Resident] = {}
         self.steps: dict[str, int] = {}  # of every member
@@ -158,7 +167,7 @@ class Pool:
         keys, values = (
             tensors[part].to(self._device).requires_grad_(True) for part in ("keys", "values")
         )
-        optimiser = torch.optim.Adam([keys, values])
+        optimiser = torch.optim.Adam([keys, values], betas=self._betas)
         for parameter, part in ((keys, "keys"), (values, "values")):
             if f"{part}.step" in tensors:
                 optimiser.state[parameter] = {

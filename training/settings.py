@@ -39,6 +39,7 @@ class TrainingSettings:
     least_told: float = 0.5  # of a document, by the most slots, for it to have its share of them
     draft_compression: float = 1.0  # of what answers until the training ends; 0 makes none
     initialiser: str = "spread"
+    joint_initialiser: str = "compaction"  # of documents that learn beside each other
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
     window_max: int = 120

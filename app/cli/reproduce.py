@@ -108,12 +108,14 @@ def _run_cas(
     from dataclasses import replace
 
     from evaluation.cas import run_cas
-    from evaluation.collection import ABLATIONS, ARMS, SMALL, CasPlan
+    from evaluation.collection import ABLATIONS, ARMS, FIRST_SEED, SMALL, CasPlan
     from evaluation.large import LargePlan
 
     settings = Settings()
     name = "cas-small" if small else "cas"
-    plan = replace(SMALL if small else CasPlan(), seeds=tuple(range(301, 301 + seeds)))
+    plan = replace(
+        SMALL if small else CasPlan(), seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds))
+    )
     if ablations:
         plan = replace(plan, arms=ARMS | ABLATIONS)
     flags = " --small" * small + " --ablations" * ablations + " --large" * large

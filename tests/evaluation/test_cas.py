@@ -7,7 +7,7 @@ import pytest
 
 from evaluation import large
 from evaluation.cas import claims, large_claims, run_cas
-from evaluation.collection import ARMS, CasPlan, nearest
+from evaluation.collection import ARMS, CasPlan, arm_digest, nearest
 from evaluation.held_out import held_out
 from evaluation.large import LargePlan, run_large
 from evaluation.results import AnotherPlan
@@ -103,7 +103,8 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     assert row["icl_em"] == row["em"]["icl"]["1"]
     assert row["slots"]["isolated"] == row["slots"]["mixed"] == row["slots"]["monolithic"] > 0
     assert row["retrieved"]["found"] == 1.0  # both documents, of two
-    assert row["retrieved"]["tokens"] > 4 * row["retrieved"]["slots"]
+    assert row["retrieved"]["slots"] == row["slots"]["mixed"] + 1  # and the sink
+    assert row["retrieved"]["passages_tokens"] > row["retrieved"]["slots"]
 
     def refuse(*_: object) -> None:
         raise AssertionError("done again")
@@ -118,6 +119,11 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     assert [row["seed"] for row in grown["rows"]] == grown["seeds"] == [1]
     assert grown["rows"][0]["measured"]["date"] == again["date"]
     assert grown["claims"] == first["claims"]
+    # What another recipe has scored is not what this one scores.
+    other = replace(PLAN.training, question_offset=PLAN.training.question_offset + 1)
+    assert arm_digest(ARMS["mixed"], PLAN) != arm_digest(
+        ARMS["mixed"], replace(PLAN, training=other)
+    )
     with pytest.raises(AnotherPlan):
         run_cas(model, tmp_path / "out", replace(PLAN, rows=36), tmp_path / "elsewhere", more=True)
 

@@ -5,7 +5,7 @@ import torch
 
 from inference.reader import Reader, load_reader
 from tests.models import TEXT, studied_questions, write_tiny_model
-from training.compaction import compact
+from training.compaction import compact, is_watchable
 from training.examples import StudyExample
 from training.initialisers import Source, document_key_values, spread_tokens
 from training.settings import TrainingRefused
@@ -59,8 +59,10 @@ def test_other_attention_and_no_study_are_refused(
     document = document_key_values(reader, TEXT)
     with pytest.raises(TrainingRefused, match="self-study"):
         compact(reader, document, [], 4, OFFSET, 0)
+    assert is_watchable(reader)
     reader.model.set_attn_implementation("eager")
     try:
+        assert not is_watchable(reader)
         with pytest.raises(TrainingRefused, match="sdpa"):
             compact(reader, document, studied, 4, OFFSET, 0)
     finally:
