@@ -8,7 +8,7 @@ stopped. This file knows HTTP and records; it knows nothing of the service's ins
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from evaluation.datasets.own import to_lines
 from evaluation.datasets.questions import Dataset
 from evaluation.datasets.world import load_world
 from evaluation.report.assembly import assemble
-from evaluation.report.comparison import Difference, difference
+from evaluation.report.comparison import by_question
 from evaluation.report.costs import TrainingCost
 from evaluation.report.records import Record, RecordFolder
 from evaluation.report.report import Arm
@@ -131,11 +131,14 @@ def _cost(said: Mapping[str, Any], share: float) -> TrainingCost:
 class _Compared:
     """One report over all seeds' collections.
 
-    `bare` is what cartridges alone are worth against the text, `unpublished` how many documents have none.
+    `apart` are, of each collection, the points by which CARTRIDGES are ahead of an arm, by its name; under
+    BARE's name, those by which TEXT is behind it. All answers over a collection rest on one training and
+    one threshold: collections are what intervals are over.
+    `unpublished` is how many documents have no cartridge.
     """
 
     report: Assembled
-    bare: Difference
+    apart: Mapping[str, list[float]]
     unpublished: int
 
 
@@ -195,9 +198,25 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
     )
     return _Compared(
         found,
-        difference(records, BARE, TEXT),
+        {
+            (other if arm == CARTRIDGES else arm): _apart(records, plan.seeds, arm, other)
+            for arm, other in (
+                *((CARTRIDGES, each) for each in plan.arms if each != BARE),
+                (BARE, TEXT),
+            )
+            if {arm, other} <= {*plan.arms} and arm != other
+        },
         sum(job["result"]["unpublished"] for job in trained),
     )
+
+
+def _apart(records: Sequence[Record], seeds: Sequence[int], arm: str, other: str) -> list[float]:
+    """How many points more an arm has than another, over each seed's collection."""
+    ours, theirs = (by_question(r for r in records if r.arm == name) for name in (arm, other))
+    return [
+        100 * fmean(ours[q] - theirs[q] for q in ours if q.startswith(f"{_collection(seed)}/"))
+        for seed in seeds
+    ]
 
 
 class _Work(Protocol):
@@ -290,6 +309,9 @@ def _row(compression: float, compared: _Compared) -> dict[str, Any]:
         "differences": {
             each.against: each.value and _numbers(each.value) for each in found.differences
         },
+        "points_by_collection": {
+            name: [round(each, 3) for each in points] for name, points in compared.apart.items()
+        },
         "documents_without_a_cartridge": compared.unpublished,
     }
 
@@ -303,22 +325,20 @@ def _claims(compared: _Compared, suffix: str) -> dict[str, Claim]:
     found = compared.report
     arms = {arm.name: arm for arm in found.arms}
     claims: dict[str, Claim] = {}
-    differences = {each.against: each.value for each in found.differences}
-    if (little := differences.get(LITTLE_TEXT)) is not None:
-        claims["rag_1_difference_points"] = Claim(_points(little))
+    apart = {name: estimate(points) for name, points in compared.apart.items()}
+    if LITTLE_TEXT in apart:
+        claims["rag_1_difference_points"] = Claim(apart[LITTLE_TEXT])
         claims["rag_1_prompt_token_ratio"] = Claim(
             estimate([_read(arms[LITTLE_TEXT]) / _read(arms[CARTRIDGES])])
         )
-    value = differences[TEXT]
-    if value is not None:
-        claims["rag_difference_points"] = Claim(_points(value))
-        if value.low is not None:
-            claims["rag_difference_low_points"] = Claim(estimate([100 * value.low]), ">= -2")
+    claims["rag_difference_points"] = Claim(apart[TEXT])
+    if (low := apart[TEXT].low) is not None:
+        claims["rag_difference_low_points"] = Claim(estimate([low]), ">= -2")
     claims["rag_prompt_token_ratio"] = Claim(
         estimate([_read(arms[TEXT]) / _read(arms[CARTRIDGES])]), ">= 4"
     )
-    if compared.bare.value is not None:
-        claims["bare_rag_difference_points"] = Claim(_points(compared.bare.value))
+    if BARE in apart:
+        claims["bare_rag_difference_points"] = Claim(apart[BARE])
         claims["bare_rag_prompt_token_ratio"] = Claim(
             estimate([_read(arms[TEXT]) / _read(arms[BARE])])
         )
@@ -335,11 +355,6 @@ def _claims(compared: _Compared, suffix: str) -> dict[str, Claim]:
 def _read(arm: Arm) -> float:
     """Prompt tokens and slots of an answer: a slot is counted as the token that it stands for."""
     return arm.costs.read_tokens.mean
-
-
-def _points(found: Estimate) -> Estimate:
-    low, high = (None if bound is None else 100 * bound for bound in (found.low, found.high))
-    return Estimate(100 * found.mean, low, high)
 
 
 def _float(number: int | None) -> float | None:

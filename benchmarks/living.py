@@ -81,7 +81,8 @@ class LivingPlan:
         """What every seed is measured by, whichever seeds there are."""
         plan = asdict(self) | {"articles": self.articles is not None}
         del plan["seeds"]
-        return plan
+        # With what the plan leaves to the defaults: another recipe's figures are not averaged with these.
+        return plan | {"training": TrainingSettings(**self.training).to_dict()}
 
     def __post_init__(self) -> None:
         if self.joined < 1:
@@ -274,6 +275,8 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
     over("seconds_to_draft", lambda row: fmean(row["seconds_to_draft"]), "<= 5")
     over("seconds_to_trained", lambda row: fmean(row["seconds_to_trained"]), "<= 30")
     over("join_gap_points", gap, "<= 2")
+    # One that was refused is read as text, and then so is whoever stands beside it: that closes no gap.
+    over("joined_published", lambda row: fmean(row["joined_published"]), ">= 0.9")
     over("joined_read_as_text", lambda row: row["joined"][READ])
     over("whole_read_as_text", lambda row: row["whole"][READ])
     over("join_step_ratio", lambda row: sum(row["join_steps"]) / row["whole_steps"], "<= 0.35")

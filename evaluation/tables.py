@@ -132,6 +132,7 @@ _WORDS = {
     "seconds_to_draft": "The same, from its draft, s",
     "seconds_to_trained": "From POST until its cartridge serves, s",
     "join_gap_points": "Joint training minus joining, the worst of alone, composed, retrieved, points",
+    "joined_published": "Share of the joined documents whose cartridge passed",
     "joined_read_as_text": "Of the answers after joining, read from text: a document had no cartridge",
     "whole_read_as_text": "The same after joint training",
     "join_step_ratio": "Steps of joining over joint training of all documents",

@@ -56,6 +56,11 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
     assert {arm["arm"] for arm in denser["arms"]} == {*plan.compressed}
     assert "bare_rag_difference_points" in claims
     assert "bare_rag_difference_points_5x" not in claims
+    # Each collection's own difference is kept, and claims are over these.
+    ahead = world["points_by_collection"]["rag_3"]
+    assert len(ahead) == len(plan.seeds)
+    assert claims["rag_difference_points"]["value"] == pytest.approx(sum(ahead) / 2, abs=0.01)
+    assert "cartridges_1" in world["points_by_collection"]
     slots = [
         {arm["arm"]: arm["cartridge_slots"] for arm in row["arms"]}["cartridges_3"]
         for row in (world, denser)

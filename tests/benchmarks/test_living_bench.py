@@ -106,6 +106,7 @@ def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
         "whole": {"alone": 0.9, "composed": 0.8, "read_as_text": 0.5},
         "joined": {"alone": 0.9, "composed": 0.75, "read_as_text": 0.1},
         "join_steps": [30, 40],
+        "joined_published": [1, 0],
         "whole_steps": 700,
         "changed_new": 0.9,
         "changed_old": 0.0,
@@ -135,6 +136,8 @@ def test_claims_are_of_the_worst_way_and_of_what_is_known() -> None:
     claims = claims_of([row, row], LivingPlan(seeds=(1, 2), documents=18, joined=2))
     assert claims["join_gap_points"].value.mean == pytest.approx(5.0)
     assert claims["joined_read_as_text"].value.mean == pytest.approx(0.1)
+    published = claims["joined_published"]
+    assert (published.value.mean, published.to_dict()["met"]) == (0.5, False)
     assert claims["join_step_ratio"].value.mean == pytest.approx(0.1)
     assert claims["join_steps_per_document_ratio"].value.mean == pytest.approx(1.0)
     assert claims["world_abstain_recall"].value.mean == 0.8
