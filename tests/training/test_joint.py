@@ -481,6 +481,23 @@ def test_a_newcomer_learns_beside_those_who_stay_as_they_are(
     assert torch.equal(run.pool.slots("d2")[0], again.pool.slots("d2")[0])
 
 
+def test_rates_warm_up_for_each_and_fall_for_all(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    rated = replace(SETTINGS, steps=100, warm_up=10, learning_rate=1.0, final_rate=0.1)
+    run = training(reader, study, tmp_path, replace(rated, second_moment=0.9))
+    name, other = [*run.pool.resident][:2]
+    found = []
+    for step, learned in ((0, 0), (0, 4), (50, 4), (50, 20), (99, 90)):
+        run.step, run.pool.steps[name] = step, learned
+        found.append(round(run._rate(name), 6))
+    assert found == [0.1, 0.5, 0.25, 0.5, 0.1]
+    run.step = 50
+    assert run._rate(other) == pytest.approx(0.05)  # it has learned nothing yet
+    groups = run.pool.resident[name].optimiser.param_groups
+    assert [group["betas"] for group in groups] == [(0.9, 0.9)]
+
+
 def test_a_folder_of_other_company_is_another_run(
     reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
 ) -> None:
@@ -515,5 +532,9 @@ def test_collections_learn_to_say_nothing_about_who_is_not_there(
     run.run(lambda _: None)
     assert all(loss == loss for loss in run.pool.losses)  # certain answers make no NaN
     assert sum(run.pool.losses[-10:]) < sum(run.pool.losses[:10])
+    absent = [row for row in run._rows() if row.own is None]
+    assert absent
+    said = reader.chat.answer(silent.not_stated, reader.end_id)
+    assert all(row.example.answer == tuple(said) for row in absent)
     with pytest.raises(TrainingRefused, match="absent"):
         replace(SETTINGS, absent=1.0)

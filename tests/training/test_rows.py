@@ -1,5 +1,6 @@
 """Rows: frozen documents are asked about too, always with a learner beside them."""
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -43,6 +44,15 @@ def test_a_frozen_documents_question_has_a_learner_beside_it(seed: int) -> None:
         assert row.example.question == row.own
         assert [*row.visible] == sorted(set(row.visible))
         assert {"a", "b"} & {*row.visible}
+
+
+def test_what_a_question_brings_is_harder_than_what_its_document_is_like() -> None:
+    hard = Mixing(alone=0.0, most=1, hard=1.0)
+    rival = replace(STUDIES["old"][0], rivals=("older",))
+    drawn = draw(mixing=hard, weights={"old": 1.0}, study=lambda _: [rival], frozen=["older", "a"])
+    assert {row.visible for row in drawn.rows(20, Random(0))} == {("old", "older")}
+    drawn = draw(mixing=hard, weights={"old": 1.0}, frozen=["older", "a"])  # which brings nobody
+    assert {row.visible for row in drawn.rows(20, Random(0))} == {("a", "old")}
 
 
 def test_as_many_rows_guard_as_are_asked_for() -> None:
