@@ -26,6 +26,7 @@ from benchmarks.living_parts import (
     deleted,
     scored,
     trained_whole,
+    unchanged,
 )
 from benchmarks.misleading import misled, right_about
 from benchmarks.service_process import begun_with, serving
@@ -197,6 +198,7 @@ def _life(
     # Before any changes: what is trained together learns from the same studies.
     begun_with(folder / "whole", folder / "living", asker.collection)
     change = first[: plan.updated]
+    row |= kept.part("before updates", lambda: unchanged(asker, change))
     row |= kept.part("updates", lambda: changed(asker, change, settings, _from(report, 0.7, 0.2)))
     row |= kept.part("open", lambda: _open(asker, seed, sheets, plan))
     leave = first[plan.updated :][: plan.deleted]

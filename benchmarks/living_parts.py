@@ -176,28 +176,35 @@ def scored(asker: Asker, sheets: Sequence[Changed], asked: int) -> dict[str, flo
     return {way: fmean(each) for way, each in right.items()} | {READ: fmean(read)}
 
 
+def unchanged(asker: Asker, sheets: Sequence[Changed]) -> Row:
+    """What is known, before any of them changes, of what will stay as it is."""
+    right = [each for sheet in sheets for each in _kept(asker, sheet, after=False)]
+    return {"unchanged_before": fmean(right)}
+
+
+def _kept(asker: Asker, sheet: Changed, *, after: bool) -> list[bool]:
+    """Of what both versions of a document say, which is answered as it says."""
+    of = {"mode": "cartridge", "documents": [sheet.before.id]}
+    return [
+        asker.says(each.question, each.after if after else each.before, **of)
+        for each in sheet.asked
+        if not each.changed
+    ]
+
+
 def changed(
     asker: Asker, sheets: Sequence[Changed], settings: TrainingSettings, report: Report
 ) -> Row:
     """Documents sent in their next version: what is then said of what changed, and of the rest."""
-
-    def known(sheet: Changed, *, after: bool) -> list[bool]:
-        return [
-            asker.says(a.question, a.after if after else a.before, mode="cartridge", documents=[id])
-            for a in sheet.asked
-            if not a.changed
-        ]
-
-    before, since, new, old, ratios, published = [], [], [], [], [], 0
+    since, new, old, ratios, published = [], [], [], [], 0
     for place, sheet in enumerate(sheets):
         report("updates", place / len(sheets))
         id = sheet.before.id
-        before += known(sheet, after=False)
         result = asker.wait(asker.send(sheet.after))["result"]
         published += result["published"]
         if figures := result.get("figures"):
             ratios.append(figures["steps"] / settings.steps(figures["conversations"]))
-        since += known(sheet, after=True)
+        since += _kept(asker, sheet, after=True)
         for each in (each for each in sheet.asked if each.changed):
             said = asker.ask(each.question, mode="cartridge", documents=[id])["answer"]
             new.append(states(said, each.after))
@@ -205,7 +212,6 @@ def changed(
     return {
         "changed_new": fmean(new),
         "changed_old": fmean(old),
-        "unchanged_before": fmean(before),
         "unchanged_after": fmean(since),
         "update_step_ratio": fmean(ratios) if ratios else None,
         "updates_published": published,
