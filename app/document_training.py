@@ -202,10 +202,12 @@ class DocumentTraining:
                 manifest = manifest_of(self._store, manifest.parent)
             if manifest is None or not manifest.is_draft:
                 return
-            # Else of a newer version, of another text or by another title, whose own job has it.
+            if manifest.document_sha256 != subject.sha256:  # of a newer text
+                return
+            # The same text by another title is a version of its own: its job has the draft now.
             now = self._library.find(subject.collection, subject.document_id)
-            newer = now is not None and now.version > subject.version
-            if manifest.document_sha256 == subject.sha256 and not newer:
+            renamed = now is not None and now.version > subject.version
+            if now is None or not renamed or now.sha256 != subject.sha256:
                 self._store.withdraw(manifest)
         except (StoreError, OSError, DocumentCorrupt) as error:
             logger.warning("The draft of %s stays: %s", subject.document_id, error)

@@ -314,6 +314,14 @@ class Documents:
             return self.retrain(job.collection)
         return self._retrained(self._library.get(job.collection, job.subject.document_id))
 
+    def lacks(self, job: Job) -> bool:
+        """Whether a job ended well and its document, as it is now, has no cartridge that passed."""
+        subject = job.subject
+        if subject is None or (job.result or {}).get("published") is not False:
+            return False
+        now = self._library.find(subject.collection, subject.document_id)
+        return now is not None and self.views([now])[0].status == "failed"
+
     def _retrained(self, document: Document) -> Job:
         last = self._jobs.last_of(document.collection, [document.id]).get(document.id)
         subject = subject_of(document, self._reader)
@@ -334,7 +342,8 @@ class Documents:
             job = None
         if job is None or job.subject != subject:
             job = self._jobs.open(subject)
-        if job.status in ("failed", "cancelled") or self._has_lost(job, document):
+        over = job.status in ("failed", "cancelled") or job.stopping
+        if over or self._has_lost(job, document):
             # Whoever sends a text again wants it trained after all.
             job = self._jobs.open(subject, uuid.uuid4().hex)
         if job.status == "queued":

@@ -203,12 +203,14 @@ class ReportQuestion(Strict):
 
     id: Id | None = None
     question: Words = Field(max_length=2000)
-    answers: list[Words] = Field(default_factory=list, max_length=20)
+    answers: list[Annotated[Words, Field(max_length=2000)]] = Field(
+        default_factory=list, max_length=20
+    )
     kind: Literal["span", "free"] = Field(
         default="span",
         description="A short answer, right or wrong; or a free one, which scores its token F1.",
     )
-    options: list[Words] = Field(
+    options: list[Annotated[Words, Field(max_length=2000)]] = Field(
         default_factory=list, max_length=26, description="The answer has to be one of these."
     )
     documents: list[Id] = Field(

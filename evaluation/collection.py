@@ -59,11 +59,12 @@ ARMS: dict[str, Arm] = {
     "mixed": MIXED,
     "monolithic": replace(ISOLATED, whole=True),
     "mixed_20x": replace(MIXED, compression=20.0),
+}
+"""Those that claims are about."""
+ABLATIONS: dict[str, Arm] = {
     "next_token": replace(ISOLATED, learns="text", initialiser="spread"),  # and no study at all
     "first_tokens_untrained": replace(ISOLATED, initialiser="first", learns="nothing"),
     "compaction_untrained": replace(ISOLATED, initialiser="compaction", learns="nothing"),
-}
-ABLATIONS: dict[str, Arm] = {
     "mixed_2x": replace(MIXED, compression=2.0),
     "mixed_5x": replace(MIXED, compression=5.0),
     "mixed_50x": replace(MIXED, compression=50.0),
@@ -247,7 +248,8 @@ def train_arm(
             text, study_ = collection.text(name), collection.study(name)
             # As many tokens as the other arms see of each document, in rows that are the document.
             each_row = sum(len(e.prompt) + len(e.answer) for e in study_) / len(study_)
-            alike = max(1, round(plan.rows * each_row / reader.count(text)))
+            a_step = min(reader.count(text), 2 * settings.window_max)
+            alike = max(1, round(plan.rows * each_row / a_step))
             run_ = Distillation(*first(name), alike, settings, folder, name)
             run_.run(next_token(reader, text, settings), lambda _: None)
             trained[name] = _in(reader.dtype, (run_.keys, run_.values))

@@ -70,7 +70,8 @@ def run_large(
     reader_path: str | Path, plan: LargePlan, folder: Path, report: Report = lambda *_: None
 ) -> dict[str, Any]:
     """What was measured: documents, tokens, peak bytes by size, whether the killed run is identical."""
-    asked = json.loads(json.dumps([str(reader_path), asdict(plan)]))
+    recipe = [plan.training.to_dict(), asdict(JointSettings(steps=1))]
+    asked = json.loads(json.dumps([str(reader_path), asdict(plan), recipe]))
     folder = folder / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.json").write_text(json.dumps(asked), encoding="utf-8")

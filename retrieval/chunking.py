@@ -48,8 +48,8 @@ def chunk(text: str, *, max_words: int = 120, overlap_words: int = 12) -> list[C
     """Cut `text` after paragraphs where possible, else after sentences, else between words.
 
     Each chunk has at most `max_words` words and `max(64, 10 * max_words)` characters; a run
-    without spaces is cut only when it is longer than 64 characters. Consecutive chunks share
-    `overlap_words` words, never more than a quarter of a chunk. Every character that is not
+    without spaces, of a script that writes them, is cut only when it is longer than 64. Consecutive
+    chunks share `overlap_words` words, never more than a quarter of a chunk. Every character that is not
     white space lies in a chunk; a blank text has no chunks.
 
     Raises `ValueError` when the sizes make no sense.

@@ -130,6 +130,17 @@ def in_dtype(slots: tuple[Tensor, Tensor], reader: Reader) -> Slots:
     return keys.to(reader.dtype), values.to(reader.dtype)
 
 
+def as_begun(reader: Reader, settings: TrainingSettings) -> TrainingSettings:
+    """The settings of those who learn beside each other: with what they begin by as the initialiser.
+
+    That is `joint_initialiser`, but for compaction by a reader whose attention cannot be watched.
+    """
+    first = settings.joint_initialiser
+    if first == "compaction" and not is_watchable(reader):
+        first = settings.initialiser
+    return replace(settings, initialiser=first)
+
+
 @dataclass(frozen=True, slots=True)
 class _Settled:
     """Who is trained; `left_out` are names and digests with reasons. `steps` is the whole run's."""
@@ -152,10 +163,7 @@ class _Run:
         cancelled: Callable[[], bool],
     ) -> None:
         self._reader, self._settings, self._find = reader, settings, find
-        first = settings.joint_initialiser
-        if first == "compaction" and not is_watchable(reader):
-            first = settings.initialiser
-        self._beginning = replace(settings, initialiser=first)
+        self._beginning = as_begun(reader, settings)
         self._progress, self._cancelled = progress, cancelled
         self._folder = run_folder(reader, settings, workdir)
         self._list = self._folder / "members.json"

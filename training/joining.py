@@ -7,8 +7,9 @@ some steps; where that does not help, the newcomer does not pass. This file know
 slots that serve; it knows no store and no index.
 """
 
+import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from inference.reader import Reader
 from training.collection import Find, Text, in_dtype, short_digest, with_rivals
 from training.company import Slots
 from training.examples import StudyExample, seconds_before
-from training.joint import Frozen, JointSettings, JointTraining, Member
+from training.joint import OWN_SECOND_MOMENT, Frozen, JointSettings, JointTraining, Member
 from training.neighbourhood import NOTICED, Known, Neighbourhood, Serving, judged
 from training.pipeline import Distilled, first_slots
+from training.room import written
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.studies import Studies
 from training.studying import kept_study, split_study
@@ -140,10 +142,10 @@ class _Joining:
         """Learn beside those who serve, look at what it costs them, and mend what it does."""
         settings, name = self._settings, member.name
         known = {each.text.name: Known(each.text, self._studied(each.text)) for each in serving}
-        self._nearest = {each: self._brought(known[each]) for each in known}
+        ids = {each.text.name: each.cartridge for each in serving}
+        self._nearest = self._brought(known, ids)
         known[name] = Known(self._text, examples)
         slots = {each.text.name: each.slots for each in serving}
-        ids = {each.text.name: each.cartridge for each in serving}
         frozen = [*slots]
         share = settings.join_share * (1.0 if former is None else settings.update_share)
         steps = self._steps(examples, share)
@@ -212,14 +214,27 @@ class _Joining:
             return []
         return Studies(text.kept).known(self._reader, text.text, self._settings) or []
 
-    def _brought(self, known: Known) -> tuple[str, ...]:
-        """The documents that retrieval brings for some of a neighbour's questions, the most often first.
+    def _brought(
+        self, known: Mapping[str, Known], ids: Mapping[str, str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Of each neighbour the documents that retrieval brings for some of its questions, the most often
+        brought first.
 
-        Of all of them it would take as long as the training of the newcomer.
+        Of all questions it would take as long as the training of the newcomer. What was brought once
+        is kept for this company: a run that goes on has the rows that it began with.
         """
-        some = known.examples[:: max(1, len(known.examples) // _ASKED)][:_ASKED]
-        brought = Counter(name for each in some for name in self._find(each.question))
-        return tuple(name for name, _ in brought.most_common() if name != known.text.name)
+        path = self._workdir / f"nearest-{short_digest([self._text.digest, dict(ids)])}.json"
+        if not path.exists():
+            found = {}
+            for name, each in known.items():
+                some = each.examples[:: max(1, len(each.examples) // _ASKED)][:_ASKED]
+                brought = Counter(other for one in some for other in self._find(one.question))
+                found[name] = [other for other, _ in brought.most_common() if other != name]
+            aside = path.with_suffix(".tmp")
+            with written(aside):
+                aside.write_text(json.dumps(found), encoding="utf-8")
+                aside.replace(path)
+        return {name: tuple(others) for name, others in json.loads(path.read_text("utf-8")).items()}
 
     def _steps(self, examples: Sequence[StudyExample], share: float) -> int:
         learned = split_study(examples, self._settings)[1]
@@ -243,13 +258,16 @@ class _Joining:
         """
         settings = self._settings
         learned = {name: split_study(each.examples, settings)[1] for name, each in known.items()}
+        # One that learns alone is in every row of a batch, as in its own training.
+        single = len(members) == 1
         recipe = JointSettings.of(
             settings,
             steps=steps,
             pool=max(2, len(members)),
-            # One that learns alone is in every row of a batch, as in its own training.
-            learning_rate=settings.learning_rate if len(members) == 1 else settings.joint_rate,
+            learning_rate=settings.learning_rate if single else settings.joint_rate,
         )
+        if single:
+            recipe = replace(recipe, second_moment=OWN_SECOND_MOMENT)
         beside = [
             Frozen(
                 each,

@@ -34,6 +34,10 @@ OffsetRule = Literal["fixed", "visible"]
 """Where a question stands: at `question_offset`, or right behind the slots that it sees."""
 
 
+OWN_SECOND_MOMENT = 0.999
+"""Adam's for one that learns alone, in every row of its batches: as in a document's own training."""
+
+
 @dataclass(frozen=True, slots=True)
 class JointSettings:
     """A collection's recipe; steps are optimiser steps of the whole pool."""

@@ -46,7 +46,7 @@ def reproduce(
         Path | None,
         typer.Option(
             envvar="CARTRIDGES_REAL_DATA",
-            help="comparison, living: a folder with SQuAD's squad_v1.1_dev_even.json, if any.",
+            help="comparison, living: a folder with SQuAD's dev-v1.1.json, if any.",
         ),
     ] = None,
     as_json: AsJson = False,

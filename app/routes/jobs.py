@@ -60,8 +60,7 @@ def retry_job(api: Wired, access: Writing, response: Response, id: str) -> JobAc
     A report goes on where it was, as the same job; a training begins anew, as a new one.
     """
     job = _job(api, access, id)
-    refused = job.kind == "train" and (job.result or {}).get("published") is False
-    if not job.finished or (job.status == "succeeded" and not refused):
+    if not job.finished or (job.status == "succeeded" and not api.documents.lacks(job)):
         raise Problem(
             409, "not-failed", f"The job is {job.status}; only one that failed is done again."
         )

@@ -41,7 +41,7 @@ def test_words_of_ordinary_length_stay_whole(text: str) -> None:
             around = text[:edge].split(" ")[-1].split()[-1:] + text[edge:].split(" ")[0].split()[:1]
             inside = 0 < edge < len(text) and not (text[edge - 1] + text[edge]).isspace()
             cut = inside and not text[edge - 1].isspace() and not text[edge].isspace()
-            unspaced = any(ord(character) >= 0xE00 for character in text)  # or "。", say
+            unspaced = any(ord(character) >= 0xE00 for character in text[edge - 1 : edge + 1])
             assert not cut or len("".join(around)) > 64 or unspaced
 
 

@@ -18,7 +18,15 @@ from torch import Tensor
 
 from cartridge_store.blobs import LocalBlobs
 from inference.reader import Reader, as_told, load_reader
-from training.collection import JOINT, STUDY, Text, run_folder, study_file, train_together
+from training.collection import (
+    JOINT,
+    STUDY,
+    Text,
+    as_begun,
+    run_folder,
+    study_file,
+    train_together,
+)
 from training.company import Slots, checked
 from training.examples import StudyExample, read_examples, seconds_before, write_examples
 from training.fleet.task import Context, Json
@@ -134,7 +142,7 @@ def checked_member(spec: Json, context: Context) -> Distilled:
     context.report(0.0)
     return checked(
         reader,
-        settings,
+        as_begun(reader, settings),
         member,
         {name: read_slots(folder / file) for name, file in spec["slots"].items()},
         read_examples(studied_at),
