@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cartridge_store.blobs import NO_ROOM
 from cartridge_store.errors import CartridgeRefused, StorageFull, StoreError
 from cartridge_store.format import from_bytes
 from retrieval.documents import check_id
@@ -50,9 +51,8 @@ def write_archive(target: Path, head: dict[str, Any], members: Iterable[tuple[st
             os.fsync(file.fileno())
         aside.replace(target)
     except OSError as error:
-        raise StorageFull(
-            f"{target} cannot be written: {error.strerror}; free some space."
-        ) from error
+        advice = "free some space" if error.errno in NO_ROOM else "choose another place"
+        raise StorageFull(f"{target} cannot be written: {error.strerror}; {advice}.") from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -10,11 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _FRAMING_BYTES = 64 * 1024
 # JSON may write a byte of text as \u0000.
 _ESCAPED = 6
+_ASKING = ("/v1/answers", "/v1/chat/completions")
+_QUESTION_BYTES = 1 << 20
 
 
 class BodyLimit:
     """Wraps an ASGI app; a body in which no document of `document_bytes` could be raises HTTP 413 where
-    it is read."""
+    it is read. A question is less than that."""
 
     def __init__(self, app: ASGIApp, document_bytes: int) -> None:
         self._app = app
@@ -26,8 +28,11 @@ class BodyLimit:
             return
         received = 0
         declared = _declared_length(scope)
-        written = _ESCAPED if _is_json(scope) else 1
-        most = written * self._document_bytes + _FRAMING_BYTES
+        most = self._document_bytes + _FRAMING_BYTES
+        if scope["path"].startswith(_ASKING):
+            most = min(most, _QUESTION_BYTES)
+        elif scope["path"] == "/v1/documents" and _is_json(scope):
+            most = _ESCAPED * self._document_bytes + _FRAMING_BYTES
 
         async def limited() -> Message:
             nonlocal received

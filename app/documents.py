@@ -151,7 +151,7 @@ class Documents:
         """Nothing is left of a document that was deleted while it was taken in; what came after that."""
         self._jobs.forget(document.collection, document.id)
         self._retriever.remove_document(document.collection, document.id)
-        there = document.collection in self._library.collections()
+        there = self._library.has(document.collection)
         self._purge(document.collection, _PURGED_AT_ONCE if there else None)
         return self._library.find(document.collection, document.id)
 
@@ -234,8 +234,12 @@ class Documents:
 
     def require_collection(self, collection: str) -> None:
         """Raises `DocumentNotFound` for a collection that is not there."""
-        if collection not in self._library.collections():
+        if not self._library.has(collection):
             raise DocumentNotFound(f"There is no collection {collection}.")
+
+    def has_collection(self, collection: str) -> bool:
+        """Whether a collection is there."""
+        return self._library.has(collection)
 
     def create_collection(self, collection: str) -> bool:
         """Let an empty collection be there; returns whether it is new."""

@@ -3,7 +3,7 @@
 Knows no route and no process.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import redis
 from dramatiq.brokers.redis import RedisBroker
@@ -105,6 +105,17 @@ def training_settings(settings: Settings) -> TrainingSettings:
     }
     if settings.compression is not None:
         chosen["compression"] = settings.compression
+    known = {field.name: field for field in fields(TrainingSettings)}
+    for name, value in chosen.items():
+        if name not in known:
+            raise TrainingRefused(
+                f"CARTRIDGES_TRAINING: there is no {name!r}; choose of {', '.join(known)}."
+            )
+        usual = known[name].default
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = number if type(usual) in (int, float) else isinstance(value, type(usual))
+        if not fits or (type(usual) is int and not float(value).is_integer()):
+            raise TrainingRefused(f"CARTRIDGES_TRAINING: {name} is a {type(usual).__name__}.")
     recipe = TrainingSettings(**chosen)
     if not recipe.held_out and recipe.accept_at:
         raise TrainingRefused(

@@ -5,6 +5,7 @@ Keeps, for a day and in Redis, what was asked and what was answered under a key.
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -12,6 +13,8 @@ import redis
 from pydantic import BaseModel
 
 from app.problems import Problem
+
+logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -59,7 +62,11 @@ class IdempotencyKeys:
         except BaseException:
             self.release(key)
             raise
-        self.keep(key, asked, kept(answer).model_dump(mode="json"))
+        try:
+            self.keep(key, asked, kept(answer).model_dump(mode="json"))
+        except redis.RedisError as error:
+            # It is done all the same: sent again, it would be done again once the claim has run out.
+            logger.warning("An answer was not kept for its Idempotency-Key: %s", error)
         return answer
 
     def claim(self, key: str, asked: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ from app.routes import (
     metrics,
     reports,
 )
-from app.security import limited
+from app.security import access_by, limited
 from app.settings import Settings
 from app.tracing import set_up_tracing
 from app.wiring import Api, open_api
@@ -100,7 +100,10 @@ def create_app(
             expose_headers=["Location", "ETag", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(
-        Guard, needs_key=lambda: app.state.keys.needed, origins=settings.cors_origins
+        Guard,
+        needs_key=lambda: app.state.keys.needed,
+        origins=settings.cors_origins,
+        access=lambda authorization: access_by(app.state.keys, authorization),
     )
     app.add_middleware(Observing, metrics=app.state.metrics)
     app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")

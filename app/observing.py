@@ -67,7 +67,8 @@ class Observing:
         requests_log.info(*words, extra=line)
         if status in _REFUSED or (method not in _HARMLESS and scope["path"] not in _ASKING):
             client = scope["client"][0] if scope.get("client") else None
-            path = scope["path"][:300]
+            # What was decoded could hold a line's end, and so a line of its own.
+            path = scope["path"][:300].encode("unicode_escape").decode("ascii")
             words = ("%s %s: %s, key %s, from %s", method, path, status, line["key"], client)
             audit_log.info(*words, extra=line | {"path": path, "client": client})
 

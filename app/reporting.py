@@ -133,7 +133,7 @@ class Reporting:
         ids = self._library.ids(collection)
         current = self._store.current(collection, ids)
         # Another reader, or other documents or cartridges, give other answers: their records lie apart.
-        place = folder.runs / (run_name or self._asked_of(ids, current))
+        place = folder.runs / (run_name or self._asked_of(collection, ids, current))
         manifests, way = self._manifests(current), Way(progress, cancelled)
         made = MadeCartridges(
             library=self._library,
@@ -212,13 +212,18 @@ class Reporting:
             replace_file(path, json.dumps([asdict(each) for each in found]).encode())
         return [Throughput(**each) for each in json.loads(path.read_text("utf-8"))]
 
-    def _asked_of(self, ids: Sequence[str], current: Mapping[str, str]) -> str:
+    def _asked_of(self, collection: str, ids: Sequence[str], current: Mapping[str, str]) -> str:
         """Names what answers depend on."""
+        # A changed text's cartridge stays until its next one is trained: both say what there is.
+        texts = [
+            (id, found.sha256 if (found := self._library.find(collection, id)) else "")
+            for id in ids
+        ]
         state = [
             self._reader.as_told,
             self._reader.tokenizer_fingerprint,
             self._settings.to_dict(),
-            [*ids],
+            texts,
             sorted(current.items()),
         ]
         return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]

@@ -13,24 +13,32 @@ from app.keys import ANYBODY, Access, KeyRing, Scope
 from app.problems import Problem
 
 
+def access_by(keys: KeyRing, authorization: str) -> Access | None:
+    """What the bearer of an Authorization header may do; None for nothing."""
+    if not keys.needed:
+        return ANYBODY
+    scheme, _, key = authorization.partition(" ")
+    return keys.access(key.strip()) if scheme.lower() == "bearer" else None
+
+
+def unauthorized() -> Problem:
+    """What is said to who brings no accepted key."""
+    return Problem(
+        401,
+        "unauthorized",
+        "Send an API key as 'Authorization: Bearer <key>'.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
 def access_of(request: Request) -> Access:
     """Who asks. Raises a 401 problem unless the request carries an accepted key, where one is needed."""
     found: Access | None = getattr(request.state, "access", None)
     if found is not None:
         return found
-    keys: KeyRing = request.app.state.keys
-    if not keys.needed:
-        access: Access | None = ANYBODY
-    else:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        access = keys.access(key.strip()) if scheme.lower() == "bearer" else None
+    access = access_by(request.app.state.keys, request.headers.get("authorization", ""))
     if access is None:
-        raise Problem(
-            401,
-            "unauthorized",
-            "Send an API key as 'Authorization: Bearer <key>'.",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        raise unauthorized()
     request.state.access = access
     return access
 

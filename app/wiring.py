@@ -75,7 +75,12 @@ class WorkerParts:
 
 
 def open_api(settings: Settings, parts: Parts) -> Api:
-    """Everything that answers requests. Raises ParserUnavailable, RegistryUnavailable, ReaderError."""
+    """Everything that answers requests.
+
+    Raises ParserUnavailable, RegistryUnavailable, ReaderError, and TrainingRefused for a recipe with which
+    every worker would fail.
+    """
+    training_settings(settings)
     parse = open_parser(settings)
     base = open_foundation(settings, parts, open_disk(settings))
     encoder = WideEncoder(parts.encoder(), settings.threads or 1)

@@ -209,9 +209,15 @@ class DocumentLibrary:
             name for name in self._folders() if self.ids(name) or self._created(name).is_file()
         )
 
+    def has(self, collection: str) -> bool:
+        """Whether the collection holds a document or was created, without looking at all of it."""
+        check_id(collection, "collection name")
+        first = next(self._documents(collection).glob("*.json"), None)
+        return first is not None or self._created(collection).is_file()
+
     def create(self, collection: str) -> bool:
         """Let a collection be there without a document; returns whether it was not."""
-        new = check_id(collection, "collection name") not in self.collections()
+        new = not self.has(collection)
         make_folder(self._root / collection)
         with locked(self._lock(collection)):
             replace_file(self._created(collection), b"")

@@ -11,7 +11,10 @@ from retrieval.deadline import Deadline
 from retrieval.marks import Draft
 from retrieval.text import one_line
 
-_COMMENT = re.compile(r"<!--|<[!?]")
+_NOT_READ = re.compile(r"<!--|<[!?]|<(script|style)(?=[\s/>])", re.IGNORECASE)
+_END = {
+    name: re.compile(rf"</{name}(?=[\s/>])[^>]*>", re.IGNORECASE) for name in ("script", "style")
+}
 
 
 def read_html(page: str, draft: Draft) -> str | None:
@@ -36,15 +39,23 @@ def _paragraphs(text: str) -> str:
 
 
 def _tame(page: str) -> str:
-    """The page without comments and without tags that never end.
+    """The page without comments, scripts and styles, and without tags that never end.
 
     Each of these makes the standard parser look through the rest of the page again: a small file
-    full of them would keep it busy for hours.
+    full of them would keep it busy for hours. A script goes first: what it compares is no comment.
     """
     pieces = []
     position = 0
-    while opening := _COMMENT.search(page, position):
+    endless: set[str] = set()  # elements of which no end follows any more
+    while opening := _NOT_READ.search(page, position):
         pieces.append(page[position : opening.start()])
+        if element := (opening[1] or "").lower():
+            closed = None if element in endless else _END[element].search(page, opening.end())
+            if closed is None:
+                endless.add(element)  # the parser hides what follows
+                pieces.append(opening[0])
+            position = opening.end() if closed is None else closed.end()
+            continue
         closing = "-->" if opening[0] == "<!--" else ">"
         end = page.find(closing, opening.end())
         position = len(page) if end < 0 else end + len(closing)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,8 @@ Url = Annotated[
     str | None, typer.Option(help="Address of a running service; else one is found or started.")
 ]
 _ANSWER_SECONDS = 600.0
+_MOST_WAITS, _LONGEST_WAIT = 10, 60.0  # for a key that has asked too often, seconds
+_SILENT = "The service does not answer ({}); is it running?"
 
 
 class Client:
@@ -25,14 +28,27 @@ class Client:
         self._http = http
 
     def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """The JSON that the service answers. Raises CommandFailed with the problem's detail."""
-        try:
-            response = self._http.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise CommandFailed(f"The service does not answer ({error}); is it running?") from error
+        """The JSON that the service answers. Raises CommandFailed with the problem's detail.
+
+        Where a key has asked too often it waits for as long as it is told, for some minutes in all.
+        """
+        for _ in range(_MOST_WAITS):
+            try:
+                response = self._http.request(method, path, **options)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise CommandFailed(_SILENT.format(error)) from error
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            told = response.headers.get("retry-after", "")
+            time.sleep(min(float(told) if told.isdigit() else 1.0, _LONGEST_WAIT))
         if response.is_error:
             raise CommandFailed(_detail(response))
-        body: dict[str, Any] = response.json()
+        try:
+            body: dict[str, Any] = response.json()
+        except ValueError as error:
+            raise CommandFailed(
+                f"What answers at {self._http.base_url} is another service; name ours with --url."
+            ) from error
         return body
 
     def read(self, path: str, media_type: str) -> bytes:
@@ -40,7 +56,7 @@ class Client:
         try:
             response = self._http.get(path, headers={"Accept": media_type})
         except httpx.HTTPError as error:
-            raise CommandFailed(f"The service does not answer ({error}); is it running?") from error
+            raise CommandFailed(_SILENT.format(error)) from error
         if response.is_error:
             raise CommandFailed(_detail(response))
         return response.content
@@ -73,14 +89,15 @@ def connected(
         if address is None:
             address = open_.enter_context(_started(settings, workers))
         key = os.environ.get("CARTRIDGES_API_KEY")
-        http = open_.enter_context(
-            httpx.Client(
+        try:
+            http = httpx.Client(
                 base_url=address,
                 headers={"Authorization": f"Bearer {key}"} if key else {},
                 timeout=_ANSWER_SECONDS,
             )
-        )
-        yield Client(http)
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise CommandFailed(f"The address or the key cannot be used: {error}.") from error
+        yield Client(open_.enter_context(http))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,12 @@ def ingest(
     """Add documents and train them; the service is started for as long as it takes, if need be."""
     files = list(_files(paths))
     with connected(Settings(), url) as client:
-        jobs = {path: client.send_file(path, collection)["job"] for path in files}
+        jobs, refused = {}, {}
+        for path in files:
+            try:
+                jobs[path] = client.send_file(path, collection)["job"]
+            except CommandFailed as error:  # the others are none the worse for it
+                refused[path] = str(error)
         finished = watched(client, {path: path.name for path in jobs}, jobs, shown=not as_json)
         documents = [
             client.request(
@@ -32,19 +37,24 @@ def ingest(
             | {"file": str(path), "outcome": _outcome(job)}
             for path, job in finished.items()
         ]
+        documents += [{"file": str(path), "outcome": why} for path, why in refused.items()]
     if as_json:
         print_json({"documents": documents})
     else:
         for document in documents:
             typer.echo(f"{document['file']}: {document['outcome']}")
-    if any(job["status"] != "succeeded" for job in finished.values()):
+    if refused or any(job["status"] != "succeeded" for job in finished.values()):
         raise typer.Exit(1)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            found = sorted(each for each in path.rglob("*") if each.suffix.lower() in _SUFFIXES)
+            found = sorted(
+                each
+                for each in path.rglob("*")
+                if each.suffix.lower() in _SUFFIXES and each.is_file()
+            )
             if not found:
                 raise CommandFailed(f"{path} holds no .txt, .md, .html, .pdf or .docx file.")
             yield from found

@@ -24,6 +24,8 @@ def explain(error: Exception) -> str | None:
         found = error.errors()[0]
         name = "_".join(map(str, found["loc"])).upper()
         return f"CARTRIDGES_{name}: {found['msg']}."
+    if type(error).__name__ == "SettingsError":  # of pydantic-settings: what is no JSON
+        return f"{error}; write it as JSON."
     # By name, so that explaining an error does not import the rooms that did not fail.
     expected = {
         "CommandFailed",

@@ -86,13 +86,21 @@ def report(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise CommandFailed(f"{where}: {first['msg']}".lstrip(": ")) from error
+    if not out.parent.is_dir() or out.is_dir():
+        raise CommandFailed(f"{out} cannot be written: there is no folder {out.parent}.")
     with connected(Settings(), url) as client:
         _send(client, collection, asked, train=train, shown=not as_json)
         job = client.request("POST", "/v1/reports", json=body)["job"]
         ended = watched(client, {0: "report"}, {0: job}, shown=not as_json)[0]
         if ended["status"] != "succeeded":
             raise CommandFailed(ended["error"] or f"The report was {ended['status']}.")
-        out.write_bytes(client.read(f"/v1/reports/{job['id']}", _FORMS[out.suffix]))
+        made = client.read(f"/v1/reports/{job['id']}", _FORMS[out.suffix])
+        try:
+            out.write_bytes(made)
+        except OSError as error:
+            raise CommandFailed(
+                f"Report {job['id']} is made, and {out} cannot be written: {error.strerror}."
+            ) from error
     if as_json:
         print_json({"report": job["id"], "written": str(out), **ended["result"]})
         return

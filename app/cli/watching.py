@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from app.cli.client import Client
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_FOR_EACH = 0.15  # a key may ask ten times a second, and others may have the same
 _FINISHED = {"succeeded", "failed", "cancelled"}
 
 K = TypeVar("K", bound=Hashable)
@@ -34,9 +35,10 @@ def watched(
                     completed=job["progress"],
                     description=f"{names[key]} ({job['stage']})",
                 )
-            if all(job["status"] in _FINISHED for job in latest.values()):
+            left = sum(job["status"] not in _FINISHED for job in latest.values())
+            if not left:
                 return latest
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(max(_SECONDS_BETWEEN_LOOKS, _SECONDS_FOR_EACH * left))
 
 
 @contextlib.contextmanager

@@ -116,8 +116,13 @@ export class DocumentsView {
 
   accepted({ document, job }) {
     this.ingestion.add(job, document.title);
-    if (document.collection === chosen()) this.refresh();
-    else this.turnTo(document.collection);
+    if (document.collection !== chosen()) {
+      this.turnTo(document.collection);
+      return;
+    }
+    // Once for files that are taken in one after the other.
+    clearTimeout(this.refreshing);
+    this.refreshing = setTimeout(() => this.refresh(), 300);
   }
 
   async jobChanged(job) {

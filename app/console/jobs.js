@@ -6,7 +6,10 @@ import { getJson, path, stream } from "./api.js";
 // A browser opens six connections to a server; some must be left for everything else.
 const MOST_STREAMS = 3;
 const RETRY_MS = 2000;
+// Of those looked at every two seconds; more are looked at less often, as a key may ask so often and no more.
+const LOOKED_AT_TOGETHER = 8;
 let streams = 0;
+let followed = 0;
 
 /** Whether the job has ended. */
 export function isFinished(job) {
@@ -25,14 +28,22 @@ export function cancelJob(id) {
 
 /** Call `onChange` with the job at every change, until it has ended. Raises Problem and AbortError. */
 export async function follow(id, onChange, signal) {
-  for (;;) {
-    try {
-      if (await look(id, onChange, signal)) return;
-    } catch (error) {
-      // Without an answer the service may be starting again; a refusal will stay one.
-      if (error.name === "AbortError" || (error.status > 0 && error.status < 500)) throw error;
+  followed += 1;
+  try {
+    for (;;) {
+      let times = Math.max(1, (followed - MOST_STREAMS) / LOOKED_AT_TOGETHER);
+      try {
+        if (await look(id, onChange, signal)) return;
+      } catch (error) {
+        // Without an answer the service may be starting again; a refusal will stay one, but for "too often".
+        const refused = error.status > 0 && error.status < 500 && error.status !== 429;
+        if (error.name === "AbortError" || refused) throw error;
+        if (error.status === 429) times *= 5;
+      }
+      await pause(RETRY_MS * times, signal);
     }
-    await pause(RETRY_MS, signal);
+  } finally {
+    followed -= 1;
   }
 }
 

@@ -35,7 +35,10 @@ export function startKey() {
   byId("key-forget").addEventListener("click", () => keep(null));
   byId("key-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    keep(byId("key").value.trim() || null);
+    const key = byId("key").value.trim();
+    // A header holds no others, and a browser would say that the service does not answer.
+    if (/[^\x21-\x7e]/.test(key)) open("That is no key: it has characters that no key has.");
+    else keep(key || null);
   });
 }
 

@@ -71,7 +71,7 @@ export class ReportsView {
       if (!arms.length) throw new Problem("Choose at least one way of answering.");
       const title = byId("report-title").value.trim();
       const json = { collection: byId("report-collection").value, questions, arms, ...(title ? { title } : {}) };
-      await getJson(path("reports"), { method: "POST", json, signal: this.following.signal });
+      await getJson(path("reports"), { method: "POST", json });
       say(`A report over ${plural(questions.length, "question")} was ordered.`);
       await this.list();
     } catch (error) {

@@ -1,5 +1,6 @@
 """`cartridges demo`: starts the service, ingests over REST, asks over REST, checks every answer."""
 
+import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -15,11 +16,24 @@ from rich.table import Table
 
 from app.cli.output import AsJson, print_json
 from app.demo.material import Paper, Question, material
-from app.settings import Settings
+from app.settings import PREFIX, Settings
 from benchmarks.vllm_process import VllmMissing, vllm_python
 from evaluation.scoring import states
 from reader.paths import bundled_reader
 
+_OTHERS = (
+    *(
+        "REDIS_URL",
+        "REDIS_PREFIX",
+        "BLOBS_URL",
+        "BLOBS_OPTIONS",
+        "API_KEYS",
+        "API_KEY",
+        "NODE",
+        "HOST",
+    ),
+    *("REPLICA_URL", "VLLM_URL", "VLLM_API_KEY", "FLEET", "REQUESTS_PER_MINUTE"),
+)
 ENOUGH = 13
 NOT_STATED = "That is not stated."
 _ENDED = {"succeeded", "failed", "cancelled"}
@@ -88,6 +102,9 @@ def demo(
 def _run(data: Path, console: Console) -> tuple[list[Row], list[dict[str, Any]]]:
     from app.service import Service
 
+    # It has nothing to do with a service that this shell is set up for: not its Redis, nor its store.
+    for name in _OTHERS:
+        os.environ.pop(f"{PREFIX}{name}", None)
     papers, questions = material()
     # One torch thread per worker: two documents are distilled side by side.
     settings = Settings(data=data, port=0, workers=2, threads=1)

@@ -22,6 +22,7 @@ from cartridge_store.routing import Homes, ranked
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
+_UNHEARD = 10  # looks in turn until replicas are forgotten of which none is announced any more
 _PATIENCE = 3  # looks in turn without an answer, until a replica that was there is left out
 
 
@@ -39,6 +40,7 @@ class Fleet:
         self._known: Sequence[Replica] = ()
         self._replicas: list[Replica] = []
         self._silent: Counter[str] = Counter()  # looks in turn that were not answered
+        self._vanished = 0  # looks in turn at which nobody of those known was announced
         self._homes = Homes([])
         self._mine: Counter[str] = Counter()  # requests that this router waits for
 
@@ -63,7 +65,11 @@ class Fleet:
     async def look(self) -> None:
         """Look who is there now."""
         try:
-            self._known = await run_in_threadpool(self._announced)
+            announced = await run_in_threadpool(self._announced)
+            # All at once: it is Redis that was away, and they have not said so anew yet.
+            self._vanished = 0 if announced or not self._known else self._vanished + 1
+            if announced or self._vanished > _UNHEARD:
+                self._known = announced
         except redis.RedisError as error:
             logger.warning("Redis does not answer; going on with the replicas known: %s", error)
         known = self._known

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 
 import httpx
 import redis
@@ -18,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.body_limit import BodyLimit
 from app.guard import Guard
-from app.keys import ANYBODY, Access, KeyRing
+from app.keys import KeyRing
 from app.parts import Parts
 from app.problems import LastResort, Problem, install_problems
 from app.replicas import Replica, Replicas
@@ -26,6 +27,7 @@ from app.router.aiming import Aim, aim_at
 from app.router.fleet import Fleet
 from app.router.proxy import TIMEOUT, Proxy
 from app.router.wanted import Seeker
+from app.security import access_by
 from app.settings import Settings
 from app.storage import open_library, open_retriever, redis_url, registry_prefix
 from cartridge_store.errors import StoreError
@@ -69,6 +71,8 @@ class Routing:
         try:
             wanted = self._seeker.wanted(path, authorization, body)
             return None if wanted is None else aim_at(wanted, self._registry, self.fleet.has)
+        except UnicodeEncodeError:  # of what is no id: a replica says so
+            return None
         except (RetrievalError, StoreError, redis.RedisError, OSError) as error:
             # Any replica can answer; it says what is wrong, if it is.
             logger.warning("Routed without an aim: %s", error)
@@ -92,12 +96,6 @@ def create_router(
     """
     keys = KeyRing(settings.data, settings.api_keys)
 
-    def access(authorization: str) -> Access | None:
-        if not keys.needed:
-            return ANYBODY
-        scheme, _, key = authorization.partition(" ")
-        return keys.access(key.strip()) if scheme.lower() == "bearer" else None
-
     retriever = (
         open_retriever(settings, (parts or Parts()).encoder(), open_library(settings))
         if search
@@ -117,7 +115,7 @@ def create_router(
             httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=False) as http,
             httpx.AsyncClient(trust_env=False) as health,
         ):
-            seeker = Seeker(access, retriever, settings.max_question_chars)
+            seeker = Seeker(partial(access_by, keys), retriever, settings.max_question_chars)
             routing = Routing(settings, seeker, health)
             await routing.fleet.look()
             watching = asyncio.create_task(routing.fleet.watch())

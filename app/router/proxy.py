@@ -4,6 +4,7 @@ Bodies of requests are held, so that they can be sent again; answers stream thro
 HTTP; knows nothing of why the replicas come in this order.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +13,7 @@ from contextlib import ExitStack
 import anyio
 import httpx
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.problems import OPENAI_ROUTES, Problem, openai_body
@@ -45,9 +46,7 @@ class Proxy:
     def __init__(self, client: httpx.AsyncClient, fleet: Fleet) -> None:
         self._client, self._fleet = client, fleet
 
-    async def forward(
-        self, request: Request, body: bytes, replicas: Sequence[Replica]
-    ) -> StreamingResponse:
+    async def forward(self, request: Request, body: bytes, replicas: Sequence[Replica]) -> Response:
         """The answer of the first replica that takes the request.
 
         The next is tried when nothing was sent, or when what was sent may be asked again: once, since a
@@ -63,7 +62,9 @@ class Proxy:
                 held.enter_context(self._fleet.busy(replica.node))
                 try:
                     onward = _onward(request, body, replica)
-                    response = await self._client.send(onward, stream=True)
+                    response = await self._begun(request, onward)
+                    if response is None:
+                        raise Problem(499, "gone", "Who asked has gone.")
                 except (httpx.InvalidURL, UnicodeError) as error:
                     raise Problem(
                         400, "bad-path", "The path is none; check the address."
@@ -94,6 +95,9 @@ class Proxy:
                 if response.status_code == 503 and again and not last:
                     await response.aclose()  # it is stopping, or waits for something it needs
                     continue
+                if response.status_code == 404 and broken and request.method == "DELETE":
+                    await response.aclose()
+                    return Response(status_code=204)  # the one that broke off has done it
                 return _Relayed(request, response, replica, held.pop_all())
         raise Problem(
             503,
@@ -102,9 +106,31 @@ class Proxy:
             headers={"Retry-After": "2"},
         )
 
+    async def _begun(self, request: Request, onward: httpx.Request) -> httpx.Response | None:
+        """The answer as it begins; None where who asked a question has gone before that.
+
+        Its connection is closed then, which tells the replica.
+        """
+        if request.url.path not in _ASKING:  # what changes something is waited for
+            return await self._client.send(onward, stream=True)
+        sending = asyncio.create_task(self._client.send(onward, stream=True))
+        going = asyncio.create_task(_gone(request))
+        try:
+            await asyncio.wait({sending, going}, return_when=asyncio.FIRST_COMPLETED)
+            return await sending if sending.done() else None
+        finally:
+            going.cancel()
+            sending.cancel()  # changes nothing where it has begun
+            await asyncio.gather(sending, going, return_exceptions=True)
+
     def _lose(self, replica: Replica, error: Exception) -> None:
         logger.warning("Replica %s at %s is left out: %r", replica.node, replica.url, error)
         self._fleet.lost(replica.node)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _onward(request: Request, body: bytes, replica: Replica) -> httpx.Request:

@@ -58,13 +58,11 @@ class Seeker:
 
         Nothing is searched for a key that may not read the collection. Raises RetrievalError.
         """
-        asked = read_question(path, body)
-        if asked is None or asked.mode not in _MOUNTING:
-            return None
-        if len(asked.question) > self._max_question_chars:
-            return None
         access = self._access(authorization)
-        if access is None or not access.sees(asked.collection):
+        asked = None if access is None else read_question(path, body)
+        if access is None or asked is None or asked.mode not in _MOUNTING:
+            return None
+        if len(asked.question) > self._max_question_chars or not access.sees(asked.collection):
             return None
         return Wanted(asked.collection, self._documents(asked))
 

@@ -187,7 +187,7 @@ def _collection(model: str) -> str:
 
 def _require_model(api: Api, access: Access, collection: str, model: str) -> None:
     """Raise a 404 problem for a collection that is not there; the default one always is."""
-    if collection != "default" and collection not in api.documents.collections(collection.__eq__):
+    if collection != "default" and not api.documents.has_collection(collection):
         raise _unknown(model)
     if not access.sees(collection):
         raise _unknown(model)

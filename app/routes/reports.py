@@ -45,7 +45,7 @@ def order_report(
     With an `Idempotency-Key`, sending again gets the first answer, and no second report.
     """
     require_collection(access, body.collection)
-    if body.collection not in api.documents.collections(body.collection.__eq__):
+    if not api.documents.has_collection(body.collection):
         raise not_found(f"collection {body.collection}")
     own = sorted(OWN_CARTRIDGES & {*body.arms})
     if own and not api.mounts_any:

@@ -176,6 +176,39 @@ def test_questions_on_their_way_count_as_waiting() -> None:
     assert admission.refused == 1
 
 
+def test_who_has_no_key_is_refused_before_his_request_is_read(
+    serve: Callable[..., Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key = KeyRing(settings.data).create("one", "read")
+    parsed: list[object] = []
+    whole = json.loads
+
+    def loads(data: Any, *arguments: Any, **named: Any) -> Any:
+        parsed.append(data)
+        return whole(data, *arguments, **named)
+
+    with serve() as client:
+        monkeypatch.setattr(json, "loads", loads)
+        body = b'{"question": "Who is the secret?"}'
+        headers = {"Content-Type": "application/json"}
+        for path in ("/v1/answers", "/v1/chat/completions", "/v1/reports"):
+            assert client.post(path, content=body, headers=headers).status_code == 401
+        assert not any(b"secret" in each for each in parsed if isinstance(each, bytes))
+        headers["Authorization"] = f"Bearer {key}"
+        assert client.post("/v1/answers", content=body, headers=headers).status_code == 200
+        # A question is less than a document.
+        long = client.post("/v1/answers", content=b" " * (1 << 20) + body, headers=headers)
+        assert long.status_code == 413
+
+
+def test_an_audit_line_is_one_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="cartridges"):
+        client.post("/v1/x%0A2026-01-01 INFO cartridges.audit DELETE /v1/documents/a: 204")
+    (line,) = [each.getMessage() for each in caplog.records if each.name == "cartridges.audit"]
+    assert "\n" not in line
+    assert "/v1/x\\n2026" in line
+
+
 def test_requests_and_changes_are_logged_without_what_was_said(
     serve: Callable[..., Any], settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,7 +233,7 @@ def test_requests_and_changes_are_logged_without_what_was_said(
     assert [r.route for r in requests] == [  # type: ignore[attr-defined]
         "/v1/documents",
         "/v1/documents/{id}",
-        "/v1/documents/{id}",
+        "unknown",  # refused before anybody looked where it leads
         "/metrics",
     ]
     assert requests[0].request_id == headers["X-Request-ID"]  # type: ignore[attr-defined]

@@ -10,6 +10,8 @@ import httpx
 import pytest
 import redis
 from fastapi.testclient import TestClient
+from starlette.requests import Request
+from starlette.types import Message
 
 from app.keys import Access, KeyRing
 from app.replicas import Replica
@@ -75,6 +77,8 @@ def test_nothing_is_sought_for_who_may_not_ask_or_needs_no_cartridge() -> None:
     assert seeker.wanted(ANSWERS, "Bearer key", answers(collection="house")) == Wanted("house", ())
     assert seeker.wanted(ANSWERS, "Bearer key", answers(collection="choir")) is None
     assert seeker.wanted(ANSWERS, "", named) is None
+    # Whose key may do nothing is not read at all.
+    assert seeker.wanted(ANSWERS, "", b"[" * 100) is None
     long = answers(collection="house", question="Who? " * 2000)
     assert seeker.wanted(ANSWERS, "Bearer key", long) is None
     for mode in ("rag", "icl", "none", "no such mode"):
@@ -143,6 +147,15 @@ async def test_the_fleet_bounds_loads_and_remembers_while_redis_is_away() -> Non
     living.add("c")
     await fleet.look()
     assert [replica.node for replica in fleet.replicas] == ["a", "b"]
+    said[0] = []  # it is back, and they have not told it yet that they are there
+    for _ in range(10):
+        await fleet.look()
+        assert [replica.node for replica in fleet.replicas] == ["a", "b"]
+    await fleet.look()
+    assert fleet.replicas == ()  # nor will they
+    said[0] = [A, B]
+    await fleet.look()
+    assert fleet.replicas == (A, B)
     fleet.lost("a")
     assert not fleet.has("a")
     await fleet.look()
@@ -183,7 +196,7 @@ def proxied(handler: Handler, *replicas: Replica) -> Iterator[tuple[TestClient, 
     fleet = asyncio.run(fleet_of(*replicas))
     proxy = Proxy(httpx.AsyncClient(transport=httpx.MockTransport(handler)), fleet)
 
-    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT"])
+    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
     async def route(request: Request) -> Any:
         return await proxy.forward(request, await request.body(), replicas)
 
@@ -230,6 +243,47 @@ def test_what_broke_off_is_sent_again_only_where_that_changes_nothing(
             assert (response.status_code, response.text) == (200, "done")
         else:
             assert (response.status_code, response.json()["code"]) == (502, "broken-off")
+
+
+@pytest.mark.parametrize(("breaks", "status"), [(True, 204), (False, 404)])
+def test_what_a_replica_has_deleted_before_it_broke_off_is_deleted(
+    breaks: bool, status: int
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if breaks and request.url.host == "a":
+            raise httpx.RemoteProtocolError("broke off")
+        return httpx.Response(404, stream=httpx.ByteStream(b"{}"))
+
+    with proxied(handler, A, B) as (client, _):
+        assert client.delete("/v1/documents/boiler").status_code == status
+
+
+@pytest.mark.parametrize("path", [ANSWERS, "/v1/documents"])
+async def test_a_question_whose_client_has_gone_is_given_up(path: str) -> None:
+    """And so the replica learns of it; what changes something is waited for."""
+    ended: list[str] = []
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        try:
+            await asyncio.sleep(0.2 if path != ANSWERS else 60)
+        except asyncio.CancelledError:
+            ended.append("given up")
+            raise
+        return httpx.Response(200, stream=httpx.ByteStream(b"done"))
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.05)
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+    proxy = Proxy(httpx.AsyncClient(transport=httpx.MockTransport(handler)), await fleet_of(A))
+    onward = httpx.Request("POST", f"{A.url}{path}", content=b"{}")
+    answer = await proxy._begun(Request(scope, receive), onward)
+    if path == ANSWERS:
+        assert (answer, ended) == (None, ["given up"])
+    else:
+        assert answer is not None
+        assert (answer.status_code, ended) == (200, [])
 
 
 def test_a_question_to_a_replica_that_is_stopping_goes_to_the_next_one() -> None:

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 from app.address import running_service
 from app.checkup import examine
 from app.cli import cli, main
+from app.cli import client as client_module
+from app.cli.output import CommandFailed
 from app.service import Service, ServiceError
 from app.settings import Settings
 from cartridge_store.errors import FolderBusy
@@ -90,6 +92,33 @@ def test_ingest_ask_and_train(run: Any, tmp_path: Path) -> None:
     assert out.endswith(": Too few held-out answers are right.\n")
     code, out, _ = run("ingest", str(tmp_path / "garden.md"))
     assert (code, out) == (0, f"{tmp_path / 'garden.md'}: ready\n")
+
+
+def test_a_file_that_is_refused_stops_no_other(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\x00\x01")
+    (tmp_path / "b.md").write_text("# The gate\n\nThe gate was painted green.\n")
+    (tmp_path / "folder.md").mkdir()
+    code, out, _ = run("ingest", str(tmp_path), "--collection", "gates")
+    assert code == 1
+    assert f"{tmp_path / 'b.md'}: ready" in out
+    assert f"{tmp_path / 'a.txt'}: The document is not text" in out
+
+
+def test_a_key_that_has_asked_too_often_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(client_module.time, "sleep", waited.append)
+    answers = iter([429, 429, 200])
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        status = next(answers, 429)
+        return httpx.Response(status, json={"detail": "Too many."}, headers={"Retry-After": "3"})
+
+    http = httpx.Client(transport=httpx.MockTransport(handler), base_url="http://here")
+    client = client_module.Client(http)
+    assert client.request("GET", "/v1/jobs") == {"detail": "Too many."}
+    assert waited == [3.0, 3.0]
+    with pytest.raises(CommandFailed, match="Too many"):
+        client.request("GET", "/v1/jobs")
 
 
 def test_verify_reads_every_cartridge_and_deletes_what_was_replaced(
@@ -177,11 +206,27 @@ def test_errors_are_one_sentence_and_an_exit_code(
         (("serve", "--port", "70000"), "CARTRIDGES_PORT"),
         (("ingest", str(tmp_path / "nothing.md")), "There is no file"),
         (("ask", "Who?", "--url", "http://127.0.0.1:9"), "does not answer"),
+        (("ask", "Who?", "--url", "http://127.0.0.1:port"), "cannot be used"),
+        (
+            ("report", "x", "--dataset", "world", "--out", str(tmp_path / "no" / "r.md")),
+            "no folder",
+        ),
     ):
         code, err = failing(monkeypatch, capsys, *arguments)
         assert (code, err.count("\n")) == (1, 1), err
         assert words in err
     assert failing(monkeypatch, capsys, "ask")[0] == 2
+    monkeypatch.setattr("app.parts.load_reader", lambda *_, **__: FakeReader())
+    for recipe, words in (
+        ('{"max_step": 100}', "there is no 'max_step'"),
+        ('{"max_steps": "many"}', "max_steps is a int"),
+        ("{max_steps", "write it as JSON"),
+    ):
+        with monkeypatch.context() as wrong:
+            wrong.setenv("CARTRIDGES_TRAINING", recipe)
+            code, err = failing(wrong, capsys, "serve", "--port", "0")
+            assert (code, err.count("\n")) == (1, 1), err
+            assert words in err
     monkeypatch.setenv("CARTRIDGES_REDIS_URL", "unix:///nowhere/redis.sock")
     monkeypatch.setattr("app.parts.load_reader", lambda *_, **__: FakeReader())
     code, err = failing(monkeypatch, capsys, "serve", "--port", "0")

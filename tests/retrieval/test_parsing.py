@@ -50,13 +50,30 @@ def test_html_keeps_visible_text_alone() -> None:
     assert parsed.text == ("Heading\n\nThe boiler was serviced by Franz Huber.\n\none\ntwo\n\na b")
 
 
+@pytest.mark.parametrize(
+    "script",
+    ["for(i=0;i<!n;i++){}", 'var open = "<!--";', "if (a<!b) {}", "x = '<style>'; y = \"</p>\";"],
+)
+def test_what_a_script_compares_is_no_comment(script: str) -> None:
+    page = f"<head><SCRIPT type='x'>{script}</Script ><style>p<!q{{}}</style></head><p>One.</p>"
+    page += (
+        f"<script>{script}</script><p>The boiler was serviced by Franz.</p><!-- no --><p>Three.</p>"
+    )
+    parsed = parse(page.encode(), "page.html")
+    assert parsed.text == "One.\n\nThe boiler was serviced by Franz.\n\nThree."
+    # One that never ends hides what follows, and nothing else.
+    assert parse(f"<p>One.</p><script>{script}".encode(), "page.html").text == "One."
+
+
 def test_html_without_a_title_takes_its_heading() -> None:
     assert parse(b"<h1>Our <i>choir</i></h1><p>x</p>", None, "text/html; charset=utf-8").title == (
         "Our choir"
     )
 
 
-@pytest.mark.parametrize("piece", ["<!--", "<a ", '<a b="', "<?", "</a", "<![CDATA[", "<"])
+@pytest.mark.parametrize(
+    "piece", ["<script>", "<style ", "<!--", "<a ", '<a b="', "<?", "</a", "<![CDATA[", "<"]
+)
 def test_html_that_never_closes_its_tags_is_read_in_linear_time(piece: str) -> None:
     began = time.process_time()
     parsed = parse(b"<p>kept</p>" + piece.encode() * 40_000, "page.html")
