@@ -10,6 +10,7 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 _BLOCK = re.compile(r"(<!-- results:([a-z_-]+) -->\n)(.*?)(<!-- /results -->)", re.DOTALL)
@@ -220,12 +221,35 @@ def arms(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
+def composed(result: dict[str, Any]) -> str:
+    """What each arm answers rightly by how many cartridges, or texts, are loaded; nothing for another
+    experiment. Means over the seeds."""
+    rows = [row["em"] for row in result["rows"] if "em" in row and "seed" in row]
+    if not rows:
+        return ""
+    names = [name for name in rows[0] if "all" not in rows[0][name]]
+    loaded = sorted({int(count) for name in names for count in rows[0][name]})
+    lines = [
+        "| loaded together | " + " | ".join(map(str, loaded)) + " |",
+        "| --- |" + " --- |" * len(loaded),
+    ]
+    for name in names:
+        means = [
+            f"{fmean(row[name][str(count)] for row in rows):.3f}"
+            if str(count) in rows[0][name]
+            else ""
+            for count in loaded
+        ]
+        lines.append(f"| `{name}` | {' | '.join(means)} |")
+    return "\n".join(lines) + "\n\n"
+
+
 def rendered(page: str, results: Path) -> str:
     """The page with every block made anew from the result files."""
 
     def block(match: re.Match[str]) -> str:
         result = json.loads((results / f"{match[2]}.json").read_text(encoding="utf-8"))
-        return f"{match[1]}{arms(result)}{table(result)}{match[4]}"
+        return f"{match[1]}{arms(result)}{composed(result)}{table(result)}{match[4]}"
 
     return _BLOCK.sub(block, page)
 

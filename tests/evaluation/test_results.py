@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.results import AnotherPlan, Claim, earlier_rows, write_result
 from evaluation.statistics import estimate
-from evaluation.tables import PAGES, arms, rendered, table
+from evaluation.tables import PAGES, arms, composed, rendered, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,6 +75,19 @@ def test_what_arms_scored_is_a_table_for_each_compression() -> None:
     assert "| `rag_3` | 40 | 0.75 | 0.6 to 0.9 | 433 | 0 | 88 |" in made
     assert "| `icl` | 40 | 0.5 |  | 433 | 0 | 88 |" in made
     assert arms({"rows": [{"seed": 1}]}) == ""
+
+
+def test_what_is_loaded_together_is_a_table_over_the_seeds() -> None:
+    def row(seed: int, right: float) -> dict[str, Any]:
+        em = {"icl": {"1": 0.9}, "mixed": {"1": right, "8": 0.5}, "monolithic": {"all": 0.1}}
+        return {"seed": seed, "em": em}
+
+    made = composed({"rows": [row(1, 0.7), row(2, 0.8), {"large": {}}]})
+    assert made.startswith("| loaded together | 1 | 8 |\n")
+    assert "| `icl` | 0.900 |  |\n" in made
+    assert "| `mixed` | 0.750 | 0.500 |\n" in made
+    assert "monolithic" not in made
+    assert composed({"rows": [{"seed": 1}]}) == ""
 
 
 def test_pages_are_made_from_the_result_files(tmp_path: Path) -> None:
