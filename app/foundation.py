@@ -3,6 +3,7 @@
 Knows no route and no process.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import redis
@@ -113,8 +114,12 @@ def training_settings(settings: Settings) -> TrainingSettings:
             )
         usual = known[name].default
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = number if type(usual) in (int, float) else isinstance(value, type(usual))
-        if not fits or (type(usual) is int and not float(value).is_integer()):
+        fits = isinstance(value, type(usual))
+        if type(usual) is float:
+            fits = number and math.isfinite(value)
+        elif type(usual) is int:
+            fits = number and isinstance(value, int)
+        if not fits:
             raise TrainingRefused(f"CARTRIDGES_TRAINING: {name} is a {type(usual).__name__}.")
     recipe = TrainingSettings(**chosen)
     if not recipe.held_out and recipe.accept_at:

@@ -1,8 +1,8 @@
 """The guard at the door: security headers on every answer, and who may come without a key.
 
-Who needs a key and has none is refused before the request is read. Where no key is needed, a page of
-another site must not make a browser on this machine ask or change anything: requests that a browser sends
-from elsewhere, or to a name that is not this machine's, are refused. Knows headers; knows no route.
+Where no key is needed, a page of another site must not make a browser on this machine ask or change
+anything: requests that a browser sends from elsewhere, or to a name that is not this machine's, are
+refused. Knows headers; knows no route.
 """
 
 import ipaddress
@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.keys import Access
 from app.problems import OPENAI_ROUTES, Problem
-from app.security import unauthorized
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,21 +27,15 @@ _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Guard:
     """Wraps an ASGI app. `needs_key` says whether requests carry keys, which no other site has.
 
-    Pages of the `origins` may ask all the same. `access` says what the bearer of an Authorization header
-    may do: who may do nothing is told so before a byte of what was sent is read.
+    Pages of the `origins` may ask all the same.
     """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        needs_key: Callable[[], bool],
-        origins: Collection[str] = (),
-        access: Callable[[str], Access | None] | None = None,
+        self, app: ASGIApp, needs_key: Callable[[], bool], origins: Collection[str] = ()
     ) -> None:
         self._app = app
         self._needs_key = needs_key
         self._origins = frozenset(origins)
-        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,15 +52,8 @@ class Guard:
             await send(message)
 
         problem = None
-        headers = Headers(scope=scope)
         if not self._needs_key():
-            problem = _foreign(scope["method"], headers, self._origins)
-        elif self._access is not None and scope["path"].startswith("/v1/"):
-            found = self._access(headers.get("authorization", ""))
-            if found is not None:
-                scope.setdefault("state", {})["access"] = found
-            elif scope["method"] != "OPTIONS":  # by which a page asks whether it may send a key
-                problem = unauthorized()
+            problem = _foreign(scope["method"], Headers(scope=scope), self._origins)
         if problem is not None:
             openai = scope["path"].startswith(OPENAI_ROUTES)
             await problem.response(openai=openai)(scope, receive, guarded)

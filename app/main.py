@@ -31,7 +31,7 @@ from app.routes import (
     metrics,
     reports,
 )
-from app.security import access_by, limited
+from app.security import Door, limited
 from app.settings import Settings
 from app.tracing import set_up_tracing
 from app.wiring import Api, open_api
@@ -89,8 +89,9 @@ def create_app(
     # Set when the service ends: streams that would go on for ever end with it.
     app.state.closing = threading.Event()
     app.state.metrics = Metrics()
-    app.add_middleware(LastResort)
     app.add_middleware(BodyLimit, document_bytes=settings.max_upload_bytes)
+    app.add_middleware(Door, keys=app.state.keys)
+    app.add_middleware(LastResort)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -103,7 +104,6 @@ def create_app(
         Guard,
         needs_key=lambda: app.state.keys.needed,
         origins=settings.cors_origins,
-        access=lambda authorization: access_by(app.state.keys, authorization),
     )
     app.add_middleware(Observing, metrics=app.state.metrics)
     app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")

@@ -8,9 +8,12 @@ exist: it gets the same answer either way. Knows requests and keys; knows no col
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from app.keys import ANYBODY, Access, KeyRing, Scope
-from app.problems import Problem
+from app.problems import OPENAI_ROUTES, Problem
 
 
 def access_by(keys: KeyRing, authorization: str) -> Access | None:
@@ -29,6 +32,26 @@ def unauthorized() -> Problem:
         "Send an API key as 'Authorization: Bearer <key>'.",
         headers={"WWW-Authenticate": "Bearer"},
     )
+
+
+class Door:
+    """Wraps an ASGI app: who needs a key and has none is refused before a byte of the request is read.
+
+    Inside of what answers errors and pages of other origins, which are to be told so.
+    """
+
+    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+        self._app, self._keys = app, keys
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/v1/") and self._keys.needed:
+            access = access_by(self._keys, Headers(scope=scope).get("authorization", ""))
+            if access is None:
+                openai = scope["path"].startswith(OPENAI_ROUTES)
+                await unauthorized().response(openai=openai)(scope, receive, send)
+                return
+            scope.setdefault("state", {})["access"] = access
+        await self._app(scope, receive, send)
 
 
 def access_of(request: Request) -> Access:

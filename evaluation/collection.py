@@ -248,7 +248,9 @@ def train_arm(
             text, study_ = collection.text(name), collection.study(name)
             # As many tokens as the other arms see of each document, in rows that are the document.
             each_row = sum(len(e.prompt) + len(e.answer) for e in study_) / len(study_)
-            a_step = min(reader.count(text), 2 * settings.window_max)
+            tokens = reader.count(text)
+            span = min(tokens - 1, 2 * settings.window_max)
+            a_step = span * max(1, min(4, tokens // span))  # as `next_token` draws
             alike = max(1, round(plan.rows * each_row / a_step))
             run_ = Distillation(*first(name), alike, settings, folder, name)
             run_.run(next_token(reader, text, settings), lambda _: None)

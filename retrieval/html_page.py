@@ -11,9 +11,10 @@ from retrieval.deadline import Deadline
 from retrieval.marks import Draft
 from retrieval.text import one_line
 
-_NOT_READ = re.compile(r"<!--|<[!?]|<(script|style)(?=[\s/>])", re.IGNORECASE)
+_NOT_READ = re.compile(r"<!--|<[!?]|<(script|style)(?=[\s/>])", re.IGNORECASE | re.ASCII)
 _END = {
-    name: re.compile(rf"</{name}(?=[\s/>])[^>]*>", re.IGNORECASE) for name in ("script", "style")
+    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE | re.ASCII)
+    for name in ("script", "style")
 }
 
 
@@ -51,10 +52,11 @@ def _tame(page: str) -> str:
         pieces.append(page[position : opening.start()])
         if element := (opening[1] or "").lower():
             closed = None if element in endless else _END[element].search(page, opening.end())
-            if closed is None:
+            end = page.find(">", closed.end()) if closed is not None else -1
+            if end < 0:
                 endless.add(element)  # the parser hides what follows
                 pieces.append(opening[0])
-            position = opening.end() if closed is None else closed.end()
+            position = opening.end() if end < 0 else end + 1
             continue
         closing = "-->" if opening[0] == "<!--" else ">"
         end = page.find(closing, opening.end())

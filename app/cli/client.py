@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ Url = Annotated[
 ]
 _ANSWER_SECONDS = 600.0
 _MOST_WAITS, _LONGEST_WAIT = 10, 60.0  # for a key that has asked too often, seconds
-_SILENT = "The service does not answer ({}); is it running?"
+_TOO_OFTEN = frozenset({"too-many-requests", "busy"})  # what is otherwise in a moment
 
 
 class Client:
@@ -32,17 +33,7 @@ class Client:
 
         Where a key has asked too often it waits for as long as it is told, for some minutes in all.
         """
-        for _ in range(_MOST_WAITS):
-            try:
-                response = self._http.request(method, path, **options)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise CommandFailed(_SILENT.format(error)) from error
-            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                break
-            told = response.headers.get("retry-after", "")
-            time.sleep(min(float(told) if told.isdigit() else 1.0, _LONGEST_WAIT))
-        if response.is_error:
-            raise CommandFailed(_detail(response))
+        response = self._answer(method, path, **options)
         try:
             body: dict[str, Any] = response.json()
         except ValueError as error:
@@ -53,13 +44,23 @@ class Client:
 
     def read(self, path: str, media_type: str) -> bytes:
         """What stands at a path, in one of its forms. Raises CommandFailed with the problem's detail."""
-        try:
-            response = self._http.get(path, headers={"Accept": media_type})
-        except httpx.HTTPError as error:
-            raise CommandFailed(_SILENT.format(error)) from error
+        return self._answer("GET", path, headers={"Accept": media_type}).content
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        for waits in count():
+            try:
+                response = self._http.request(method, path, **options)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise CommandFailed(
+                    f"The service does not answer ({error}); is it running?"
+                ) from error
+            if waits == _MOST_WAITS or _code(response) not in _TOO_OFTEN:
+                break
+            told = response.headers.get("retry-after", "")
+            time.sleep(min(float(told) if told.isdigit() else 1.0, _LONGEST_WAIT))
         if response.is_error:
             raise CommandFailed(_detail(response))
-        return response.content
+        return response
 
     def send_file(self, path: Path, collection: str) -> dict[str, Any]:
         """POST one file as a document."""
@@ -123,6 +124,15 @@ def _running(settings: Settings) -> str | None:
     except httpx.HTTPError:
         return None
     return url
+
+
+def _code(response: httpx.Response) -> str:
+    if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+        return ""
+    try:
+        return str(response.json()["code"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _detail(response: httpx.Response) -> str:

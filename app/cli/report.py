@@ -86,7 +86,9 @@ def report(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise CommandFailed(f"{where}: {first['msg']}".lstrip(": ")) from error
-    if not out.parent.is_dir() or out.is_dir():
+    if out.is_dir():
+        raise CommandFailed(f"{out} is a folder; name a file in it.")
+    if not out.parent.is_dir():
         raise CommandFailed(f"{out} cannot be written: there is no folder {out.parent}.")
     with connected(Settings(), url) as client:
         _send(client, collection, asked, train=train, shown=not as_json)

@@ -34,6 +34,7 @@ export class DocumentsView {
   }
 
   leave() {
+    clearTimeout(this.refreshing);
     this.loading?.abort();
     this.ingestion.leave();
   }

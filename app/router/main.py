@@ -130,8 +130,8 @@ def create_router(
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.closing = threading.Event()
-    app.add_middleware(LastResort)
     app.add_middleware(BodyLimit, document_bytes=settings.max_upload_bytes)
+    app.add_middleware(LastResort)
     app.add_middleware(Guard, needs_key=lambda: keys.needed, origins=settings.cors_origins)
     install_problems(app, lambda path: _METHODS)
     app.add_api_route("/health/live", _live, methods=["GET"])

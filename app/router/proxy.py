@@ -33,6 +33,8 @@ _NOT_SENT = _HOP_BY_HOP | {"content-length", "expect", "forwarded"}
 _NOT_RETURNED = _HOP_BY_HOP | {"date", "server"}
 _SAFE_AGAIN = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _ASKING = frozenset({ANSWERS, CHAT})  # these change nothing, so they may be asked again
+_DELETED = ("/v1/documents/", "/v1/collections/")  # what a DELETE of removes
+_GONE = 499  # nobody reads it: who asked has gone
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 600.0
 _FREE_SECONDS = 2.0
@@ -64,7 +66,7 @@ class Proxy:
                     onward = _onward(request, body, replica)
                     response = await self._begun(request, onward)
                     if response is None:
-                        raise Problem(499, "gone", "Who asked has gone.")
+                        return Response(status_code=_GONE)
                 except (httpx.InvalidURL, UnicodeError) as error:
                     raise Problem(
                         400, "bad-path", "The path is none; check the address."
@@ -95,7 +97,8 @@ class Proxy:
                 if response.status_code == 503 and again and not last:
                     await response.aclose()  # it is stopping, or waits for something it needs
                     continue
-                if response.status_code == 404 and broken and request.method == "DELETE":
+                deleting = request.method == "DELETE" and request.url.path.startswith(_DELETED)
+                if response.status_code == 404 and broken and deleting:
                     await response.aclose()
                     return Response(status_code=204)  # the one that broke off has done it
                 return _Relayed(request, response, replica, held.pop_all())

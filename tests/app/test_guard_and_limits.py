@@ -187,18 +187,27 @@ def test_who_has_no_key_is_refused_before_his_request_is_read(
         parsed.append(data)
         return whole(data, *arguments, **named)
 
-    with serve() as client:
+    with serve(cors_origins=("https://page.example",)) as client:
         monkeypatch.setattr(json, "loads", loads)
         body = b'{"question": "Who is the secret?"}'
         headers = {"Content-Type": "application/json"}
         for path in ("/v1/answers", "/v1/chat/completions", "/v1/reports"):
             assert client.post(path, content=body, headers=headers).status_code == 401
         assert not any(b"secret" in each for each in parsed if isinstance(each, bytes))
+        # A page that may ask is told why it may not.
+        page = headers | {"Origin": "https://page.example"}
+        refused = client.post("/v1/answers", content=body, headers=page)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == "https://page.example"
         headers["Authorization"] = f"Bearer {key}"
         assert client.post("/v1/answers", content=body, headers=headers).status_code == 200
         # A question is less than a document.
         long = client.post("/v1/answers", content=b" " * (1 << 20) + body, headers=headers)
         assert long.status_code == 413
+        # A file of keys that cannot be read opens nothing, and says so as everything else does.
+        (settings.data / "access" / "keys.json").write_text("{")
+        broken = client.post("/v1/answers", content=body, headers=headers)
+        assert (broken.status_code, broken.json()["status"]) == (500, 500)
 
 
 def test_an_audit_line_is_one_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

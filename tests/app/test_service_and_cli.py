@@ -108,17 +108,24 @@ def test_a_key_that_has_asked_too_often_is_waited_for(monkeypatch: pytest.Monkey
     waited: list[float] = []
     monkeypatch.setattr(client_module.time, "sleep", waited.append)
     answers = iter([429, 429, 200])
+    problem = {"detail": "Too many.", "code": "too-many-requests"}
 
     def handler(request: httpx.Request) -> httpx.Response:
         status = next(answers, 429)
-        return httpx.Response(status, json={"detail": "Too many."}, headers={"Retry-After": "3"})
+        return httpx.Response(status, json=problem, headers={"Retry-After": "3"})
 
     http = httpx.Client(transport=httpx.MockTransport(handler), base_url="http://here")
     client = client_module.Client(http)
-    assert client.request("GET", "/v1/jobs") == {"detail": "Too many."}
+    assert client.request("GET", "/v1/jobs") == problem
     assert waited == [3.0, 3.0]
     with pytest.raises(CommandFailed, match="Too many"):
-        client.request("GET", "/v1/jobs")
+        client.read("/v1/reports/r", "text/html")
+    assert len(waited) == 12
+    # What waiting does not mend is said at once.
+    problem["code"] = "too-many-reports"
+    with pytest.raises(CommandFailed, match="Too many"):
+        client.request("POST", "/v1/reports")
+    assert len(waited) == 12
 
 
 def test_verify_reads_every_cartridge_and_deletes_what_was_replaced(
@@ -219,7 +226,8 @@ def test_errors_are_one_sentence_and_an_exit_code(
     monkeypatch.setattr("app.parts.load_reader", lambda *_, **__: FakeReader())
     for recipe, words in (
         ('{"max_step": 100}', "there is no 'max_step'"),
-        ('{"max_steps": "many"}', "max_steps is a int"),
+        ('{"max_steps": 20.0}', "max_steps is a int"),
+        ('{"accept_at": NaN}', "accept_at is a float"),
         ("{max_steps", "write it as JSON"),
     ):
         with monkeypatch.context() as wrong:
