@@ -17,6 +17,7 @@ _BLOCK = re.compile(r"(<!-- results:([a-z_-]+) -->\n)(.*?)(<!-- /results -->)", 
 PAGES = (
     "README.md",
     "reader/checkpoint/README.md",
+    "docs/composing.md",
     "docs/living.md",
     "docs/replicas.md",
     "docs/vllm.md",
