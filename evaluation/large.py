@@ -71,8 +71,8 @@ def run_large(
 ) -> dict[str, Any]:
     """What was measured: documents, tokens, peak bytes by size, whether the killed run is identical."""
     recipe = [plan.training.to_dict(), asdict(JointSettings(steps=1))]
-    asked = json.loads(json.dumps([str(reader_path), asdict(plan), recipe]))
-    folder = folder / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    asked = json.loads(json.dumps([str(reader_path), asdict(plan)]))
+    folder = folder / hashlib.sha256(json.dumps([asked, recipe]).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.json").write_text(json.dumps(asked), encoding="utf-8")
     _prepare(load_reader(reader_path), plan, folder, lambda done: report("study", done / 2))
