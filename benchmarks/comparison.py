@@ -213,8 +213,9 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
 def _apart(records: Sequence[Record], seeds: Sequence[int], arm: str, other: str) -> list[float]:
     """How many points more an arm has than another, over each seed's collection."""
     ours, theirs = (by_question(r for r in records if r.arm == name) for name in (arm, other))
+    both = sorted(ours.keys() & theirs.keys())  # not every arm is asked what nothing answers
     return [
-        100 * fmean(ours[q] - theirs[q] for q in ours if q.startswith(f"{_collection(seed)}/"))
+        100 * fmean(ours[q] - theirs[q] for q in both if q.startswith(f"{_collection(seed)}/"))
         for seed in seeds
     ]
 
