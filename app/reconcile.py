@@ -116,14 +116,8 @@ class Reconciler:
         """Jobs of whole collections whose message was lost. One that Redis forgot is not made again:
         its documents still have what they had before."""
         under_way = self._queue.job_ids()
-        lost = [
-            job
-            for job in self._jobs.last_of_collections().values()
-            if not job.finished and job.id not in under_way
-        ]
-        for job in lost:
-            self._queue.send(job.id)
-        return len(lost)
+        last = self._jobs.last_of_collections().values()
+        return sum(self._sent(job, under_way) for job in last)
 
     def _requeue_reports(self) -> int:
         """Reports that are not made and that no message is about; what they have asked, they keep."""
@@ -131,9 +125,7 @@ class Reconciler:
         requeued = 0
         for folder in self._reports.unfinished():
             job = self._jobs.get(folder.id) or self._jobs.open_report(folder.collection, folder.id)
-            if not job.finished and job.id not in under_way:
-                self._queue.send(job.id)
-                requeued += 1
+            requeued += self._sent(job, under_way)
         return requeued
 
     def _requeue(self, documents: Sequence[Document], under_way: Container[str]) -> int:
@@ -166,6 +158,7 @@ class Reconciler:
         return requeued
 
     def _sent(self, job: Job, under_way: Container[str]) -> bool:
+        """Send an unfinished job that no message is about; whether it was sent."""
         if job.finished or job.id in under_way:
             return False
         self._queue.send(job.id)
