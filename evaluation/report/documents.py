@@ -27,7 +27,8 @@ class DocumentRow:
 
     Attributes:
         scores: by arm, the arms that answered a question about it.
-        loss: score of the text arm minus the cartridge arm on common questions; None without any.
+        loss: score of the text arm minus the cartridge arm on common questions, whether its cartridge was
+            mounted or not; None without any.
     """
 
     document: str
@@ -53,7 +54,10 @@ def by_document(
     rows = []
     for document, own in _grouped(records).items():
         arms = sorted({record.arm for record in own})
-        differences = _differences(own, cartridge_arm, text_arm)
+        ours, theirs = (
+            by_question(r for r in own if r.arm == arm) for arm in (cartridge_arm, text_arm)
+        )
+        lost = [theirs[question] - ours[question] for question in ours if question in theirs]
         rows.append(
             DocumentRow(
                 document=document,
@@ -61,7 +65,7 @@ def by_document(
                 scores={
                     arm: fmean(by_question(r for r in own if r.arm == arm).values()) for arm in arms
                 },
-                loss=-fmean(differences.values()) if differences else None,
+                loss=fmean(lost) if lost else None,
             )
         )
     return tuple(sorted(rows, key=lambda row: (-(row.loss or 0.0), row.document)))

@@ -186,9 +186,9 @@ def _behaviour(report: Report) -> Iterator[str]:
         yield f"Of the questions without an answer, so many in 100 are declined: {'; '.join(told)}."
     if ours.retrieval is not None:
         yield (
-            f"With {ours.name} the right document is mounted first for "
-            f"{points(ours.retrieval.recall[1])} % of the questions, and among the first ten for "
-            f"{points(ours.retrieval.recall[10])} %."
+            f"Of the documents that hold the answer, {ours.name} mounts "
+            f"{points(ours.retrieval.recall[1])} % as the first of a question, and "
+            f"{points(ours.retrieval.recall[10])} % among the first ten."
         )
     invalid = [f"{arm.name} {points(arm.invalid)} %" for arm in report.arms if arm.invalid]
     if invalid:

@@ -51,7 +51,9 @@ def frontier(arms: Sequence[Arm]) -> Plot | None:
         edge = sorted(
             (x, y) for arm, (x, y, _, _) in zip(arms, places, strict=True) if arm.on_frontier
         )
-        plot.step(*zip(*edge, strict=True), "--", where="post", color=_MUTED, linewidth=1, zorder=2)
+        if edge:
+            points = zip(*edge, strict=True)
+            plot.step(*points, "--", where="post", color=_MUTED, linewidth=1, zorder=2)
         smallest, largest = min(p[0] for p in places), max(p[0] for p in places)
         plot.set_xlim(smallest / 1.8, largest * 1.8)
         plot.set_ylim(-4, 104)

@@ -235,3 +235,37 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
     paths = publish(sample(records(seeds=[0])), tmp_path / "out")
     assert [path.name for path in paths] == ["report.html", "report.md", "report.json"]
     assert sorted(paths) == sorted((tmp_path / "out").iterdir())
+
+
+def test_arms_that_could_answer_nothing_make_a_report() -> None:
+    nothing = [
+        replace(record, score=0.0, prompt_tokens=0, cartridge_slots=0, sources=(), invalid=True)
+        for record in records(arms=["cartridge", "rag"], seeds=[0])
+    ]
+    for write in (to_html, to_markdown):
+        assert "rag" in write(sample(nothing))
+
+
+def test_what_retrieval_misses_is_lost_by_the_cartridges_too() -> None:
+    made = records(arms=["cartridge", "rag"], seeds=[0])
+    made = [
+        replace(record, score=0.0, sources=("another",)) if record.arm == "cartridge" else record
+        for record in made
+    ]
+    report = sample(made)
+    for row in report.documents:
+        assert row.loss == pytest.approx(row.scores["rag"] - row.scores["cartridge"])
+    losing = sum(row.scores["rag"] > 0 for row in report.documents)
+    assert any(f"On {losing} of {len(DOCUMENTS)} documents" in each for each in report.findings)
+    assert report.broken == ()
+
+
+def test_one_mounted_document_is_half_of_two_that_are_needed() -> None:
+    made = [
+        replace(record, gold_documents=("a", "b"), sources=("a", "b"))
+        for record in records(seeds=[0])
+        if record.gold_documents
+    ]
+    said = next(each for each in sample(made).findings if "among the first ten" in each)
+    assert "50.0 % as the first of a question" in said
+    assert "100.0 % among the first ten" in said
