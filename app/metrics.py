@@ -86,7 +86,7 @@ class Lookups(Collector):
         yield pool
         tiers = CounterMetricFamily(
             "cartridges_loads",
-            "Cartridges that were needed, by where they were found.",
+            "Cartridges that were needed, by where they were found; device: again, by the engine.",
             labels=["tier"],
         )
         tiers.add_metric(["device"], load.cartridges_found)

@@ -55,6 +55,9 @@ class Residency:
         self._host: Tier[Cartridge] = Tier(budget.host_bytes, lambda cartridge: cartridge.nbytes)
         self._loads: SingleFlight[Cartridge] = SingleFlight()
         self.reads: Counter[str] = Counter()  # loads by where the cartridge was found
+        # Of those in memory that nobody has asked for yet, where they were found: a load of what was fetched
+        # ahead is no hit.
+        self._fetched: dict[str, str] = {}
         self._ahead = ThreadPoolExecutor(budget.ahead, thread_name_prefix="cartridge-prefetch")
 
     def load(self, cartridge_id: str) -> Cartridge:
@@ -63,10 +66,10 @@ class Residency:
         Raises CartridgeNotFound, CartridgeRefused and what the blobs raise.
         """
         held = self._host.get(cartridge_id)
-        if held is not None:
-            self.reads["host"] += 1
-            return held
-        return self._bring(cartridge_id)
+        if held is None:
+            held = self._bring(cartridge_id)
+        self.reads[self._fetched.pop(cartridge_id, "host")] += 1
+        return held
 
     def prefetch(self, cartridge_ids: Iterable[str]) -> None:
         """Begin to load these; whoever asks for one meanwhile waits for the same read."""
@@ -87,6 +90,7 @@ class Residency:
     def drop(self, cartridge_id: str) -> list[Held]:
         """Let go of a cartridge in every tier and say where it was; the blob is not touched."""
         dropped: list[Held] = []
+        self._fetched.pop(cartridge_id, None)
         if self._host.drop(cartridge_id):
             dropped.append(("host", cartridge_id))
         if self._disk is not None and self._disk.drop(blob_name(cartridge_id)):
@@ -114,7 +118,7 @@ class Residency:
         came: list[Held] = []
         left: list[Held] = []
         cartridge = self._from_disk(cartridge_id)
-        self.reads["blobs" if cartridge is None else "disk"] += 1
+        found = "blobs" if cartridge is None else "disk"
         if cartridge is None:
             cartridge = self._from_blobs(cartridge_id, came, left)
         if self._pinned:
@@ -123,6 +127,9 @@ class Residency:
             except RuntimeError as error:  # no more memory may be locked: it is served all the same
                 logger.warning("Cartridge %s is not page-locked: %s", cartridge_id, error)
         gone = self._host.put(cartridge_id, cartridge)
+        for name in gone:
+            self._fetched.pop(name, None)
+        self._fetched[cartridge_id] = found
         # A document removed while its cartridge was on the way must not stay here.
         if not self._may_exist(cartridge_id):
             self.drop(cartridge_id)

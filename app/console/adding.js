@@ -5,6 +5,9 @@ import { byId } from "./element.js";
 import { plural } from "./format.js";
 import { calm, complain, say } from "./messages.js";
 
+let sendings = 0;
+let usual;
+
 /** Make the forms work; `onAccepted` is called with what the service answers for each document. */
 export function startAdding(onAccepted) {
   const files = byId("files");
@@ -33,7 +36,9 @@ async function sendFiles(files, onAccepted) {
   const collection = collectionField();
   if (!collection || !files.length) return;
   const hint = byId("files-hint");
-  const usual = hint.textContent;
+  // More may be dropped while these are sent: the last to end says again what was there first.
+  usual ??= hint.textContent;
+  sendings += 1;
   const refused = [];
   calm();
   for (const [index, file] of files.entries()) {
@@ -48,7 +53,8 @@ async function sendFiles(files, onAccepted) {
       if (error.status === 401) break;
     }
   }
-  hint.textContent = usual;
+  sendings -= 1;
+  if (!sendings) hint.textContent = usual;
   if (refused.length < files.length) say(`${plural(files.length - refused.length, "document")} accepted.`);
   if (refused.length) complain(joined(refused));
 }

@@ -27,7 +27,7 @@ export function stageOf(job) {
 /** What became of a job that has ended, in a sentence. */
 export function outcomeOf(job) {
   if (job.status === "cancelled") return "Cancelled.";
-  if (job.status === "failed") return job.error || "Training failed.";
+  if (job.status === "failed") return job.error || "It failed.";
   const result = job.result ?? {};
   if (job.kind === "report") return "Made.";
   if (job.kind === "train-collection") {
@@ -43,7 +43,7 @@ export function fellShort(job) {
   return job.status === "failed" || (job.status === "succeeded" && job.result?.published === false);
 }
 
-/** The row of one job; `retreat` is focused when its button goes. */
+/** The row of one job; `retreat` is focused when its button goes. `name` is what is trained, or the report. */
 export class JobRow {
   constructor(name, job, retreat, tag = "li") {
     this.name = name;
@@ -52,10 +52,11 @@ export class JobRow {
     this.stage = element("span");
     this.rest = element("span");
     this.what = element("p", { class: "what" }, this.stage, this.rest);
-    this.bar = element("progress", { max: "1", "aria-label": `Training of ${name}` });
+    const task = job.kind === "report" ? "the comparison" : `the training of ${name}`;
+    this.bar = element("progress", { max: "1", "aria-label": `Progress of ${task}` });
     this.button = element(
       "button",
-      { type: "button", class: "quiet", "aria-label": `Cancel the training of ${name}`, onclick: () => this.cancel() },
+      { type: "button", class: "quiet", "aria-label": `Cancel ${task}`, onclick: () => this.cancel() },
       "Cancel",
     );
     this.whole = element(tag, { class: "job" }, element("span", { class: "name" }, name), this.button, this.bar, this.what);

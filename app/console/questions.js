@@ -12,6 +12,9 @@ export function parseQuestions(text) {
 }
 
 function questionOf(line, number) {
+  if (line.startsWith("[")) {
+    throw new Problem(`Line ${number} begins a list; write one question on each line, without brackets around them.`);
+  }
   if (!line.startsWith("{")) return { question: line };
   let found;
   try {
@@ -19,7 +22,10 @@ function questionOf(line, number) {
   } catch {
     throw new Problem(`Line ${number} is not JSON; write {"question": "…", "answers": ["…"], "documents": ["…"]}.`);
   }
-  const { question, answers = [], documents = [] } = found;
-  if (typeof question !== "string" || !question.trim()) throw new Problem(`Line ${number} has no question.`);
-  return { question, answers, documents };
+  if (typeof found.question !== "string" || !found.question.trim()) throw new Problem(`Line ${number} has no question.`);
+  // Not the same as an empty list, which says that the documents do not tell.
+  if (!found.answers) throw new Problem(`Line ${number} has no "answers"; write a list, empty if the documents do not say.`);
+  // A note that nobody reads; what else is not known, the API refuses.
+  delete found.about;
+  return found;
 }

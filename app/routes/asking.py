@@ -30,16 +30,20 @@ async def asked(api: Api, access: Access, question: Question) -> Asked:
 
 
 async def answered(request: Request, asked: Asked) -> Answer:
-    """The whole answer, counted. Who has gone is not waited for: the engine stops at the next token."""
+    """The whole answer, counted. Who has gone is not waited for: the engine stops at the next token, and
+    what nobody reads is no answer to count."""
+    gone = asyncio.Event()
 
     async def cancel_when_gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
+        gone.set()
         asked.cancel()
 
     watching = asyncio.create_task(cancel_when_gone())
     try:
-        return counted(request, await run_in_threadpool(asked.answer))
+        answer = await run_in_threadpool(asked.answer)
+        return answer if gone.is_set() else counted(request, answer)
     finally:
         watching.cancel()
         asked.cancel()  # changes nothing for an answer that is whole

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -214,6 +215,9 @@ def test_who_goes_while_nothing_is_said_yet_is_not_answered(
             Completion("", 1, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)
         )  # as engines end what is cancelled
         thread.join()
+        time.sleep(0.3)
+        # What nobody has read is no answer, least of all a fast one.
+        assert "cartridges_answers_total{" not in httpx.get(f"{address}/metrics").text
     assert gone
 
 

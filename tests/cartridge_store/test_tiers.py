@@ -216,6 +216,21 @@ class TestResidency:
             assert same_bits(residency.load(cartridge.id), cartridge)
         assert remote.whole_reads == 4
 
+    def test_every_need_counts_once_by_where_it_was_found(
+        self, opened: Callable[..., Residency], remote: MemoryBlobs
+    ) -> None:
+        cartridge = make_cartridge("d")
+        remote.put(blob_name(cartridge.id), to_bytes(cartridge))
+        residency = opened()
+        residency.prefetch([cartridge.id])
+        while ("host", cartridge.id) not in residency.held():
+            pass
+        assert dict(residency.reads) == {}  # nobody has needed it
+        residency.load(cartridge.id)
+        assert dict(residency.reads) == {"blobs": 1}  # no hit: it was fetched for this
+        residency.load(cartridge.id)
+        assert dict(residency.reads) == {"blobs": 1, "host": 1}
+
     def test_what_cannot_be_fetched_ahead_is_said_when_it_is_asked_for(
         self, opened: Callable[..., Residency]
     ) -> None:

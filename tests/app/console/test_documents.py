@@ -56,6 +56,29 @@ def test_a_text_is_pasted_into_a_new_collection(page: Any, url: str) -> None:
     expect(page.locator("#list-collection")).to_have_value("house")
 
 
+def test_files_that_come_while_others_are_sent_leave_the_usual_hint(page: Any, url: str) -> None:
+    page.goto(f"{url}#documents")
+    hint = page.locator("#files-hint")
+    usual = hint.inner_text()
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if route.request.method == "POST":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/v1/documents*", hold)
+    for name in ("a.txt", "b.txt"):
+        text = {"name": name, "mimeType": "text/plain", "buffer": f"The page {name}.".encode()}
+        page.get_by_label("Choose files").set_input_files(text)
+        expect(hint).to_have_text(f"Sending 1 of 1: {name}")
+    for route in held:
+        route.continue_()
+    expect(row(page, "The page b")).to_be_visible()
+    expect(hint).to_have_text(usual)
+
+
 def test_files_are_dropped_and_a_refused_one_is_named(
     open_page: Callable[..., Any], url: str
 ) -> None:

@@ -52,13 +52,33 @@ def test_a_report_is_ordered_read_and_saved(
     expect(page.locator(".report").get_by_role("table")).to_be_visible()
 
 
-def test_what_is_no_question_is_said(page: Any, url: str) -> None:
+def test_a_question_keeps_its_options_and_its_kind(page: Any, url: str) -> None:
+    add(url, id="flat")
+    page.goto(f"{url}#reports")
+    choice = {"id": "q", "question": "Who?", "answers": ["Franz"], "options": ["Franz", "Mira"]}
+    free = {"question": "Why?", "answers": ["frost"], "kind": "free", "documents": ["flat"]}
+    lines = [choice | {"about": "a note"}, free]
+    page.get_by_label("What to ask").fill("\n".join(map(json.dumps, lines)))
+    with page.expect_request("**/v1/reports") as sent:
+        page.get_by_role("button", name="Compare them").click()
+    assert sent.value.post_data_json["questions"] == [choice, free]
+    # Nobody works: its row stays, and says what it is about.
+    expect(page.get_by_role("progressbar", name="Progress of the comparison")).to_be_visible()
+    page.get_by_role("button", name="Cancel the comparison").click()
+    expect(page.locator(".report")).to_contain_text("Cancelled.")
+
+
+def test_what_is_no_question_is_said(open_page: Callable[..., Any], url: str) -> None:
+    page = open_page(refused=(422,))
     add(url, id="flat")
     page.goto(f"{url}#reports")
     for text, words in (
         ("  \n ", "There is no question yet"),
         ("Who?\n{broken", "Line 2 is not JSON"),
         ('{"answers": []}', "Line 1 has no question"),
+        ('{"question": "Who?", "answer": "Franz"}', 'Line 1 has no "answers"'),
+        ('{"question": "Who?", "answers": ["Franz"], "gold": 1}', "gold"),
+        ('[{"question": "Who?", "answers": []}]', "without brackets"),
     ):
         page.get_by_label("What to ask").fill(text)
         page.get_by_role("button", name="Compare them").click()
