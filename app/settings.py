@@ -189,10 +189,20 @@ class Settings(BaseSettings):
     compression: float | None = Field(
         default=None, ge=1, description="Document tokens per slot; 12 if unset."
     )
-    seed: int = Field(default=0, ge=0, description="Seed of training and sampling.")
+    seed: int = Field(default=0, ge=0, le=2**53, description="Seed of training and sampling.")
     training: dict[str, Any] = Field(
         default_factory=dict, description="Further training settings, as a JSON object."
     )
+
+    @field_validator(
+        *("redis_url", "vllm_url", "vllm_api_key", "blobs_url", "replica_url", "fleet"),
+        *("threads", "compression"),
+        mode="before",
+    )
+    @classmethod
+    def _none_where_empty(cls, value: object) -> object:
+        """Files of variables leave what is not chosen empty."""
+        return None if value == "" else value
 
     @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod

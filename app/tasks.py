@@ -178,7 +178,8 @@ class Trainer:
                 self._fail(job, str(error), workdir)
             except Exception:
                 logger.exception("Job %s failed.", job_id)
-                why = "Training failed unexpectedly; the worker's log says why."
+                what = "The report" if job.kind == "report" else "Training"
+                why = f"{what} failed unexpectedly; the worker's log says why."
                 self._fail(job, why, workdir)
             else:
                 self._withdraw_draft(job)

@@ -8,7 +8,8 @@ import yaml
 
 from app.settings import PREFIX, Settings
 
-OPERATIONS = Path(__file__).parents[1] / "docs" / "operations"
+ROOT = Path(__file__).parents[1]
+OPERATIONS = ROOT / "docs" / "operations"
 PAGE = OPERATIONS.with_suffix(".md")
 
 
@@ -67,3 +68,26 @@ def test_the_settings_that_the_page_names_are_there() -> None:
     assert {name.lower() for name in named} <= set(Settings.model_fields)
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (PAGE.parent / link).exists(), link
+
+
+def test_prometheus_asks_every_api_and_its_alerts_hold_tiers_against_each_other() -> None:
+    monitoring = ROOT / "docs" / "monitoring"
+    (job,) = yaml.safe_load((monitoring / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+    asked = {target for each in job["static_configs"] for target in each["targets"]}
+    asked |= {f"{name}:{each['port']}" for each in job["dns_sd_configs"] for name in each["names"]}
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
+    urls = [each.get("environment", {}).get("CARTRIDGES_REPLICA_URL") for each in services.values()]
+    assert asked == {url.removeprefix("http://") for url in urls if url}
+    alerts = yaml.safe_load((monitoring / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
+    (cold,) = [each["expr"] for each in alerts if each["alert"] == "ColdCartridges"]
+    # The engine's own hits come after the others': with them the share could not rise above a half.
+    assert 'tier!="device"' in cold.split(" > ")[1]
+
+
+def test_what_a_file_of_variables_leaves_empty_is_not_chosen(monkeypatch: Any) -> None:
+    optional = [name for name, field in Settings.model_fields.items() if field.default is None]
+    assert {"redis_url", "vllm_url", "fleet", "threads", "compression"} <= {*optional}
+    for name in optional:
+        monkeypatch.setenv(f"{PREFIX}{name.upper()}", "")
+    settings = Settings()
+    assert all(getattr(settings, name) is None for name in optional)

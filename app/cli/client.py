@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from app.cli.output import CommandFailed
+from app.cli.output import CommandFailed, shown
 from app.settings import Settings
 
 Url = Annotated[
@@ -50,6 +50,10 @@ class Client:
         for waits in count():
             try:
                 response = self._http.request(method, path, **options)
+            except UnicodeEncodeError as error:
+                raise CommandFailed(
+                    "What is to be sent holds characters that are not UTF-8; leave them out."
+                ) from error
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise CommandFailed(
                     f"The service does not answer ({error}); is it running?"
@@ -67,11 +71,11 @@ class Client:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise CommandFailed(f"{path} cannot be read: {error.strerror}.") from error
+            raise CommandFailed(f"{shown(path)} cannot be read: {error.strerror}.") from error
         return self.request(
             "POST",
             "/v1/documents",
-            files={"file": (path.name, data)},
+            files={"file": (shown(path.name), data)},
             data={"collection": collection},
         )
 

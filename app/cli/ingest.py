@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.client import Url, connected
-from app.cli.output import AsJson, CommandFailed, print_json
+from app.cli.output import AsJson, CommandFailed, print_json, shown
 from app.cli.watching import watched
 from app.settings import Settings
 
@@ -29,15 +29,17 @@ def ingest(
                 jobs[path] = client.send_file(path, collection)["job"]
             except CommandFailed as error:  # the others are none the worse for it
                 refused[path] = str(error)
-        finished = watched(client, {path: path.name for path in jobs}, jobs, shown=not as_json)
+        finished = watched(
+            client, {path: shown(path.name) for path in jobs}, jobs, shown=not as_json
+        )
         documents = [
             client.request(
                 "GET", f"/v1/documents/{job['document_id']}", params={"collection": collection}
             )
-            | {"file": str(path), "outcome": _outcome(job)}
+            | {"file": shown(path), "outcome": _outcome(job)}
             for path, job in finished.items()
         ]
-        documents += [{"file": str(path), "outcome": why} for path, why in refused.items()]
+        documents += [{"file": shown(path), "outcome": why} for path, why in refused.items()]
     if as_json:
         print_json({"documents": documents})
     else:

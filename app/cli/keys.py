@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from app.cli.output import AsJson, print_json
@@ -44,7 +45,8 @@ def list_(as_json: AsJson = False) -> None:
     table = Table("id", "name", "scope", "collections", "created")
     for record in records:
         collections = ", ".join(record.collections) or "all"
-        table.add_row(record.id, record.name, record.scope, collections, record.created_at)
+        name = escape(record.name)
+        table.add_row(record.id, name, record.scope, collections, record.created_at)
     Console().print(table)
 
 

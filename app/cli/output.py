@@ -1,6 +1,7 @@
 """What commands print: JSON when asked for, and errors as one sentence."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,11 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
+def shown(path: Path | str) -> str:
+    """A path as text that can be printed and sent: bytes that are no UTF-8 become replacement characters."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def explain(error: Exception) -> str | None:
     """The sentence for an error that is the user's or the machine's; None for a bug of ours."""
     if isinstance(error, ValidationError):
@@ -26,6 +32,8 @@ def explain(error: Exception) -> str | None:
         return f"CARTRIDGES_{name}: {found['msg']}."
     if type(error).__name__ == "SettingsError":  # of pydantic-settings: what is no JSON
         return f"{error}; write it as JSON."
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}."
     # By name, so that explaining an error does not import the rooms that did not fail.
     expected = {
         "CommandFailed",

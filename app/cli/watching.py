@@ -43,6 +43,6 @@ def watched(
 
 @contextlib.contextmanager
 def _bars(shown: bool) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bars:
         yield bars

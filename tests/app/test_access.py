@@ -106,7 +106,8 @@ def test_the_command_makes_lists_and_revokes(
     assert "ci" in listed.stdout
     assert fields["key"] not in listed.stdout
     assert json.loads(run(cli, ["keys", "list", "--json"]).stdout)[0]["id"] == fields["id"]
-    assert "shown this once" in run(cli, ["keys", "create", "two"]).stdout
+    assert "shown this once" in run(cli, ["keys", "create", "two [/b] [desk]"]).stdout
+    assert "two [/b] [desk]" in " ".join(run(cli, ["keys", "list"]).stdout.split())
     assert "is revoked" in run(cli, ["keys", "revoke", fields["id"]]).stdout
     assert KeyRing(tmp_path).access(fields["key"]) is None
 

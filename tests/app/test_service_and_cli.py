@@ -104,6 +104,18 @@ def test_a_file_that_is_refused_stops_no_other(run: Any, tmp_path: Path) -> None
     assert f"{tmp_path / 'a.txt'}: The document is not text" in out
 
 
+def test_a_name_that_is_not_utf8_is_shown_as_well_as_can_be(run: Any, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"a\xff.txt")).write_text("The wall is low.")
+    (tmp_path / "b.md").write_text("# The gate\n\nThe gate was painted green.\n")
+    code, out, _ = run("ingest", str(tmp_path), "--collection", "walls", "--json")
+    assert code == 0
+    documents = json.loads(out)["documents"]
+    assert [each["outcome"] for each in documents] == ["ready", "ready"]
+    assert {Path(each["file"]).name for each in documents} == {"a\ufffd.txt", "b.md"}
+    failed = CliRunner().invoke(cli, ["ask", os.fsdecode(b"Who \xff?")])
+    assert "not UTF-8" in str(failed.exception)
+
+
 def test_a_key_that_has_asked_too_often_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(client_module.time, "sleep", waited.append)
@@ -223,6 +235,12 @@ def test_errors_are_one_sentence_and_an_exit_code(
         assert (code, err.count("\n")) == (1, 1), err
         assert words in err
     assert failing(monkeypatch, capsys, "ask")[0] == 2
+    with monkeypatch.context() as wrong:
+        (tmp_path / "file").write_text("no folder")
+        wrong.setenv("CARTRIDGES_DATA", str(tmp_path / "file" / "data"))
+        code, err = failing(wrong, capsys, "keys", "list")
+        assert (code, err.count("\n")) == (1, 1), err
+        assert f"{tmp_path / 'file'}" in err
     monkeypatch.setattr("app.parts.load_reader", lambda *_, **__: FakeReader())
     for recipe, words in (
         ('{"max_step": 100}', "there is no 'max_step'"),
