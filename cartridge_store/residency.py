@@ -55,8 +55,7 @@ class Residency:
         self._host: Tier[Cartridge] = Tier(budget.host_bytes, lambda cartridge: cartridge.nbytes)
         self._loads: SingleFlight[Cartridge] = SingleFlight()
         self.reads: Counter[str] = Counter()  # loads by where the cartridge was found
-        # Of those in memory that nobody has asked for yet, where they were found: a load of what was fetched
-        # ahead is no hit.
+        # Where those were found that nobody has asked for yet: a load of what was fetched ahead is no hit.
         self._fetched: dict[str, str] = {}
         self._ahead = ThreadPoolExecutor(budget.ahead, thread_name_prefix="cartridge-prefetch")
 

@@ -20,7 +20,7 @@ def print_json(value: Any) -> None:
 
 
 def shown(path: Path | str) -> str:
-    """A path as text that can be printed and sent: bytes that are no UTF-8 become replacement characters."""
+    """A path as text that can be printed and sent: what is no UTF-8 is replaced."""
     return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
