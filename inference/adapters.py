@@ -21,6 +21,8 @@ from cartridge_store.errors import CartridgeRefused
 from cartridge_store.manifest import PositionRule
 from inference.composer import compose
 from inference.reader import Reader
+from inference.rotation import rotated as moved
+from inference.rotation import rotation_of
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _TENSOR = "prompt_embeddings"
@@ -41,9 +43,9 @@ def write_adapter(
     prefix = compose(reader, cartridges)
     shift = prefix.length - prefix.question_at
     parts = [
-        tensor[0].transpose(0, 1).flatten(1).cpu()
+        tensor[0].transpose(0, 1).flatten(1)
         for keys, values in prefix.layers
-        for tensor in (rotated(reader, keys, shift), values.float())
+        for tensor in (rotated(reader, keys, shift), values.float().cpu())
     ]
     _, heads, columns, width = prefix.layers[0][0].shape
     config = {
@@ -89,24 +91,17 @@ def read_adapter(
 
 
 def rotated(reader: Reader, keys: Tensor, shift: int) -> Tensor:
-    """Keys `[..., head_dim]` as they would be `shift` positions further on, float32.
+    """Keys `[..., head_dim]` as they would be `shift` positions further on, float32 on the CPU.
 
-    Raises CartridgeRefused for a reader whose rotation is not one rotary embedding for all layers.
+    Raises CartridgeRefused for a reader whose rotation is not one rotary embedding for all layers, the same
+    at every length.
     """
-    rotary: Any = getattr(reader.model.base_model, "rotary_emb", None)
-    keys = keys.float()
-    try:
-        cos, sin = rotary(keys, torch.tensor([[shift]], device=reader.device))
-        scaling = float(getattr(rotary, "attention_scaling", 1.0))
-    except (TypeError, ValueError, AttributeError) as error:
+    rotation = rotation_of(reader)
+    if rotation is None:
         raise CartridgeRefused(
             f"How {reader.name} turns its keys is not known here; it cannot be exchanged with PEFT."
-        ) from error
-    cos, sin = (t.float().flatten().to(keys.device) / scaling for t in (cos, sin))
-    turning, rest = keys[..., : len(cos)], keys[..., len(cos) :]
-    first, second = turning.chunk(2, dim=-1)
-    turned = turning * cos + torch.cat([-second, first], dim=-1) * sin
-    return torch.cat([turned, rest], dim=-1)
+        )
+    return moved(keys.float().cpu(), shift, rotation.frequencies, interleaved=rotation.interleaved)
 
 
 def _flat(reader: Reader, folder: Path) -> Tensor:

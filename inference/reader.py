@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Cache, DynamicCache
 
 from inference.chat import ChatFormat
+from inference.fitness import ReaderError as ReaderError
+from inference.fitness import (
+    device_named,
+    positions_of,
+    require_planned,
+    require_prefix,
+    scaled_logits,
+)
 from inference.paged_attention import NO_MASK_SHAPE, Plan, install
 
 # No float16: cartridges are not kept in it.
@@ -21,10 +30,6 @@ _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 KeyValues = tuple[tuple[Tensor, Tensor], ...]
 """Per layer, keys and values `[batch, kv_heads, length, head_dim]`."""
-
-
-class ReaderError(ValueError):
-    """The reader cannot be loaded or cannot serve cartridges; the message says what to do."""
 
 
 class Reader:
@@ -38,7 +43,7 @@ class Reader:
         self.config = model.config
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
-        _require_prefix(self.config)
+        require_prefix(self.config)
         try:
             self.chat = ChatFormat(tokenizer, instructions)
         except ValueError as error:
@@ -46,7 +51,9 @@ class Reader:
         self.end_id = _end_id(model, tokenizer)
         self.fingerprint = _model_fingerprint(model)
         self.tokenizer_fingerprint = _tokenizer_fingerprint(tokenizer)
-        self.max_positions = int(self.config.max_position_embeddings)
+        self.max_positions = positions_of(self.config)
+        ids = torch.tensor([[self.chat.sink_id, *self.chat.bare_question(name)[:8]]])
+        require_planned(self.model, ids.to(self.device), self._planned_logits)
         self.sink: KeyValues = self.prefill([self.chat.sink_id])
 
     @property
@@ -119,7 +126,10 @@ class Reader:
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `[..., vocabulary]` in float32 of hidden states `[..., width]`."""
         logits: Tensor = self.model.get_output_embeddings()(hidden).float()
-        return logits
+        return scaled_logits(self.config, logits)
+
+    def _planned_logits(self, ids: Tensor, positions: Tensor, plan: Plan) -> Tensor:
+        return self.logits(self.planned_forward(ids, positions, plan))
 
 
 def load_reader(
@@ -133,19 +143,17 @@ def load_reader(
     """
     if dtype not in ("auto", *_DTYPES):
         raise ReaderError(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}.")
-    place = device
-    if device == "auto":
-        place = "cuda" if torch.cuda.is_available() else "cpu"
+    place = device_named(device)
     if dtype == "auto":
-        dtype = "bfloat16" if place != "cpu" or multiplies_bfloat16() else "float32"
+        dtype = "bfloat16" if place.type != "cpu" or multiplies_bfloat16() else "float32"
     try:
         config = AutoConfig.from_pretrained(str(name))
-        _require_prefix(config)
+        require_prefix(config)
         tokenizer = AutoTokenizer.from_pretrained(str(name))
         model: Any = AutoModelForCausalLM.from_pretrained(
             str(name), dtype=_DTYPES[dtype], use_safetensors=True
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         if isinstance(error, ReaderError):
             raise
         raise ReaderError(
@@ -177,23 +185,6 @@ def stacked(layers: KeyValues) -> tuple[Tensor, Tensor]:
 
 def _key_values(cache: Any) -> KeyValues:
     return tuple((layer.keys, layer.values) for layer in cache.layers)
-
-
-def _require_prefix(config: Any) -> None:
-    """Refuse models in which a layer cannot carry a prefix of keys and values."""
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds - {"full_attention"}:
-        raise ReaderError(
-            f"{config.model_type} has layers of kind {', '.join(sorted(kinds))}, which cannot carry "
-            "a cartridge; choose a model whose layers all attend to the whole context."
-        )
-    window = getattr(config, "sliding_window", None)
-    listed = getattr(config, "layer_types", None)
-    if not listed and window is not None and window < config.max_position_embeddings:
-        raise ReaderError(
-            f"{config.model_type} attends to a window of {window} positions, out of which a cartridge "
-            "falls; choose a model whose layers all attend to the whole context."
-        )
 
 
 def _end_id(model: Any, tokenizer: Any) -> int:

@@ -7,10 +7,14 @@ from typing import Any
 
 import torch
 from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
     GemmaConfig,
     GemmaForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -35,14 +39,22 @@ FAMILIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "llama": lambda shape: LlamaForCausalLM(LlamaConfig(**shape)),
     "mistral": lambda shape: MistralForCausalLM(MistralConfig(sliding_window=None, **shape)),
     "gemma": lambda shape: GemmaForCausalLM(GemmaConfig(head_dim=8, **shape)),
+    "granite": lambda shape: GraniteForCausalLM(GraniteConfig(logits_scaling=8.0, **shape)),
+    "cohere": lambda shape: CohereForCausalLM(CohereConfig(**shape)),
     "gpt_neox": lambda shape: GPTNeoXForCausalLM(
         GPTNeoXConfig(**{k: v for k, v in shape.items() if k != "num_key_value_heads"})
     ),
 }
 
 
-def write_tiny_model(folder: Path, kind: str = "qwen3", seed: int = 0) -> Path:
-    """A two-layer random model of `kind` with a tokenizer of its own; returns its folder."""
+def write_tiny_model(
+    folder: Path,
+    kind: str = "qwen3",
+    seed: int = 0,
+    made: Callable[[dict[str, Any]], Any] | None = None,
+) -> Path:
+    """A two-layer random model of `kind`, or what `made` makes of a shape, with a tokenizer of its own;
+    returns its folder."""
     torch.manual_seed(seed)
     tokenizer = train_tokenizer([TEXT] * 20, 320)
     shape: dict[str, Any] = {
@@ -58,7 +70,7 @@ def write_tiny_model(folder: Path, kind: str = "qwen3", seed: int = 0) -> Path:
         "eos_token_id": 1,
         "pad_token_id": 1,
     }
-    model: Any = FAMILIES[kind](shape)
+    model: Any = (made or FAMILIES[kind])(shape)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

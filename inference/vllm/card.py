@@ -10,19 +10,15 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import DynamicCache
 
 from inference.reader import Reader, load_reader, stacked
+from inference.rotation import rotation_of
 from inference.vllm.errors import CardRefused
-from inference.vllm.rotation import rotated
 
-_CHECKED_AT = 37  # where the rotation is compared with the model's own
 _FORMAT = "1"
 
 
@@ -102,46 +98,18 @@ class ReaderCard:
 
 
 def describe(reader: Reader) -> ReaderCard:
-    """The card of a reader; its rotation is checked against the reader's own."""
+    """The card of a reader."""
     keys, values = (tensor.cpu() for tensor in stacked(reader.sink))
-    frequencies = _frequencies(reader)
-    moved = _sink_keys_at(reader, _CHECKED_AT)
-    found: tuple[Tensor | None, bool] = (None, False)
-    if frequencies is not None:
-        for interleaved in (False, True):
-            ours = rotated(keys, _CHECKED_AT, frequencies, interleaved=interleaved)
-            if _near(ours, moved):
-                found = (frequencies, interleaved)
-                break
+    rotation = rotation_of(reader)
     return ReaderCard(
-        reader.fingerprint, reader.tokenizer_fingerprint, reader.chat.sink_id, keys, values, *found
+        reader.fingerprint,
+        reader.tokenizer_fingerprint,
+        reader.chat.sink_id,
+        keys,
+        values,
+        None if rotation is None else rotation.frequencies,
+        rotation is not None and rotation.interleaved,
     )
-
-
-def _frequencies(reader: Reader) -> Tensor | None:
-    rotary = getattr(reader.model.base_model, "rotary_emb", None)
-    kind = getattr(rotary, "rope_type", "default")
-    found = getattr(rotary, "inv_freq", None)
-    # These depend on how long the prompt is: no rotation is right for every one.
-    if kind in ("dynamic", "longrope") or not isinstance(found, Tensor) or found.dim() != 1:
-        return None
-    return found.detach().float().cpu().clone()
-
-
-@torch.no_grad()
-def _sink_keys_at(reader: Reader, position: int) -> Tensor:
-    cache: Any = DynamicCache(config=reader.config)
-    ids = torch.tensor([[reader.chat.sink_id]], device=reader.device)
-    places = torch.tensor([[position]], device=reader.device)
-    reader.model.base_model(ids, position_ids=places, past_key_values=cache, use_cache=True)
-    return torch.cat([layer.keys for layer in cache.layers]).cpu()
-
-
-def _near(one: Tensor, two: Tensor) -> bool:
-    apart = (one.float() - two.float()).abs().max()
-    # A bfloat16 key is rounded once here and once there.
-    tolerance = 1e-4 if one.dtype == torch.float32 else 2e-2
-    return bool(apart <= tolerance * (1 + two.float().abs().max()))
 
 
 def main() -> None:

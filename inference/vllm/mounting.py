@@ -15,9 +15,9 @@ from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
 from cartridge_store.ids import validate_cartridge_id
 from cartridge_store.manifest import Manifest
+from inference.rotation import rotated
 from inference.vllm.card import ReaderCard
 from inference.vllm.errors import MountRefused
-from inference.vllm.rotation import rotated
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,21 @@
 """Every family of models answers through pages as it does through transformers' own cache."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import (
+    BloomForCausalLM,
+    FalconForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+    StableLmForCausalLM,
+)
 
 from inference.composer import compose
 from inference.decoding import Prompt, decode
-from inference.engine import LocalEngine, Request
+from inference.engine import LocalEngine, Request, RequestRefused
 from inference.paged_attention import flex_partial_attention, partial_attention
 from inference.reader import Reader, ReaderError, load_reader
 from inference.sampling import Sampling
@@ -79,6 +87,69 @@ def test_bfloat16_stays_near_float32(reader: Reader, tmp_path: Path) -> None:
         logprobs[torch.from_numpy(top.ids).long()] = torch.from_numpy(top.logprobs)
         found.append(logprobs.exp())
     assert (found[0] - found[1]).abs().sum() < 0.3
+
+
+def test_logprobs_are_the_models_own(reader: Reader) -> None:
+    ids = [reader.chat.sink_id, *reader.chat.bare_question("Who painted the gate?")]
+    with torch.no_grad():
+        expected = reader.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+    engine = LocalEngine(reader, kv_bytes=1 << 22)
+    try:
+        top = engine.submit(Request("Who painted the gate?", sampling=Sampling(1, logprobs=320)))
+        found = top.result().tops[0]
+    finally:
+        engine.close()
+    assert (torch.from_numpy(found.logprobs) - expected[found.ids]).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", [StableLmForCausalLM, FalconForCausalLM, BloomForCausalLM])
+def test_a_model_that_would_not_hear_its_cartridges_is_refused(kind: Any, tmp_path: Path) -> None:
+    def made(shape: dict[str, Any]) -> Any:
+        config = kind.config_class(**shape)
+        config.alibi = False
+        return kind(config)
+
+    with pytest.raises(ReaderError, match=r"cannot serve cartridges|max_position_embeddings"):
+        load_reader(write_tiny_model(tmp_path, made=made), dtype="float32")
+
+
+def test_positions_that_change_for_everybody_are_left_out(tmp_path: Path) -> None:
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10_000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [8.0] * 4,
+        "original_max_position_embeddings": 128,
+    }
+
+    def made(shape: dict[str, Any]) -> Any:
+        # It has the number twice, and the first is the one that counts.
+        twice = {"original_max_position_embeddings": 128, "rope_parameters": rope}
+        return Phi3ForCausalLM(Phi3Config(sliding_window=None, **twice, **shape))
+
+    reader = load_reader(write_tiny_model(tmp_path, made=made), dtype="float32")
+    assert reader.max_positions == 128
+    engine = LocalEngine(reader, kv_bytes=1 << 22)
+    try:
+        with pytest.raises(RequestRefused, match="128"):
+            engine.submit(Request("Who? " * 100))
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(("device", "words"), [("gpu", "not known"), ("cuda", "no CUDA device")])
+def test_a_device_that_is_not_there_is_refused(device: str, words: str, tmp_path: Path) -> None:
+    if torch.cuda.is_available() and device == "cuda":
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(ReaderError, match=words):
+        load_reader(write_tiny_model(tmp_path), device=device)
+
+
+def test_weights_that_are_cut_short_are_refused(tmp_path: Path) -> None:
+    weights = write_tiny_model(tmp_path) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    with pytest.raises(ReaderError, match="No reader could be loaded"):
+        load_reader(tmp_path)
 
 
 def test_a_window_of_attention_cannot_carry_a_cartridge(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from cartridge_store.errors import CartridgeNotFound, CartridgeRefused
 from cartridge_store.manifest import Manifest
 from inference.composer import compose
 from inference.reader import Reader, load_reader
+from inference.rotation import rotated
 from inference.vllm.card import ReaderCard, describe
 from inference.vllm.errors import CardRefused, MountRefused
 from inference.vllm.mounting import Mounter, composed, named
-from inference.vllm.rotation import rotated
 from inference.vllm.scheduling import Scheduling
 from inference.vllm.slicing import heads_of_rank, slot_numbers
 from tests.inference.test_composition import cartridge
