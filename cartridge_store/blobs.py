@@ -135,7 +135,8 @@ class LocalBlobs:
     def _remove_stale(self, grace_seconds: float) -> None:
         oldest = time.time() - grace_seconds
         for temp in self._root.glob(f".*{_TEMP_SUFFIX}"):
-            with contextlib.suppress(FileNotFoundError):
+            # Another may have removed it, and who only reads here may not.
+            with contextlib.suppress(OSError):
                 if temp.lstat().st_mtime <= oldest:
                     temp.unlink()
 

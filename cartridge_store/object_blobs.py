@@ -99,7 +99,7 @@ class ObjectBlobs:
     def _require_bucket(self) -> None:
         """Raise StoreError where not even the bucket is there: that is no empty store."""
         bucket = self._root.split("/")[0]
-        if "/" not in self._root or self._fs.protocol in ("memory", ("memory",)):
+        if self._fs.protocol in ("memory", ("memory",)):
             return
         try:
             self._fs.ls(bucket)

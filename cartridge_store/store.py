@@ -31,7 +31,7 @@ from cartridge_store.ids import blob_name, cartridge_id_of, validate_id
 from cartridge_store.manifest import Manifest, utc_before, utc_now
 from cartridge_store.registry import Location, Registry
 from cartridge_store.residency import Budget, Held, Residency, verified
-from cartridge_store.tombstones import Tombstone, Tombstones, is_tombstone
+from cartridge_store.tombstones import Tombstone, Tombstones, is_tombstone, tombstone_name
 from cartridge_store.versions import Health, Versions
 
 logger = logging.getLogger(__name__)
@@ -220,7 +220,8 @@ class CartridgeStore:
     ) -> list[str]:
         """Forget a document and delete the blobs of all its versions; returns their ids.
 
-        A tombstone stays where there was a version, or one on its way: the deletion is final. Raises
+        A tombstone stays where there was a version, one on its way or a damaged tombstone: the deletion is
+        final. Raises
         RegistryUnavailable before anything is removed. When it is interrupted, removing again
         completes, and so do `rebuild` and `collect`. Who removes many gives what is `stored`: what came
         since is in the registry.
@@ -228,7 +229,8 @@ class CartridgeStore:
         known = (self.stored() if stored is None else stored).get((collection, document_id), [])
         versions = {manifest.cartridge_id for manifest in known}
         on_its_way = self._registry.is_claimed(collection, document_id)
-        if on_its_way or versions | self._registry.versions(collection, document_id):
+        versions_known = versions | self._registry.versions(collection, document_id)
+        if on_its_way or versions_known or self._has_damaged_tombstone(collection, document_id):
             self._tombstones.put(Tombstone(collection, document_id, utc_now()))
         # The registry before the blobs: from here on nobody is sent to one that is about to go.
         versions |= self._registry.retire(collection, document_id)
@@ -241,16 +243,16 @@ class CartridgeStore:
         """Take a version back: what it had replaced is current again; returns whether it was current.
 
         A version that has replaced it stays. It is deleted in any case, at once: whoever was about to load
-        it finds nothing. Raises RegistryUnavailable.
+        it finds nothing. Raises RegistryUnavailable, and StoreUnavailable before anything is removed.
         """
         document, id = (manifest.collection, manifest.document_id), manifest.cartridge_id
-        # The blob before the registry: a crash between leaves a current version that is not there, which
-        # answers nothing, and not one that the next collection would find and finish.
-        self._drop(id)
         before = None
         if manifest.parent is not None:
             with contextlib.suppress(CartridgeNotFound, CartridgeRefused):
                 before = self._catalogue.manifest(manifest.parent)
+        # The blob before the registry: a crash between leaves a current version that is not there, which
+        # `collect` makes good, and not one that it would find and finish.
+        self._drop(id)
         try:
             if before is not None:
                 self._registry.promote(before, expected=id)
@@ -269,8 +271,8 @@ class CartridgeStore:
         That is what was made before its document was deleted, what was replaced at least
         `grace_seconds` ago, and what lost a race; never what a lease keeps, and nothing of a document
         of which the registry knows no version. A version that was stored that long ago to become
-        current, and never promoted because its publisher died, is promoted now. Raises
-        RegistryUnavailable.
+        current, and never promoted because its publisher died, is promoted now; and so is the newest where
+        the current one's blob is not there. Raises RegistryUnavailable.
         """
         leased = self._registry.leased()
         old = utc_before(grace_seconds)
@@ -284,7 +286,12 @@ class CartridgeStore:
                 continue
             if tombstone is not None:
                 versions = self._catalogue.again(versions)
-            decision = decide(versions, current, tombstone, leased, old)
+            is_stored = any(version.cartridge_id == current for version in versions)
+            # One that was published since the versions were listed has a blob.
+            is_lost = (
+                current is not None and not is_stored and not self._blobs.exists(blob_name(current))
+            )
+            decision = decide(versions, None if is_lost else current, tombstone, leased, old)
             if decision.finish is not None:
                 with contextlib.suppress(LostRace):
                     self._registry.promote(decision.finish, expected=current)
@@ -333,17 +340,24 @@ class CartridgeStore:
         cannot be read now: the registry is as it was then. `going_on` is called for every blob; what it
         raises is passed on.
         """
-        found: list[Manifest | Problem | None] = []
+        found: list[Manifest] = []
+        living: list[Manifest] = []
         seen: set[str] = set()
-        # What is published while all this is read is to be known, too.
+        # What is published while all this is read, tombstones and all, is to be known, too.
         while new := [name for name in self._blobs.names() if name not in seen]:
             for name in new:
-                found.append(self._reached(name))
+                each = self._reached(name)
+                if isinstance(each, Manifest):
+                    found.append(each)
                 seen.add(name)
                 going_on()
-        documents = by_document(
-            each for each in found if isinstance(each, Manifest) and not self._may_be_buried(each)
-        )
+            living = [
+                each
+                for each in found
+                if tombstone_name(each.collection, each.document_id) not in seen
+                or not self._may_be_buried(each)
+            ]
+        documents = by_document(living)
         self._registry.forget_all()
         for versions in documents.values():
             self._registry.restore(newest(versions), [version.cartridge_id for version in versions])
@@ -354,6 +368,13 @@ class CartridgeStore:
     def _is_buried(self, manifest: Manifest) -> bool:
         tombstone = self._tombstones.find(manifest.collection, manifest.document_id)
         return tombstone is not None and tombstone.buries(manifest)
+
+    def _has_damaged_tombstone(self, collection: str, document_id: str) -> bool:
+        try:
+            self._tombstones.find(collection, document_id)
+        except CartridgeRefused:
+            return True
+        return False
 
     def _may_be_buried(self, manifest: Manifest) -> bool:
         """As `_is_buried`; under a damaged tombstone everything is."""

@@ -1,9 +1,9 @@
 """ASGI middleware for `vllm serve --middleware`: requests may name cartridges, documents, a collection.
 
-Everything that names none passes untouched, and so does whoever has no key: vLLM checks keys behind this
-middleware, and a stranger shall not learn what is stored. Options are those of the connector, from the
-server's own configuration; the registry is named by CARTRIDGES_REDIS_URL, which thereby stays out of the
-server's log.
+Everything that names none passes untouched, up to 16 MiB, and so does whoever has no key: vLLM checks keys
+behind this middleware, and a stranger shall not learn what is stored. Options are those of the connector,
+from the server's own configuration; the registry is named by CARTRIDGES_REDIS_URL, which thereby stays out
+of the server's log.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class CartridgeMiddleware:
             return
         try:
             body = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None  # vLLM says so better
         if isinstance(body, dict) and names_cartridges(body):
             try:

@@ -54,7 +54,8 @@ def rewritten(
     if not given and not (isinstance(direct, Mapping) and "cartridges" in direct):
         return left
     for name in _REFUSED:
-        if body.get(name):
+        # 0 asks for something, too: log-probabilities of the prompt's own tokens.
+        if body.get(name) is not False and body.get(name) not in (None, "", [], {}):
             raise MountRefused(f"'{name}' cannot be used behind cartridges; leave it out.")
     if direct:
         if given:
@@ -91,7 +92,7 @@ def _behind(path: str, body: Mapping[str, Any], chat: ChatFormat) -> list[int]:
         return _conversation(body.get("messages"), chat)
     prompt = body.get("prompt")
     if isinstance(prompt, str) and prompt:
-        return chat.question(prompt)
+        return chat.question(_sendable(prompt))
     if isinstance(prompt, list) and prompt and all(type(id) is int for id in prompt):
         return list(prompt)
     raise MountRefused(
@@ -119,9 +120,18 @@ def _conversation(messages: object, chat: ChatFormat) -> list[int]:
 
 def _text(content: object) -> str:
     if isinstance(content, str):
-        return content
+        return _sendable(content)
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, Mapping)]
         if len(parts) == len(content) and all(isinstance(part, str) for part in parts):
-            return "".join(str(part) for part in parts)
+            return _sendable("".join(str(part) for part in parts))
     raise MountRefused("Behind cartridges, a message's content is text.")
+
+
+def _sendable(text: str) -> str:
+    """The text, unless it holds half of a character, which JSON lets through and tokenizers do not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise MountRefused("The question holds half of a character; send whole ones.") from error
+    return text

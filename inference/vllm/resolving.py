@@ -34,9 +34,11 @@ class Resolver:
             raise MountRefused("'collection' must be a collection's name.")
         place = validate_id(collection, "collection") if collection else "default"
         if names is None:
-            names = self._documents(place)
+            versions = self._whole(place)
+            names = sorted(versions)
+        else:
+            versions = self._versions(place, [name for name in names if not _is_cartridge(name)])
         documents = [name for name in names if not _is_cartridge(name)]
-        versions = self._versions(place, documents)
         if missing := [name for name in documents if name not in versions]:
             raise CartridgeNotFound(
                 f"Collection {place} has no cartridge of {', '.join(missing[:5])}; train it first."
@@ -45,10 +47,10 @@ class Resolver:
         # Their heads are read again each time: a deleted cartridge must not be answered from.
         return composed(self._card, [self._catalogue.manifest(id) for id in ids])
 
-    def _documents(self, collection: str) -> list[str]:
+    def _whole(self, collection: str) -> dict[str, str]:
+        """The current version of each document of a collection."""
         stored = by_document(self._catalogue.manifests())
-        found = sorted(document for place, document in stored if place == collection)
-        found = [name for name in found if name in self._versions(collection, found)]
+        found = self._versions(collection, sorted(d for place, d in stored if place == collection))
         if not found:
             raise CartridgeNotFound(f"Collection {collection} has no cartridges; train it first.")
         return found

@@ -111,6 +111,10 @@ class Scheduling:
             raise MountRefused(
                 "Log-probabilities of the prompt cannot be given behind cartridges; ask without them."
             )
+        if getattr(request, "lora_request", None) is not None:
+            raise MountRefused(
+                "Cartridges are of the reader itself, not of an adapter on it; ask the base model."
+            )
         ids = named(cartridges, self._most)
         found = composed(self._card, [self._manifest(id) for id in ids])
         prompt = request.prompt_token_ids or ()

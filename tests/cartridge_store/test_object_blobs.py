@@ -44,8 +44,9 @@ def test_cartridges_are_published_found_and_loaded(
         CartridgeStore(blobs, registry).load(cartridge.id)
 
 
-def test_a_bucket_that_is_not_there_is_explained(s3_options: dict[str, object]) -> None:
-    blobs = ObjectBlobs("s3://nowhere-at-all/x", s3_options)
+@pytest.mark.parametrize("url", ["s3://nowhere-at-all/x", "s3://nowhere-at-all"])
+def test_a_bucket_that_is_not_there_is_explained(s3_options: dict[str, object], url: str) -> None:
+    blobs = ObjectBlobs(url, s3_options)
     with pytest.raises(StoreError, match=r"Could not write a: .*check the object store"):
         blobs.put("a", b"one")
     for call in (blobs.names, lambda: blobs.exists("a")):  # it is not an empty one

@@ -33,7 +33,7 @@ from cartridge_store.ids import blob_name
 from cartridge_store.registry import Registry, connect
 from cartridge_store.residency import Budget
 from cartridge_store.store import CartridgeStore
-from cartridge_store.tombstones import tombstone_name
+from cartridge_store.tombstones import Tombstone, tombstone_name
 
 
 def child(parent: Cartridge, seed: int) -> Cartridge:
@@ -214,6 +214,42 @@ def test_a_version_that_is_withdrawn_gives_way_to_what_it_replaced(
     assert store.current("house", ["boiler.md"]) == {}
 
 
+def test_a_store_that_is_away_when_a_version_is_withdrawn_loses_nothing(
+    store: CartridgeStore, blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_cartridge(seed=1)
+    store.publish(first)
+    draft = child(first, 2)
+    store.publish(draft)
+
+    def away(name: str, *_: object) -> Data:
+        raise StoreUnavailable("Could not read it.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store._blobs, "get", away)
+        with pytest.raises(StoreUnavailable):
+            store.withdraw(draft.manifest)
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": draft.id}
+    assert blobs.exists(blob_name(draft.id))
+    assert store.withdraw(draft.manifest)
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": first.id}
+
+
+def test_a_current_version_without_a_blob_gives_way_to_the_newest(
+    store: CartridgeStore, blobs: LocalBlobs
+) -> None:
+    first = make_cartridge(seed=1)
+    store.publish(first)
+    draft = child(first, 2)
+    store.publish(draft)
+    blobs.delete(blob_name(draft.id))  # whoever withdrew it died there
+    assert store.collect(3600.0) == []
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": draft.id}
+    assert store.collect(-1.0) == []
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": first.id}
+    assert store.load(first.id).id == first.id
+
+
 def test_a_deletion_stops_a_first_version_that_is_on_its_way(registry: Registry) -> None:
     cartridge = make_cartridge()
 
@@ -337,6 +373,11 @@ def test_a_damaged_tombstone_is_reported_and_publishes_nothing(
     assert store.collect(grace_seconds=0) == []
     assert store.rebuild() == 1
     assert store.current("house", ["boiler.md", "other.md"]) == {"other.md": other.id}
+    # As its message says: the document is deleted again, and a later one lives.
+    blobs.delete(blob_name(make_cartridge().id))
+    store.remove_document("house", "boiler.md")
+    store.publish(again := make_cartridge(seed=8))
+    assert store.current("house", ["boiler.md"]) == {"boiler.md": again.id}
 
 
 def test_a_tombstone_of_another_document_is_damaged(
@@ -509,6 +550,20 @@ def test_a_store_that_is_out_of_reach_is_not_taken_for_an_empty_one(
     assert store.rebuild(lambda: went_on.append(1)) == 2
     assert store.current("garden", ["other.md"]) == {"other.md": late.id}
     assert len(went_on) == 2
+    # While tombstones are read, too: this document was deleted and came again.
+    store.remove_document("garden", "other.md")
+    store.publish(back := make_cartridge("other.md", seed=10, collection="garden"))
+    find = store._tombstones.find
+    newer = make_cartridge("other.md", seed=11, collection="garden", parent=back.id)
+
+    def slowly(*document: str) -> Tombstone | None:
+        monkeypatch.setattr(store._tombstones, "find", find)
+        store.publish(newer)
+        return find(*document)
+
+    monkeypatch.setattr(store._tombstones, "find", slowly)
+    assert store.rebuild() == 2
+    assert store.current("garden", ["other.md"]) == {"other.md": newer.id}
 
 
 def test_what_is_gone_keeps_no_heat(store: CartridgeStore, registry: Registry) -> None:

@@ -96,7 +96,8 @@ async def test_the_middleware_rewrites_answers_or_passes_on(
     assert length == len(data)
     await asked(middleware, config, f"/behind{COMPLETIONS}", json.dumps(body).encode())
     assert reached.pop() == (data, length)
-    for plain in (b'{"prompt":  "Who?"}', b"no json", b"[1]"):
+    deep = b"[" * 100_000
+    for plain in (b'{"prompt":  "Who?"}', b"no json", b"[1]", deep):
         await asked(middleware, config, COMPLETIONS, plain)
         assert reached.pop() == (plain, len(plain))
     for wrong, status in (

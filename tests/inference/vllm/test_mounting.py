@@ -292,6 +292,7 @@ def test_salts_are_equal_for_equal_compositions_and_tenants_alone(
         {"sampling_params": sampling(prompt_logprobs=1), "skip_reading_prefix_cache": True},
         {"sampling_params": sampling(prompt_logprob_token_ids=[[5]])},
         {"sampling_params": None},
+        {"lora_request": object()},
         {"prompt_token_ids": None},
         {"prompt_token_ids": [5], "_all_token_ids": [5], "num_prompt_tokens": 1},
         {"prompt_token_ids": [5] * 40, "_all_token_ids": [5] * 40, "num_prompt_tokens": 40},

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -85,6 +86,9 @@ def test_turns_stand_as_the_template_has_them(reader: Reader) -> None:
     [
         (COMPLETIONS, {"prompt": "Who?", "echo": True}, "echo"),
         (COMPLETIONS, {"prompt": "Who?", "prompt_logprobs": 2}, "prompt_logprobs"),
+        (COMPLETIONS, {"prompt": "Who?", "prompt_logprobs": 0}, "prompt_logprobs"),
+        (COMPLETIONS, {"prompt": "Who \ud83d?"}, "half of a character"),
+        (CHAT, {"messages": [{"role": "user", "content": "\ud83d"}]}, "half of a character"),
         (COMPLETIONS, {"prompt": ["Who?", "When?"]}, "one question"),
         (COMPLETIONS, {"prompt": ""}, "one question"),
         (COMPLETIONS, {"prompt": [True]}, "one question"),
@@ -166,6 +170,12 @@ def test_documents_and_collections_are_resolved(
         blobs.put(blob_name(one.id), to_bytes(one))
     card, catalogue = describe(reader), Catalogue(blobs)
     alone = Resolver(card, catalogue, 4)
+    listed: list[int] = []
+    counted = SimpleNamespace(
+        manifests=lambda: listed.append(1) or catalogue.manifests(), manifest=catalogue.manifest
+    )
+    assert len(Resolver(card, cast(Catalogue, counted), 4).resolve(None, "c").ids) == 2
+    assert len(listed) == 2  # what there is, and which are the newest; not once for every document
     assert alone.resolve([old.id]).ids == (old.id,)
     assert set(alone.resolve(None, "c").ids) == {other.id, alone.resolve(["d1"], "c").ids[0]}
     client = connect(redis_server.url)
