@@ -1,11 +1,11 @@
 """Attention over pages: a request looks at its own columns and at the cartridges it names, no others.
 
-Registered through transformers' attention interface, so that every decoder model uses it without a
-fork of its code; a forward without a plan goes to sdpa. Decoding reads every page once for
-all requests that name it and merges the partial results by their log-sum-exp, as FlashInfer's cascade
-does (arXiv 2501.01005, section 3.1), where they lie; only what many rows name is gathered for those
-beyond the first few. A prompt's prefill gathers a copy of its pages. This file knows pages and tensors; it
-knows no request and no text.
+Registered through transformers' attention interface, so that every decoder model that goes by it uses it
+without a fork of its code; a forward without a plan goes to sdpa. Decoding reads every page once for all
+requests that name it and merges the partial results by their log-sum-exp, as FlashInfer's cascade does
+(arXiv 2501.01005, section 3.1), where they lie; only what many rows name is gathered for those beyond the
+first few. A prompt's prefill gathers a copy of its pages. This file knows pages and tensors; it knows no
+request and no text.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The reader: a frozen causal language model with its tokenizer, chat format, sink and fingerprint.
 
-Any Hugging Face causal LM loads by path or name. This file knows no cartridge and no training.
+Any Hugging Face causal LM that is fit for it (`inference/fitness.py`) loads by path or name. This file
+knows no cartridge and no training.
 """
 
 import hashlib
