@@ -152,11 +152,12 @@ class Answering:
             if least is not None and found[0].score < least:
                 notices.append("No document fits the question well enough, so none was asked.")
                 return []
+        if named and (question.mode in ("cartridge", "icl") or not found):
+            there = {selected.document_id for selected in found}
+            missed = [document for id, document in documents.items() if id not in there]
+            found = [*found, *self._missed(question, missed)][: max(top_k, 1)]
         if question.mode == "rag":
             found = best_chunks(found, chunks)
-        elif named and question.mode in ("cartridge", "icl"):
-            missed = set(named) - {selected.document_id for selected in found}
-            found = [*found, *(Selected(id, 0.0, ()) for id in named if id in missed)][:top_k]
         pairs = []
         for selected in found:
             document = documents.get(selected.document_id) or self._readable(
@@ -165,6 +166,21 @@ class Answering:
             if document is not None:
                 pairs.append((document, selected))
         return pairs
+
+    def _missed(self, question: Question, documents: Sequence[Document]) -> list[Selected]:
+        """Named documents that a search did not bring: its passages were all of others, or it is held back.
+
+        Of each no more is read than of those which were found.
+        """
+        if question.mode == "icl":  # read whole in any case
+            return [Selected(document.id, 0.0, ()) for document in documents]
+        found = []
+        for document in documents:
+            own = self._retriever.search(
+                question.collection, question.text, 1, documents=[document.id]
+            )
+            found += own or [self._retriever.passages(document, question.text)]
+        return sorted(found, key=lambda selected: -selected.score)
 
     def _readable(self, collection: str, id: str) -> Document | None:
         # Deleted or damaged since the search: the others still answer.

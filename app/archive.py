@@ -6,23 +6,31 @@ encoder makes them from the texts. Knows library, store and retriever; knows no 
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from app.archive_file import (
     FORMAT,
     cartridge_name,
+    conflicts_of,
     described,
     members,
     text_name,
     verified,
     write_archive,
 )
+from app.conflicts import Conflicts
 from app.publishing import put_version
 from app.reconcile import manifest_of, serves
 from cartridge_store.cartridge import Cartridge
-from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, StoreError
+from cartridge_store.errors import (
+    BeingPublished,
+    CartridgeNotFound,
+    CartridgeRefused,
+    LostRace,
+    StoreError,
+)
 from cartridge_store.format import from_bytes, to_bytes
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
@@ -33,6 +41,7 @@ from retrieval.documents import Document, DocumentLibrary, check_id
 from retrieval.errors import DocumentCorrupt, DocumentNotFound
 from retrieval.marks import from_json, to_json
 from retrieval.retriever import Retriever
+from training.conflicts import Conflict
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +63,13 @@ def export_collection(
     target: Path,
     library: DocumentLibrary,
     store: CartridgeStore,
+    noted: Conflicts,
     report: Report = lambda _: None,
 ) -> tuple[int, int]:
     """Write the collection to `target`, whole or not at all; documents and cartridges written.
 
-    Raises DocumentNotFound for an empty collection, StorageFull and StoreError.
+    What is held back is in it, and is held back where it arrives. Raises DocumentNotFound for an empty
+    collection, StorageFull and StoreError.
     """
     ids = library.ids(collection)
     current = store.current(collection, ids)
@@ -77,6 +88,7 @@ def export_collection(
                 "sha256": document.sha256,
                 "cartridge": cartridge.id if cartridge is not None else None,
                 "marks": to_json(document.marks),
+                "held": _held(noted, document),
             }
         )
         report((index + 1) / len(ids) / 2)
@@ -103,6 +115,7 @@ def import_collection(
     collection: str | None,
     library: DocumentLibrary,
     store: CartridgeStore,
+    noted: Conflicts,
     retriever: Retriever,
     reader: Reader,
     report: Report = lambda _: None,
@@ -121,7 +134,12 @@ def import_collection(
     }
     documents: dict[str, Document] = {}
     left: dict[str, str] = {}
+    held: dict[str, tuple[Conflict, ...]] = {}
     taken = 0
+
+    def there(id: str) -> str | None:
+        return documents[id].sha256 if id in documents and library.exists(name, id) else None
+
     for index, (member, data) in enumerate(members(source)):
         if member in texts:
             each = texts[member]
@@ -130,7 +148,12 @@ def import_collection(
             text = data.decode("utf-8")
             document, _ = library.put(name, each["id"], each["title"], text, marks)
             documents[document.id] = document
-            if not retriever.is_indexed(document):
+            found = conflicts_of(each)
+            # Who was looked at here, and let in, stays.
+            if found is not None and noted.of(document) is None:
+                held[document.id] = found
+                noted.note(document, (), held=True, there=there)
+            if retriever.lacks(document):
                 retriever.index_document(document)
         elif member in cartridges:
             document = documents[cartridges[member]["id"]]
@@ -139,6 +162,15 @@ def import_collection(
             if reason:
                 left[document.id] = reason
         report(0.5 + (index + 1) / (len(head["members"]) + 1) / 2)
+    for id, conflicts in held.items():  # all that they say anything of are there now
+        noted.note(documents[id], conflicts, held=True, there=there)
+    for id in documents:
+        if not library.exists(
+            name, id
+        ):  # deleted while it came in, which its deletion may not have seen
+            store.remove_document(name, id)
+            retriever.remove_document(name, id)
+            noted.forget(name, id)
     return Imported(name, len(documents), taken, left)
 
 
@@ -178,6 +210,17 @@ def _take(cartridge: Cartridge, document: Document, store: CartridgeStore, reade
     manifest = cartridge.manifest
     if not serves(manifest, document, reader) or not fits(reader, cartridge):
         return "It was trained for another reader or another text."
+    if (manifest.position_rule.offset or 0) >= reader.max_positions:
+        return "Its questions stand beyond the reader's positions."
+    try:
+        _put(cartridge, document, store)
+    except (LostRace, BeingPublished, CartridgeRefused) as error:  # the others come in all the same
+        return str(error)
+    return ""
+
+
+def _put(cartridge: Cartridge, document: Document, store: CartridgeStore) -> None:
+    manifest = cartridge.manifest
     put_version(
         store,
         lambda parent: Cartridge.create(
@@ -199,7 +242,12 @@ def _take(cartridge: Cartridge, document: Document, store: CartridgeStore, reade
         document.collection,
         document.id,
     )
-    return ""
+
+
+def _held(noted: Conflicts, document: Document) -> list[dict[str, str]] | None:
+    """What a document is held back for; None where it is not."""
+    found = noted.of(document)
+    return [asdict(each) for each in found.found] if found is not None and found.held else None
 
 
 def _readable(

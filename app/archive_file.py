@@ -11,9 +11,11 @@ import os
 import re
 import secrets
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from cartridge_store.blobs import NO_ROOM
 from cartridge_store.errors import CartridgeRefused, StorageFull, StoreError
@@ -21,6 +23,7 @@ from cartridge_store.format import from_bytes
 from retrieval.documents import check_id
 from retrieval.errors import DocumentRefused
 from retrieval.marks import from_json
+from training.conflicts import Conflict
 
 Report = Callable[[float], None]
 
@@ -32,6 +35,7 @@ _MEMBER = re.compile(
     r"(texts/[a-z0-9][a-z0-9._-]{0,127}\.txt)|(cartridges/c[0-9a-f]{40}\.safetensors)"
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CONFLICTS: TypeAdapter[tuple[Conflict, ...] | None] = TypeAdapter(tuple[Conflict, ...] | None)
 
 
 class ArchiveRefused(StoreError):
@@ -39,12 +43,19 @@ class ArchiveRefused(StoreError):
 
 
 def write_archive(target: Path, head: dict[str, Any], members: Iterable[tuple[str, bytes]]) -> None:
-    """Write list and members to `target`, whole or not at all. Raises StorageFull."""
+    """Write list and members to `target`, whole or not at all. Raises StorageFull, and StoreError for more
+    documents than one archive may hold."""
+    listed = json.dumps(head, ensure_ascii=True).encode()
+    if len(listed) > _LARGEST_LIST:
+        raise StoreError(
+            f"The list of {target.name} would have {len(listed):,} bytes and may have {_LARGEST_LIST:,}: "
+            "that many documents do not fit into one archive."
+        )
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with aside.open("wb") as file:
             with tarfile.open(fileobj=file, mode="w") as tar:
-                _add(tar, _LIST, json.dumps(head, ensure_ascii=True).encode())
+                _add(tar, _LIST, listed)
                 for name, data in members:
                     _add(tar, name, data)
             file.flush()
@@ -70,6 +81,11 @@ def text_name(document_id: str) -> str:
 def cartridge_name(cartridge_id: str) -> str:
     """The member that holds a cartridge."""
     return f"cartridges/{cartridge_id}.safetensors"
+
+
+def conflicts_of(listed: Mapping[str, Any]) -> tuple[Conflict, ...] | None:
+    """What a document of the list is held back for; None where it is not. Raises ValueError."""
+    return _CONFLICTS.validate_python(listed.get("held"))
 
 
 def verified(source: Path, accept: Callable[[str, str], None], report: Report) -> dict[str, Any]:
@@ -105,8 +121,11 @@ def _require_content(name: str, data: bytes, source: Path) -> None:
     try:
         if name.startswith("texts/"):
             data.decode("utf-8")
-        elif name != cartridge_name(from_bytes(data).id):
+            return
+        cartridge = from_bytes(data)
+        if name != cartridge_name(cartridge.id):
             raise ArchiveRefused(f"{source}: {name} holds another cartridge.")
+        cartridge.require_finite()
     except (UnicodeDecodeError, CartridgeRefused) as error:
         raise ArchiveRefused(f"{source}: {name}: {error}") from error
 
@@ -123,6 +142,7 @@ def _list(data: bytes, source: Path) -> dict[str, Any]:
         for each in documents:
             check_id(each["id"])
             from_json(each.get("marks", []))
+            conflicts_of(each)
         fine = (
             head["format"] == FORMAT
             and len(texts) == len(documents) > 0
@@ -157,7 +177,7 @@ def members(source: Path) -> Iterator[tuple[str, bytes]]:
                 file = tar.extractfile(info)
                 assert file is not None
                 yield info.name, file.read()
-    except (OSError, tarfile.TarError, EOFError) as error:
+    except (OSError, ValueError, tarfile.TarError, EOFError) as error:
         raise ArchiveRefused(f"{source} cannot be read as an archive: {error}.") from error
 
 

@@ -252,7 +252,10 @@ class DocumentTraining:
                     # What it learned along took is the newcomer's; before, it had taken this.
                     spent = self._spent(current)
                     result = self._publisher.publish(
-                        subject_of(document, self._reader), each.distilled, spent
+                        subject_of(document, self._reader),
+                        each.distilled,
+                        spent,
+                        replaces=current,
                     )
             if result is None or not result["published"]:
                 raise CompanyChanged(each.text.name)

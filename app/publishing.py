@@ -26,6 +26,10 @@ _ATTEMPTS = 3
 _PATIENCE_SECONDS = 75.0  # longer than a dead publisher's claim
 
 
+class _NotWanted(Exception):
+    """What was to be published has been overtaken."""
+
+
 class Publisher:
     """Puts cartridges of one reader into the store."""
 
@@ -49,19 +53,26 @@ class Publisher:
         return document
 
     def publish(
-        self, subject: Subject, distilled: Distilled, seconds: float = 0.0
+        self,
+        subject: Subject,
+        distilled: Distilled,
+        seconds: float = 0.0,
+        *,
+        replaces: str | None = None,
     ) -> dict[str, Any]:
         """Publish what passed its check; what a job says of it, with the reason where it is not.
 
-        `seconds` is what its training took on this machine, beside the study of an earlier run.
+        `seconds` is what its training took on this machine, beside the study of an earlier run. With
+        `replaces`, only in place of that version.
 
         Raises LostRace, RegistryUnavailable, StorageFull and CartridgeRefused.
         """
         if not distilled.passed:
             return unpublished(distilled.reason, distilled.figures)
-        if self.wanted(subject) is None:
-            return unpublished("The document was deleted or has a newer version.")
-        published = self._put(subject, distilled, seconds)
+        try:
+            published = self._put(subject, distilled, seconds, replaces)
+        except _NotWanted as why:
+            return unpublished(str(why))
         if not self._library.exists(subject.collection, subject.document_id):
             # Deleted while it was being published: the deletion may not have seen it.
             self._store.remove_document(subject.collection, subject.document_id)
@@ -73,16 +84,24 @@ class Publisher:
             "figures": distilled.figures,
         }
 
-    def _put(self, subject: Subject, distilled: Distilled, seconds: float) -> Manifest:
+    def _put(
+        self, subject: Subject, distilled: Distilled, seconds: float, replaces: str | None
+    ) -> Manifest:
         values, scales = distilled.values, None
         if distilled.int8_values:
             values, scales = quantised(values)
         tensors = stored_tensors(distilled.keys, values, scales)
         nbytes = sum(tensor.nbytes for tensor in tensors)
         seconds += distilled.figures.get("studied_before_seconds", 0.0)
-        return put_version(
-            self._store,
-            lambda parent: Cartridge.create(
+
+        def make(parent: str | None) -> Cartridge:
+            # Every time, once it is known what would be replaced: who waited for another, or lost to him,
+            # may have been overtaken by a newer version, which this is not to replace.
+            if self.wanted(subject) is None:
+                raise _NotWanted("The document was deleted or has a newer version.")
+            if replaces is not None and parent != replaces:
+                raise _NotWanted("Another cartridge of the document was published meanwhile.")
+            return Cartridge.create(
                 distilled.keys,
                 values,
                 collection=subject.collection,
@@ -97,10 +116,9 @@ class Publisher:
                 figures=distilled.figures | {"bytes": nbytes, "train_seconds": round(seconds, 1)},
                 parent=parent,
                 scales=scales,
-            ),
-            subject.collection,
-            subject.document_id,
-        )
+            )
+
+        return put_version(self._store, make, subject.collection, subject.document_id)
 
 
 def put_version(
@@ -112,7 +130,8 @@ def put_version(
     """Make a cartridge its document's version: `make` gets the id of the version it replaces.
 
     The very tensors that serve already are left as they are: a run that was stopped while it published
-    does so again. Raises LostRace, RegistryUnavailable, StorageFull and CartridgeRefused.
+    does so again. Raises LostRace, RegistryUnavailable, StorageFull, CartridgeRefused and what `make`
+    raises.
     """
     patience = time.monotonic() + _PATIENCE_SECONDS
     attempt = 0

@@ -209,8 +209,11 @@ class Trainer:
         return False
 
     def _withdraw_draft(self, job: Job) -> None:
-        """A draft that no cartridge has replaced goes with its job."""
-        if job.subject is not None:
+        """A draft that no cartridge has replaced goes with its job, unless a later job has it now."""
+        if job.subject is None:
+            return
+        last = self._jobs.last_of(job.collection, [job.subject.document_id])
+        if all(each.id == job.id or each.finished for each in last.values()):
             self._documents.withdraw_draft(job.subject)
 
 

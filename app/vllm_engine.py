@@ -197,9 +197,16 @@ class VllmEngine:
         url = f"{self._url}/v1/completions"
         asking = self._client.stream("POST", url, json=body, headers=self._headers)
         async with asking as answer, contextlib.aclosing(pieces(answer)) as said:
+            finish = None
             async for piece in said:
                 if self._say(job, piece):
                     return
+                finish = piece.finish or finish
+        # Nothing that we end an answer for came before its end.
+        if finish == "length":  # of the server's own context
+            job.cut = True
+        elif finish != "stop":
+            raise ServerFailed("The vLLM server ended its answer before its end; ask again.")
 
     def _say(self, job: _Job, piece: Piece) -> bool:
         """Whether that was the end."""

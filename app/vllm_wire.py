@@ -35,10 +35,14 @@ class ServerFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some tokens of an answer, with the likeliest ones of each where they were asked for."""
+    """Some tokens of an answer, with the likeliest ones of each where they were asked for.
+
+    `finish` is the server's word for why these are the last, None where more are to come.
+    """
 
     ids: list[int]
     tops: list[Top]
+    finish: str | None = None
 
 
 def body_of(
@@ -84,11 +88,29 @@ async def pieces(answer: httpx.Response) -> AsyncGenerator[Piece]:
         data = line.removeprefix("data:").strip()
         if not line.startswith("data:") or data == "[DONE]":
             continue
-        event = json.loads(data)
-        if "error" in event:
-            raise _error(int(event["error"].get("code") or 500), data)
-        for choice in event["choices"]:
-            yield Piece(list(choice.get("token_ids") or ()), _tops(choice.get("logprobs")))
+        try:
+            found = _pieces(data)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ServerFailed(
+                f"The vLLM server sent what is no part of an answer: {data[:200]}"
+            ) from error
+        for piece in found:
+            yield piece
+
+
+def _pieces(data: str) -> list[Piece]:
+    """What one event says. Raises what the server says went wrong."""
+    event = json.loads(data)
+    if "error" in event:
+        raise _error(int(event["error"].get("code") or 500), data)
+    return [
+        Piece(
+            list(choice.get("token_ids") or ()),
+            _tops(choice.get("logprobs")),
+            choice.get("finish_reason"),
+        )
+        for choice in event["choices"]
+    ]
 
 
 def _tops(logprobs: dict[str, Any] | None) -> list[Top]:

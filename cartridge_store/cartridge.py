@@ -84,8 +84,7 @@ class Cartridge:
         keys, values = _own_copy(keys), _own_copy(values)
         scales = None if scales is None else _own_copy(scales)
         dtype = _dtype_name(keys, values, scales)
-        if not all(tensor.isfinite().all() for tensor in stored_tensors(keys, values, scales)):
-            raise CartridgeRefused("The tensors hold NaN or infinity; the training has diverged.")
+        _require_finite(*stored_tensors(keys, values, scales))
         identified = {
             "format_version": FORMAT_VERSION,
             "collection": collection,
@@ -138,6 +137,10 @@ class Cartridge:
             return self.keys, self.values
         return self.keys, dequantised(self.values, self.scales, self.keys.dtype)
 
+    def require_finite(self) -> None:
+        """Raise CartridgeRefused where a number is none."""
+        _require_finite(*self.tensors)
+
     def pinned(self) -> "Cartridge":
         """The same cartridge in page-locked memory; needs CUDA."""
         scales = None if self.scales is None else self.scales.pin_memory()
@@ -155,6 +158,11 @@ class Cartridge:
                     f"{serving[:12]} is serving; train document {self.manifest.document_id} again "
                     f"or serve the {what} it was trained for."
                 )
+
+
+def _require_finite(*tensors: torch.Tensor) -> None:
+    if not all(tensor.isfinite().all() for tensor in tensors):
+        raise CartridgeRefused("The tensors hold NaN or infinity; the training has diverged.")
 
 
 def tensor_bytes(tensor: torch.Tensor) -> memoryview:

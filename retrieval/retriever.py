@@ -139,6 +139,25 @@ class Retriever:
             self._fitting(collection, question, vector, wanted, documents), top_k
         )
 
+    def passages(self, document: Document, question: str) -> Selected:
+        """A document's own passages, best first, whether it is searchable or not.
+
+        Of a long one those are looked at that hold most of the question's words. Raises `QuestionRefused`
+        for a question that is blank or not text.
+        """
+        _check((question,))
+        asked = words_of(question)
+        pieces = list(enumerate(chunk(document.text)))
+        pieces.sort(key=lambda each: (-len(asked & words_of(each[1].text)), each[0]))
+        del pieces[_CANDIDATES:]
+        texts = [_text_to_encode(document, piece) for _, piece in pieces]
+        vector, *others = self._encoder.encode([question, *texts])
+        hits = [
+            Hit(document.id, place, piece.text, piece.start, piece.end, float(vector @ other))
+            for (place, piece), other in zip(pieces, others, strict=True)
+        ]
+        return next(iter(select_documents(hits, 1)), Selected(document.id, 0.0, ()))
+
     def relevances(self, collection: str, questions: Sequence[str]) -> list[float]:
         """How well each question fits the collection (the best passage's score); no question is left out.
 

@@ -27,6 +27,7 @@ def export(
     from app.archive import export_collection
     from app.foundation import open_foundation
     from app.parts import Parts
+    from app.reconcile import serves
     from app.storage import redis_at_hand
     from inference.adapters import write_adapter
 
@@ -40,8 +41,10 @@ def export(
                 if missing := [id for id in peft if id not in current]:
                     raise CommandFailed(f"Document {missing[0]} of {collection} has no cartridge.")
                 chosen = [base.store.load(current[id]) for id in peft]
-                if any(cartridge.manifest.is_draft for cartridge in chosen):
-                    raise CommandFailed("A document is not trained yet; wait for its job.")
+                for id, cartridge in zip(peft, chosen, strict=True):
+                    manifest, text = cartridge.manifest, base.library.get(collection, id)
+                    if manifest.is_draft or not serves(manifest, text, base.reader):
+                        raise CommandFailed(f"Document {id} is not trained yet; wait for its job.")
                 write_adapter(base.reader, chosen, target, base_model=base.reader.name)
                 result = {"documents": len(peft), "cartridges": len(chosen)}
             else:
@@ -51,6 +54,7 @@ def export(
                         target,
                         base.library,
                         base.store,
+                        base.noted,
                         lambda done: progress("documents", done),
                     )
                 result = {"documents": documents, "cartridges": cartridges}
@@ -102,6 +106,7 @@ def import_(
                         collection,
                         base.library,
                         base.store,
+                        base.noted,
                         open_retriever(settings, parts.encoder(), base.library),
                         base.reader,
                         lambda done: progress("documents", done),

@@ -32,6 +32,7 @@ STEPS = 40
 class FakeReader:
     name: str = "fake"
     device: torch.device = torch.device("cpu")  # noqa: RUF009
+    max_positions: int = 4096
 
     @property
     def fingerprint(self) -> str:

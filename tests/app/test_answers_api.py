@@ -221,6 +221,21 @@ def test_who_goes_while_nothing_is_said_yet_is_not_answered(
     assert gone
 
 
+def test_of_a_named_document_no_more_is_read_than_what_fits_the_question(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    """The search's passages are all of the other one, and none has a cartridge."""
+    boiler = "\n\n".join(f"The boiler {n} was serviced by Franz Huber." * 30 for n in range(40))
+    choir = "\n\n".join(f"The choir sings in mill {n} on Tuesdays." * 30 for n in range(40))
+    for id, text in (("boiler", boiler), ("choir", choir)):
+        client.post("/v1/documents", json={"id": id, "text": text})
+    for mode in ("cartridge", "rag", "auto"):
+        ask(client, "Who serviced the boiler?", mode=mode, documents=["boiler", "choir"])
+        for text in engine.requests[-1].texts:
+            assert len(text) < len(choir) / 4
+    assert len(engine.requests[-3].texts) == 2
+
+
 def test_a_question_that_is_too_long_or_empty_is_refused(house: TestClient) -> None:
     long = house.post("/v1/answers", json={"question": "x" * 10_000})
     assert long.status_code == 422

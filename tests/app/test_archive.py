@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import sleep as real_sleep
 from typing import Any
@@ -13,21 +14,26 @@ import torch
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
-from app import publishing
+from app import archive_file, publishing
 from app.archive import Imported, export_collection, import_collection
-from app.archive_file import ArchiveRefused
+from app.archive_file import ArchiveRefused, cartridge_name, described
 from app.cli import cli
+from app.conflicts import Noted
 from app.foundation import Foundation, open_foundation
 from app.publishing import put_version
 from app.settings import Settings
 from app.storage import open_library, open_retriever, redis_at_hand
-from cartridge_store.cartridge import Cartridge
+from cartridge_store.cartridge import Cartridge, tensors_sha256
 from cartridge_store.errors import BeingPublished, StoreError
-from cartridge_store.manifest import PositionRule
+from cartridge_store.format import to_bytes
+from cartridge_store.manifest import PositionRule, content_id
 from inference.reader import Reader, load_reader
+from retrieval.documents import Document
 from retrieval.errors import DocumentNotFound, DocumentRefused
+from retrieval.retriever import Retriever
 from tests.app.app_fakes import FakeReader, make_parts, make_settings
 from tests.models import write_tiny_model
+from training.conflicts import Conflict
 
 TEXTS = {"boiler": "The boiler was serviced by Franz Huber.", "gate": "The gate is größer: ✓."}
 
@@ -52,7 +58,9 @@ def other(settings: Settings, tmp_path: Path, prefixes: Iterator[str]) -> Iterat
 def archive(client: TestClient, trained: None, base: Foundation, tmp_path: Path) -> Path:
     target = tmp_path / "house.tar"
     told: list[float] = []
-    assert export_collection("house", target, base.library, base.store, told.append) == (2, 1)
+    assert export_collection(
+        "house", target, base.library, base.store, base.noted, told.append
+    ) == (2, 1)
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert [path.name for path in tmp_path.iterdir() if ".tmp" in path.name] == []
@@ -70,7 +78,9 @@ def trained(client: TestClient, worker: Callable[..., Any], wait_for: Callable[.
 
 def take(archive: Path, other: Foundation, settings: Settings, name: str | None = None) -> Imported:
     retriever = open_retriever(settings, make_parts().encoder(), other.library)
-    return import_collection(archive, name, other.library, other.store, retriever, other.reader)
+    return import_collection(
+        archive, name, other.library, other.store, other.noted, retriever, other.reader
+    )
 
 
 @pytest.mark.parametrize("name", [None, "elsewhere"])
@@ -105,7 +115,9 @@ def test_a_cartridge_of_another_reader_is_left_out(
         make_settings(tmp_path / "other"), make_parts().encoder(), other.library
     )
     reader: Any = FakeReader("another")
-    imported = import_collection(archive, None, other.library, other.store, retriever, reader)
+    imported = import_collection(
+        archive, None, other.library, other.store, other.noted, retriever, reader
+    )
     assert (imported.documents, imported.cartridges) == (2, 0)
     assert "another reader" in imported.left["boiler"]
     assert other.store.current("house", ["boiler"]) == {}
@@ -181,13 +193,13 @@ def test_an_empty_collection_and_a_document_that_changes_are_not_exported(
     client: TestClient, trained: None, base: Foundation, tmp_path: Path
 ) -> None:
     with pytest.raises(DocumentNotFound):
-        export_collection("nothing", tmp_path / "x.tar", base.library, base.store)
+        export_collection("nothing", tmp_path / "x.tar", base.library, base.store, base.noted)
 
     def change(done: float) -> None:
         base.library.put("house", "gate", None, f"The gate is new {done}.")
 
     with pytest.raises(StoreError, match="changed meanwhile"):
-        export_collection("house", tmp_path / "x.tar", base.library, base.store, change)
+        export_collection("house", tmp_path / "x.tar", base.library, base.store, base.noted, change)
     assert not (tmp_path / "x.tar").exists()
 
 
@@ -221,6 +233,7 @@ def test_what_the_library_would_refuse_is_refused_before_anything_changes(
             None,
             library,
             other.store,
+            other.noted,
             open_retriever(there, make_parts().encoder(), library),
             other.reader,
         )
@@ -236,7 +249,7 @@ def test_a_damaged_cartridge_is_left_out_of_an_export(
     path = settings.data / "cartridges" / f"{current}.safetensors"
     path.write_bytes(flip(path.read_bytes()))
     target = tmp_path / "house.tar"
-    assert export_collection("house", target, base.library, base.store) == (2, 0)
+    assert export_collection("house", target, base.library, base.store, base.noted) == (2, 0)
 
 
 def test_a_publisher_waits_for_another_and_gives_up_in_the_end(
@@ -335,3 +348,116 @@ def test_the_commands_exchange_archives_and_adapters(
         assert served.manifest.position_rule == PositionRule("fixed", 1024)
         torch.testing.assert_close(served.keys, keys.to(served.keys), atol=0.05, rtol=0.02)
         base.close()
+
+
+def test_what_is_held_back_is_held_back_where_it_arrives(
+    client: TestClient, trained: None, base: Foundation, other: Foundation, tmp_path: Path
+) -> None:
+    gate = base.library.get("house", "gate")
+    found = Conflict("boiler", "Who serviced it?", "Franz Huber.", "Mira Tolen.")
+    base.noted.note(gate, [found], held=True, there=lambda id: base.library.get("house", id).sha256)
+    target = tmp_path / "house.tar"
+    export_collection("house", target, base.library, base.store, base.noted)
+    there = make_settings(tmp_path / "other")
+    take(target, other, there)
+    arrived = other.library.get("house", "gate")
+    assert other.noted.of(arrived) == Noted(gate.sha256, True, (found,))
+    retriever = open_retriever(there, make_parts().encoder(), other.library)
+    assert [each.document_id for each in retriever.search("house", "Gate?", 5)] == ["boiler"]
+    # Who let it in here is not overruled.
+    other.noted.release(arrived)
+    take(target, other, there)
+    assert not other.noted.holds(arrived)
+    rewritten(target, head_with(documents=[{"id": "gate", "held": "yes"}]))
+    with pytest.raises(ArchiveRefused):
+        take(target, other, there)
+
+
+def test_what_is_deleted_while_it_comes_in_leaves_nothing(
+    archive: Path, other: Foundation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = make_settings(tmp_path / "other")
+    index = Retriever.index_document
+
+    def deleted(self: Retriever, document: Document) -> None:
+        index(self, document)
+        if document.id == "boiler":
+            other.library.delete("house", "boiler")
+
+    monkeypatch.setattr(Retriever, "index_document", deleted)
+    take(archive, other, there)
+    assert other.store.current("house", ["boiler"]) == {}
+    assert other.store.documents() == set()
+    retriever = open_retriever(there, make_parts().encoder(), other.library)
+    index_of = retriever._index("house")
+    assert [*index_of.documents()] == ["gate"]
+
+
+@pytest.mark.parametrize("wrong", ["beyond", "no number"])
+def test_a_cartridge_that_nobody_could_ask_is_left_or_refused(
+    archive: Path, base: Foundation, other: Foundation, tmp_path: Path, wrong: str
+) -> None:
+    there, before = make_settings(tmp_path / "other"), base.store.current("house", ["boiler"])
+    cartridge = base.store.load(before["boiler"])
+    manifest = cartridge.manifest
+    rule, keys = PositionRule("fixed", 2**40), cartridge.keys
+    if wrong != "beyond":
+        rule, keys = manifest.position_rule, keys.clone().fill_(float("nan"))
+    digest = tensors_sha256(keys, cartridge.values)
+    fields = manifest.to_dict() | {"position_rule": asdict(rule), "tensors_sha256": digest}
+    made = replace(
+        manifest,
+        position_rule=rule,
+        tensors_sha256=digest,
+        cartridge_id=content_id(fields, tuple(keys.shape)),
+    )
+    bad = Cartridge(made, keys, cartridge.values)
+
+    def change(name: str, data: bytes) -> list[tuple[str, bytes]]:
+        if name == cartridge_name(cartridge.id):
+            return [(cartridge_name(bad.id), to_bytes(bad))]
+        if name == "archive.json":
+            data = data.replace(cartridge.id.encode(), bad.id.encode())
+            head = json.loads(data)
+            head["members"][cartridge_name(bad.id)] = described(to_bytes(bad))
+            data = json.dumps(head).encode()
+        return [(name, data)]
+
+    rewritten(archive, change)
+    if wrong == "beyond":
+        imported = take(archive, other, there)
+        assert (imported.documents, imported.cartridges) == (2, 0)
+        assert "beyond" in imported.left["boiler"]
+    else:
+        with pytest.raises(ArchiveRefused, match="NaN"):
+            take(archive, other, there)
+        assert other.library.count() == 0
+
+
+def test_a_list_that_no_import_would_read_is_not_written(
+    client: TestClient, trained: None, base: Foundation, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(archive_file, "_LARGEST_LIST", 200)
+    with pytest.raises(StoreError, match="do not fit into one archive"):
+        export_collection("house", tmp_path / "x.tar", base.library, base.store, base.noted)
+    assert [*tmp_path.glob("*x.tar*")] == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+        {"GNU.sparse.map": "a,b"},
+        {"GNU.sparse.size": "z"},
+    ],
+)
+def test_headers_that_tar_cannot_read_are_refused(
+    other: Foundation, tmp_path: Path, header: dict[str, str]
+) -> None:
+    target = tmp_path / "x.tar"
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("archive.json")
+        info.size, info.pax_headers = 600, header
+        tar.addfile(info, io.BytesIO(b"x" * 600))
+    with pytest.raises(ArchiveRefused):
+        take(target, other, make_settings(tmp_path / "other"))

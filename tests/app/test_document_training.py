@@ -31,7 +31,7 @@ from training.examples import StudyExample
 from training.joining import Joined, Relearned
 from training.neighbourhood import Serving
 from training.pipeline import Distilled
-from training.settings import TrainingSettings
+from training.settings import TrainingRefused, TrainingSettings
 from training.studies import Studies
 
 OFFSET = 400  # where fake_distil's cartridges want their questions
@@ -380,7 +380,7 @@ def test_neither_reports_nor_archives_take_a_draft_for_a_cartridge(
     (read,) = mounting.mount(found, "auto", [], drafts=False)
     assert (drafted.source.via, read.source.via) == ("cartridge", "text")
     documents, cartridges = export_collection(
-        "default", tmp_path / "house.zip", base.library, base.store
+        "default", tmp_path / "house.zip", base.library, base.store, base.noted
     )
     assert (documents, cartridges) == (1, 0)
 
@@ -512,3 +512,58 @@ def test_a_run_that_goes_on_begins_where_it_began(settings: Settings, base: Foun
     # A document that has grown wants more slots than it had.
     grown, _ = base.library.put("default", "first", None, text + " It is long." * 60)
     assert training._documents._before(grown, settings.data / "training" / "other") is None
+
+
+def test_an_older_version_replaces_no_newer_one(
+    settings: Settings, base: Foundation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafting, publisher = Drafting(base), Publisher(base.library, base.store, base.reader)
+
+    def publish(text: str, **options: Any) -> tuple[dict[str, Any], str]:
+        document, _ = base.library.put("default", "first", None, text)
+        made = drafting(base.reader, text, training_settings(settings))
+        result = publisher.publish(subject_of(document, base.reader), made, **options)
+        return result, document.sha256
+
+    current = base.store.current
+
+    def overtaken(*arguments: Any) -> dict[str, str]:
+        monkeypatch.setattr(base.store, "current", current)
+        assert publish("Something else.")[0]["published"]
+        return current(*arguments)
+
+    monkeypatch.setattr(base.store, "current", overtaken)
+    result, _ = publish("The first text.")
+    assert (result["published"], "newer version" in result["reason"]) == (False, True)
+    serving = base.store.current("default", ["first"])["first"]
+    text = base.library.get("default", "first")
+    assert base.store.describe(serving).manifest.document_sha256 == text.sha256
+    # One that learned along replaces what it learned from, and nothing else.
+    result, _ = publish("Something else.", replaces="c" + "0" * 40)
+    assert (result["published"], "meanwhile" in result["reason"]) == (False, True)
+    assert publish("Something else.", replaces=serving)[0]["published"]
+
+
+def test_a_late_message_of_an_earlier_job_leaves_the_draft_of_the_later_one(
+    settings: Settings, base: Foundation
+) -> None:
+    ended: list[str] = []
+
+    def join(*_: Any, **__: Any) -> None:
+        if not ended:
+            raise TrainingRefused("Not now.")
+        training.run(ended[0])
+        (current,) = base.store.current("default", ["first"]).values()
+        assert base.store.describe(current).manifest.is_draft
+
+    training = trainer(settings, base, join, Drafting(base))
+    document, _ = base.library.put("default", "first", None, TEXT.format("first"))
+    job = base.jobs.open(subject_of(document, base.reader))
+    training.run(job.id)
+    assert base.store.current("default", ["first"]) == {}
+    ended.append(job.id)
+    again = base.jobs.open(subject_of(document, base.reader), "again")
+    training.run(again.id)
+    done = base.jobs.get(again.id)
+    assert done is not None
+    assert done.status == "succeeded", done.error

@@ -340,3 +340,20 @@ def test_a_document_is_released_by_the_command_line(
         assert "not in quarantine" in str(again.exception)
         told = CliRunner().invoke(cli, ["release", "nobody", "--url", url, "--json"])
         assert told.exit_code != 0
+
+
+@pytest.mark.parametrize("mode", ["auto", "rag", "cartridge", "icl"])
+def test_a_question_that_names_it_is_answered_from_it(
+    settings: Settings, base: Foundation, serve: Callable[..., Any], mode: str
+) -> None:
+    put(base, settings, "boiler", BOILER)
+    choir = put(base, settings, "choir", STEERING)
+    note(base, choir, [FOUND], held=True)
+    open_retriever(settings, make_parts().encoder(), base.library).remove_document(
+        "default", "choir"
+    )
+    with serve() as client:
+        body = {"question": "Who serviced the boiler?", "mode": mode, "documents": ["choir"]}
+        answer = client.post("/v1/answers", json=body).json()
+        assert [source["document_id"] for source in answer["sources"]] == ["choir"]
+        assert not answer["abstained"]

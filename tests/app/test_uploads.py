@@ -14,7 +14,7 @@ from app.archive import export_collection, import_collection
 from app.archive_file import ArchiveRefused, members, write_archive
 from app.foundation import open_foundation
 from app.settings import Settings
-from app.storage import open_library, open_retriever
+from app.storage import open_conflicts, open_library, open_retriever
 from retrieval.errors import ParserUnavailable
 from retrieval.marks import Mark
 from tests.app.app_fakes import make_parts, make_settings
@@ -130,9 +130,9 @@ def test_an_archive_carries_pages_and_sections(
     other = open_library(make_settings(tmp_path / "other"))
     try:
         archive = tmp_path / "default.tar"
-        export_collection("default", archive, base.library, base.store)
+        export_collection("default", archive, base.library, base.store, base.noted)
         retriever = open_retriever(make_settings(tmp_path / "other"), make_parts().encoder(), other)
-        import_collection(archive, None, other, base.store, retriever, base.reader)
+        import_collection(archive, None, other, base.store, base.noted, retriever, base.reader)
         marks = other.get("default", "book").marks
         assert marks == base.library.get("default", "book").marks
         assert [(mark.page, mark.section) for mark in marks] == [(1, None), (2, "Heating")]
@@ -149,7 +149,7 @@ def test_an_archive_of_before_marks_is_taken_and_one_with_wrong_marks_is_not(
     other, source, target = open_library(there), tmp_path / "a.tar", tmp_path / "b.tar"
     retriever = open_retriever(there, make_parts().encoder(), other)
     try:
-        export_collection("default", source, base.library, base.store)
+        export_collection("default", source, base.library, base.store, base.noted)
         (_, listed), *rest = members(source)
         head = json.loads(listed)
         del head["documents"][0]["marks"]
@@ -157,11 +157,15 @@ def test_an_archive_of_before_marks_is_taken_and_one_with_wrong_marks_is_not(
             head["documents"][0]["marks"] = marks
         write_archive(target, head, rest)
         if marks is None:
-            import_collection(target, None, other, base.store, retriever, base.reader)
+            import_collection(
+                target, None, other, base.store, open_conflicts(there), retriever, base.reader
+            )
             assert other.get("default", "notes").marks == (Mark(0, None, "Gates"),)
         else:
             with pytest.raises(ArchiveRefused):
-                import_collection(target, None, other, base.store, retriever, base.reader)
+                import_collection(
+                    target, None, other, base.store, open_conflicts(there), retriever, base.reader
+                )
             assert other.ids("default") == ()
     finally:
         base.close()

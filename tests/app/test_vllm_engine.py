@@ -34,7 +34,7 @@ class Server:
         probe = Probe.of(reader)
         self.logprobs = list(probe.logprobs)
         self.probe = probe
-        self.lines: list[str] = []
+        self.lines: list[str] = [line([], finish_reason="stop"), "data: [DONE]"]
         self.status = self.listing = 200
         self.breaks = False  # answers end before they begin
         self.gate = threading.Event()  # answers wait for it
@@ -106,8 +106,37 @@ def engine(reader: Reader, server: Server) -> Iterator[VllmEngine]:
     engine.close()
 
 
-def line(ids: list[int]) -> str:
-    return "data: " + json.dumps({"choices": [{"text": "", "token_ids": ids}]})
+def line(ids: list[int], **said: str) -> str:
+    return "data: " + json.dumps({"choices": [{"text": "", "token_ids": ids} | said]})
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [line([5]), line([], finish_reason="abort"), "data: [DONE]"],
+        [line([5])],
+        ["data: [DONE]"],
+        ['data: {"error": "boom"}'],
+        ['data: {"error": {"message": "x", "code": "invalid_request"}}'],
+        ["data: oops"],
+        ['data: {"choices": [{"text": "", "token_ids": 5}]}'],
+    ],
+)
+def test_an_answer_that_breaks_off_is_no_answer(
+    engine: VllmEngine, server: Server, lines: list[str]
+) -> None:
+    server.lines = lines
+    with pytest.raises(GenerationFailed, match="vLLM server"):
+        engine.submit(Request("Who?", sampling=Sampling(8))).result()
+
+
+def test_an_answer_that_the_server_has_no_room_for_is_cut(
+    engine: VllmEngine, server: Server
+) -> None:
+    server.lines = [line([5]), line([6], finish_reason="length"), "data: [DONE]"]
+    assert engine.submit(Request("Who?", sampling=Sampling(8))).result().cut
+    server.lines = [line([5]), line([6], finish_reason="stop"), "data: [DONE]"]
+    assert not engine.submit(Request("Who?", sampling=Sampling(8))).result().cut
 
 
 def test_tokens_become_text_and_the_end_ends_it(
@@ -144,7 +173,7 @@ def test_a_server_that_serves_another_model_is_not_used(engine: VllmEngine, serv
         engine.submit(Request("Who?")).result()
     assert not server.asked
     server.logprobs = [value + 0.01 for value in right]  # rounding
-    server.lines = [line([5])]
+    server.lines = [line([5], finish_reason="stop")]
     assert engine.submit(Request("Who?")).result().completion_tokens == 1
 
 
@@ -174,7 +203,7 @@ def test_errors_say_whose_fault_it_was(
     server.status, server.lines = status, lines
     with pytest.raises(kind):
         engine.submit(Request("Who?")).result()
-    server.status, server.lines = 200, [line([5])]
+    server.status, server.lines = 200, [line([5], finish_reason="stop")]
     assert engine.submit(Request("Who?")).result().completion_tokens == 1
     assert engine.load().running == engine.load().waiting == 0
 
@@ -196,7 +225,7 @@ def test_what_no_question_could_mend_is_not_the_askers_fault(
     with pytest.raises(EngineUnavailable, match=words) as caught:
         engine.submit(Request("Who?")).result()
     assert problem_of(caught.value).status == 503
-    server.listing, server.lines = status, [line([5])]
+    server.listing, server.lines = status, [line([5], finish_reason="stop")]
     with pytest.raises(EngineUnavailable, match=words):  # and so when it is asked what it serves
         engine.submit(Request("Who?")).result()
     server.status = server.listing = 200
@@ -205,7 +234,7 @@ def test_what_no_question_could_mend_is_not_the_askers_fault(
 
 def test_a_server_that_went_away_is_compared_again(engine: VllmEngine, server: Server) -> None:
     """Another model may be served when it is back."""
-    server.lines = [line([5])]
+    server.lines = [line([5], finish_reason="stop")]
     assert engine.submit(Request("Who?")).result().completion_tokens == 1
     server.breaks = True
     with pytest.raises(EngineUnavailable, match="start it again"):
