@@ -152,10 +152,15 @@ class Answering:
             if least is not None and found[0].score < least:
                 notices.append("No document fits the question well enough, so none was asked.")
                 return []
-        if named and (question.mode in ("cartridge", "icl") or not found):
-            there = {selected.document_id for selected in found}
-            missed = [document for id, document in documents.items() if id not in there]
-            found = [*found, *self._missed(question, missed)][: max(top_k, 1)]
+        there = {selected.document_id for selected in found}
+        missed = [document for id, document in documents.items() if id not in there]
+        if question.mode not in ("cartridge", "icl"):
+            # The others fit the question less than those which were found.
+            missed = [each for each in missed if not self._retriever.is_indexed(each)]
+            found = sorted([*found, *self._missed(question, missed)], key=lambda one: -one.score)
+        elif len(found) < top_k:
+            found = [*found, *self._missed(question, missed)]
+        found = found[: max(top_k, 1)]
         if question.mode == "rag":
             found = best_chunks(found, chunks)
         pairs = []
@@ -168,7 +173,7 @@ class Answering:
         return pairs
 
     def _missed(self, question: Question, documents: Sequence[Document]) -> list[Selected]:
-        """Named documents that a search did not bring: its passages were all of others, or it is held back.
+        """Named documents that a search did not bring: its passages were of others, or they are held back.
 
         Of each no more is read than of those which were found.
         """

@@ -153,7 +153,9 @@ def import_collection(
             if found is not None and noted.of(document) is None:
                 held[document.id] = found
                 noted.note(document, (), held=True, there=there)
-            if retriever.lacks(document):
+            if noted.holds(document):  # its older version may be searchable, or itself
+                retriever.remove_document(name, document.id)
+            elif not retriever.is_indexed(document):
                 retriever.index_document(document)
         elif member in cartridges:
             document = documents[cartridges[member]["id"]]

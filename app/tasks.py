@@ -213,7 +213,9 @@ class Trainer:
         if job.subject is None:
             return
         last = self._jobs.last_of(job.collection, [job.subject.document_id])
-        if all(each.id == job.id or each.finished for each in last.values()):
+        later = [each for each in last.values() if each.id != job.id and not each.finished]
+        # A later job of another text has a draft of its own.
+        if not any(each.subject and each.subject.sha256 == job.subject.sha256 for each in later):
             self._documents.withdraw_draft(job.subject)
 
 

@@ -125,10 +125,11 @@ class Residency:
                 cartridge = cartridge.pinned()
             except RuntimeError as error:  # no more memory may be locked: it is served all the same
                 logger.warning("Cartridge %s is not page-locked: %s", cartridge_id, error)
+        self._fetched[cartridge_id] = found  # before anybody can find it
         gone = self._host.put(cartridge_id, cartridge)
         for name in gone:
-            self._fetched.pop(name, None)
-        self._fetched[cartridge_id] = found
+            if name != cartridge_id:
+                self._fetched.pop(name, None)
         # A document removed while its cartridge was on the way must not stay here.
         if not self._may_exist(cartridge_id):
             self.drop(cartridge_id)

@@ -4,7 +4,7 @@ This file knows configurations and transformers' attention interface; it knows n
 and no cartridge.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -83,16 +83,19 @@ def scaled_logits(config: Any, logits: Tensor) -> Tensor:
 
 
 class _Whole:
-    """A plan without pages: everything is there at once."""
+    """A plan without pages: everything is there at once. It notes what each layer wrote."""
 
     def __init__(self) -> None:
+        self.written: list[tuple[int, int, int]] = []
+        """Layer, kv heads and head size of every call, in order."""
         self._new: dict[int, tuple[Tensor, Tensor]] = {}
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         self._new[layer] = keys, values
+        self.written.append((layer, keys.shape[1], keys.shape[3]))
 
     def attend(self, layer: int, query: Tensor, scale: float) -> Tensor:
-        keys, values = self._new.pop(layer)
+        keys, values = self._new[layer]
         found = scaled_dot_product_attention(
             query, keys, values, is_causal=True, scale=scale, enable_gqa=True
         )
@@ -101,24 +104,33 @@ class _Whole:
 
 @torch.no_grad()
 def require_planned(
-    model: Any, ids: Tensor, logits: Callable[[Tensor, Tensor, Plan], Tensor]
+    model: Any,
+    ids: Tensor,
+    shapes: Sequence[tuple[int, int]],
+    logits: Callable[[Tensor, Tensor, Plan], Tensor],
 ) -> None:
     """Refuse models whose attention does not follow plans, or whose logits are not ours.
 
-    `logits` gives ours for `ids` `[1, n]`, their positions and a plan. A model that passes over
-    transformers' attention interface would answer without its cartridges, and nobody would see it. Raises
-    ReaderError.
+    `logits` gives ours for `ids` `[1, n]`, their positions and a plan; `shapes` are kv heads and head size
+    of each layer's cache. A model that passes over transformers' attention interface would answer without
+    its cartridges, and nobody would see it. Raises ReaderError.
     """
     kind = model.config.model_type
     theirs = model(ids).logits.float()
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
+    plan = _Whole()
     try:
-        ours = logits(ids, positions, _Whole())
+        ours = logits(ids, positions, plan)
     except Exception as error:  # whatever a model's own code makes of a plan
         raise ReaderError(
             f"{kind} cannot serve cartridges: its attention takes no plan ({error}); choose a model that "
             "goes through transformers' attention interface, such as Llama or Qwen."
         ) from error
+    if plan.written != [(layer, *shape) for layer, shape in enumerate(shapes)]:
+        raise ReaderError(
+            f"{kind} cannot serve cartridges: not every layer of it asks transformers' attention interface "
+            "once, with the keys and values that it caches; choose another model, such as Llama or Qwen."
+        )
     off = float((ours - theirs).norm() / (theirs - theirs.mean()).norm().clamp(min=1e-6))
     if not off <= _OFF:
         raise ReaderError(

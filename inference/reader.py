@@ -53,9 +53,10 @@ class Reader:
         self.fingerprint = _model_fingerprint(model)
         self.tokenizer_fingerprint = _tokenizer_fingerprint(tokenizer)
         self.max_positions = positions_of(self.config)
-        ids = torch.tensor([[self.chat.sink_id, *self.chat.bare_question(name)[:8]]])
-        require_planned(self.model, ids.to(self.device), self._planned_logits)
         self.sink: KeyValues = self.prefill([self.chat.sink_id])
+        ids = torch.tensor([[self.chat.sink_id, *self.chat.bare_question(name)[:8]]])
+        shapes = [(keys.shape[1], keys.shape[3]) for keys, _ in self.sink]
+        require_planned(self.model, ids.to(self.device), shapes, self._planned_logits)
 
     @property
     def as_told(self) -> str:

@@ -156,6 +156,9 @@ class Retriever:
             Hit(document.id, place, piece.text, piece.start, piece.end, float(vector @ other))
             for (place, piece), other in zip(pieces, others, strict=True)
         ]
+        if self._is_on_disk(document.collection):  # as searches score what they find
+            rarity = self._mending(document.collection, VectorIndex.rarity)
+            hits = by_relevance(question, hits, rarity)
         return next(iter(select_documents(hits, 1)), Selected(document.id, 0.0, ()))
 
     def relevances(self, collection: str, questions: Sequence[str]) -> list[float]:

@@ -359,6 +359,9 @@ def test_what_is_held_back_is_held_back_where_it_arrives(
     target = tmp_path / "house.tar"
     export_collection("house", target, base.library, base.store, base.noted)
     there = make_settings(tmp_path / "other")
+    # An older version is searchable there.
+    older, _ = other.library.put("house", "gate", None, "The gate is old.")
+    open_retriever(there, make_parts().encoder(), other.library).index_document(older)
     take(target, other, there)
     arrived = other.library.get("house", "gate")
     assert other.noted.of(arrived) == Noted(gate.sha256, True, (found,))

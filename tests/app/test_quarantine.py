@@ -357,3 +357,7 @@ def test_a_question_that_names_it_is_answered_from_it(
         answer = client.post("/v1/answers", json=body).json()
         assert [source["document_id"] for source in answer["sources"]] == ["choir"]
         assert not answer["abstained"]
+        # Beside another one, too, where it fits the question as well.
+        body |= {"documents": ["boiler", "choir"], "question": "Whom does the choir STEER?"}
+        answer = client.post("/v1/answers", json=body).json()
+        assert "choir" in [source["document_id"] for source in answer["sources"]]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import (
     BloomForCausalLM,
+    DiffLlamaForCausalLM,
     FalconForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
@@ -102,7 +103,10 @@ def test_logprobs_are_the_models_own(reader: Reader) -> None:
     assert (torch.from_numpy(found.logprobs) - expected[found.ids]).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("kind", [StableLmForCausalLM, FalconForCausalLM, BloomForCausalLM])
+@pytest.mark.parametrize(
+    "kind",
+    [StableLmForCausalLM, FalconForCausalLM, BloomForCausalLM, DiffLlamaForCausalLM],
+)
 def test_a_model_that_would_not_hear_its_cartridges_is_refused(kind: Any, tmp_path: Path) -> None:
     def made(shape: dict[str, Any]) -> Any:
         config = kind.config_class(**shape)
