@@ -17,7 +17,7 @@ import httpx
 
 from app.vllm_agreement import Probe
 from app.vllm_wire import NotServed, Piece, RefusedByServer, ServerFailed, body_of, pieces
-from inference.engine import Prompted, build_prompt
+from inference.prompting import Prompted, build_prompt
 from inference.reader import Reader
 from inference.requests import (
     Completion,

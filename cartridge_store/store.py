@@ -24,14 +24,14 @@ from cartridge_store.errors import (
     LostRace,
     RegistryUnavailable,
     StoreError,
-    StoreUnavailable,
 )
 from cartridge_store.format import to_bytes
-from cartridge_store.ids import blob_name, cartridge_id_of, validate_id
+from cartridge_store.ids import blob_name, validate_id
+from cartridge_store.inspection import Inspection, Problem
 from cartridge_store.manifest import Manifest, utc_before, utc_now
 from cartridge_store.registry import Location, Registry
-from cartridge_store.residency import Budget, Held, Residency, verified
-from cartridge_store.tombstones import Tombstone, Tombstones, is_tombstone, tombstone_name
+from cartridge_store.residency import Budget, Held, Residency
+from cartridge_store.tombstones import Tombstone, Tombstones
 from cartridge_store.versions import Health, Versions
 
 logger = logging.getLogger(__name__)
@@ -45,14 +45,6 @@ class Description:
 
     manifest: Manifest
     locations: tuple[Location, ...]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A blob that is not a valid cartridge under its own name, and why."""
-
-    name: str
-    reason: str
 
 
 class CartridgeStore:
@@ -77,6 +69,7 @@ class CartridgeStore:
         self._node = validate_id(node, "node name")
         self._catalogue = Catalogue(blobs)
         self._tombstones = Tombstones(blobs)
+        self._inspection = Inspection(blobs, self._tombstones)
         self._residency = Residency(blobs, budget or Budget(), disk, self._moved)
         self._lock = threading.Lock()
         self._uses: Counter[str] = Counter()  # loads since the last heartbeat
@@ -101,7 +94,7 @@ class CartridgeStore:
         completes what was interrupted.
         """
         manifest = cartridge.manifest
-        if self._is_buried(manifest):
+        if self._tombstones.bury(manifest):
             raise _deleted(manifest)
         name, data = blob_name(manifest.cartridge_id), to_bytes(cartridge)
         try:
@@ -110,7 +103,7 @@ class CartridgeStore:
             self._registry.claim(manifest, manifest.parent, self._claim_seconds)
             self._blobs.put(name, data)
             self._registry.promote(manifest, expected=manifest.parent)
-            if self._is_buried(manifest):
+            if self._tombstones.bury(manifest):
                 # Deleted while it was on its way: the deletion had no version to remove yet.
                 self.remove_document(manifest.collection, manifest.document_id)
                 raise _deleted(manifest)
@@ -230,7 +223,7 @@ class CartridgeStore:
         versions = {manifest.cartridge_id for manifest in known}
         on_its_way = self._registry.is_claimed(collection, document_id)
         versions_known = versions | self._registry.versions(collection, document_id)
-        if on_its_way or versions_known or self._has_damaged_tombstone(collection, document_id):
+        if on_its_way or versions_known or self._tombstones.is_damaged(collection, document_id):
             self._tombstones.put(Tombstone(collection, document_id, utc_now()))
         # The registry before the blobs: from here on nobody is sent to one that is about to go.
         versions |= self._registry.retire(collection, document_id)
@@ -323,9 +316,7 @@ class CartridgeStore:
 
     def inspect(self) -> tuple[int, list[Problem]]:
         """Read every blob whole: how many are valid cartridges, and those that are not."""
-        found = [self._verified(name) for name in self._blobs.names()]
-        whole = sum(isinstance(one, Manifest) for one in found)
-        return whole, [one for one in found if isinstance(one, Problem)]
+        return self._inspection.all()
 
     def documents(self) -> set[Document]:
         """(collection, document id) of everything that has a cartridge stored, current or not."""
@@ -340,49 +331,13 @@ class CartridgeStore:
         cannot be read now: the registry is as it was then. `going_on` is called for every blob; what it
         raises is passed on.
         """
-        found: list[Manifest] = []
-        living: list[Manifest] = []
-        seen: set[str] = set()
-        # What is published while all this is read, tombstones and all, is to be known, too.
-        while new := [name for name in self._blobs.names() if name not in seen]:
-            for name in new:
-                each = self._reached(name)
-                if isinstance(each, Manifest):
-                    found.append(each)
-                seen.add(name)
-                going_on()
-            living = [
-                each
-                for each in found
-                if tombstone_name(each.collection, each.document_id) not in seen
-                or not self._may_be_buried(each)
-            ]
-        documents = by_document(living)
+        documents = by_document(self._inspection.living(going_on))
         self._registry.forget_all()
         for versions in documents.values():
             self._registry.restore(newest(versions), [version.cartridge_id for version in versions])
         self._versions.forget()
         self._health.degraded = False
         return len(documents)
-
-    def _is_buried(self, manifest: Manifest) -> bool:
-        tombstone = self._tombstones.find(manifest.collection, manifest.document_id)
-        return tombstone is not None and tombstone.buries(manifest)
-
-    def _has_damaged_tombstone(self, collection: str, document_id: str) -> bool:
-        try:
-            self._tombstones.find(collection, document_id)
-        except CartridgeRefused:
-            return True
-        return False
-
-    def _may_be_buried(self, manifest: Manifest) -> bool:
-        """As `_is_buried`; under a damaged tombstone everything is."""
-        try:
-            return self._is_buried(manifest)
-        except CartridgeRefused as error:
-            logger.warning("%s", error)
-            return True
 
     def _drop(self, cartridge_id: str) -> None:
         self._blobs.delete(blob_name(cartridge_id))
@@ -421,27 +376,6 @@ class CartridgeStore:
                 self._registry.lease(self._node, [loaded], _LEASE_SECONDS)
             for tier, cartridge_id in left:
                 self._registry.forget_location(self._node, tier, cartridge_id)
-
-    def _verified(self, name: str) -> Manifest | Problem | None:
-        try:
-            return self._reached(name)
-        except StoreUnavailable as error:
-            return Problem(name, str(error))
-
-    def _reached(self, name: str) -> Manifest | Problem | None:
-        """As `_verified`, but raises StoreUnavailable."""
-        try:
-            if is_tombstone(name):
-                self._tombstones.read(name)
-                return None
-            return verified(self._blobs.get(name), cartridge_id_of(name)).manifest
-        except CartridgeNotFound:
-            # Removed since the names were listed, which is no problem of the blob's.
-            return None
-        except StoreUnavailable:
-            raise
-        except StoreError as error:
-            return Problem(name, str(error))
 
 
 def _deleted(manifest: Manifest) -> DocumentDeleted:

@@ -62,6 +62,19 @@ class Tombstones:
         """The document's tombstone, or None. Raises CartridgeRefused for one that is damaged."""
         return self.read(tombstone_name(collection, document_id))
 
+    def bury(self, manifest: Manifest) -> bool:
+        """Whether a version was made before its document was deleted; raises as `find` does."""
+        tombstone = self.find(manifest.collection, manifest.document_id)
+        return tombstone is not None and tombstone.buries(manifest)
+
+    def is_damaged(self, collection: str, document_id: str) -> bool:
+        """Whether the document has a tombstone that nobody can read."""
+        try:
+            self.find(collection, document_id)
+        except CartridgeRefused:
+            return True
+        return False
+
     def read(self, name: str) -> Tombstone | None:
         """The tombstone in a blob, or None. Raises CartridgeRefused for one that is damaged."""
         try:

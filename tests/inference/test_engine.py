@@ -22,9 +22,9 @@ from inference.engine import (
     RequestRefused,
     Sampling,
     Stream,
-    build_prompt,
 )
 from inference.pages import PagePool, Span
+from inference.prompting import build_prompt
 from inference.reader import Reader, ReaderError, load_reader
 from inference.requests import GenerationFailed
 from tests.inference.test_composition import cartridge

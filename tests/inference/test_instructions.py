@@ -7,8 +7,9 @@ import pytest
 from inference.chat import ChatFormat
 from inference.composer import compose
 from inference.decoding import Prompt
-from inference.engine import Request, build_prompt
+from inference.prompting import build_prompt
 from inference.reader import Reader, load_reader
+from inference.requests import Request
 from inference.sampling import Sampling
 from tests.models import TEXT, studied_questions, write_model_from_elsewhere, write_tiny_model
 from training.settings import TrainingSettings
