@@ -63,7 +63,7 @@ def _headings(text: str) -> Iterator[tuple[int, str, bool]]:
         elif not fenced:
             if _HEADING.match(line) and (title := _without_hashes(line)):
                 yield start, title, False
-            elif title_above and _UNDERLINE.fullmatch(line):
+            elif title_above and _UNDERLINE.fullmatch(line) and not _HEADING.match(above):
                 yield above_start, one_line(above), False
             elif (
                 title_above

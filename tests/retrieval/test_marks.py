@@ -65,6 +65,16 @@ def test_markdown_headings_are_sections() -> None:
     assert section_marks("---\ntitle: x\n---\ntext") == ()
 
 
+@given(st.lists(st.sampled_from(["# A", "#", "B", "===", "---", "```", ""])).map("\n".join))
+def test_every_text_s_sections_can_be_kept(text: str) -> None:
+    marks = section_marks(text)
+    assert from_json(to_json(marks)) == marks
+
+
+def test_a_heading_above_a_row_of_equals_signs_is_one_heading() -> None:
+    assert section_marks("# Title\n=======\n\nBody.") == (Mark(0, None, "Title"),)
+
+
 def test_markdown_and_html_files_have_sections_and_plain_text_has_none() -> None:
     assert [m.section for m in parse(b"a\n\n# B\n\nc", "a.md").marks] == ["B"]
     assert parse(b"a\n\n# B\n\nc", "a.txt").marks == ()
