@@ -2,7 +2,7 @@
 
 A wording is a template over a fact's fields: `{S}` subject, `{V}` value, `{N}` noun, `{adv}` adverb or
 nothing, `{past}`, `{third}`, `{base}`, `{part}` verb forms. Wordings are split: those listed under
-EVAL never occur in training. The answer to a question is one sentence that restates what was asked
+EVAL never stand in one of training. The answer to a question is one sentence that restates what was asked
 before it gives the value, so that the value is found by matching what has just been said. This file
 knows templates alone; `world.py` chooses facts.
 """
@@ -127,7 +127,7 @@ _ATTRIBUTE_QUESTIONS = (
 RELATIONS: dict[str, Relation] = {
     "attribute": Relation(
         _ATTRIBUTE_STATEMENTS,
-        ("The {N} for {S} is {V}.", "With {S}, the {N} is {V}."),
+        ("The {N} for {S} is {V}.", "What {S} has as its {N} is {V}."),
         _ATTRIBUTE_QUESTIONS,
         ("What is the {N} for {S}?", "What is given as the {N} of {S}?"),
         "The {N} of {S} is {V}.",
@@ -179,7 +179,7 @@ RELATIONS: dict[str, Relation] = {
             "Who has the post of {N} of {S}?",
             "The {N} of {S} is who?",
         ),
-        ("Who works as {N} of {S}?", "What is the {N} of {S} called?"),
+        ("Who works as {N} of {S}?", "Which name belongs to the {N} of {S}?"),
         "The {N} of {S} is {V}.",
     ),
     "agent": Relation(
@@ -344,7 +344,7 @@ RELATIONS: dict[str, Relation] = {
             "I need to know where {S} is {part}.",
             "{S} is {part} where?",
         ),
-        ("At which place is {S} {part}?", "Say where {S} is {part}."),
+        ("At which place is {S} {part}?", "What is the place where {S} is {part}?"),
         "{S} is {part} {V}.",
     ),
     "schedule": Relation(
@@ -369,7 +369,7 @@ RELATIONS: dict[str, Relation] = {
             "I need to know when {S} {third}.",
             "{S} {third} when?",
         ),
-        ("When exactly does {S} {base}?", "Say when {S} {third}."),
+        ("When exactly does {S} {base}?", "What is the time when {S} {third}?"),
         "{S} {third} {V}.",
     ),
     "object": Relation(
@@ -396,7 +396,7 @@ RELATIONS: dict[str, Relation] = {
             "I need to know what {S} {third}.",
             "{S} {third} what?",
         ),
-        ("What exactly does {S} {base}?", "Say what {S} {third}."),
+        ("What exactly does {S} {base}?", "Which thing is it that {S} {third}?"),
         "{S} {third} {V}.",
     ),
     "count": Relation(
@@ -427,7 +427,7 @@ RELATIONS: dict[str, Relation] = {
             "I need to know how many {N} {S} has.",
             "What number of {N} does {S} have?",
         ),
-        ("How many {N} has {S}?", "Say how many {N} {S} has."),
+        ("How many {N} has {S}?", "{S} has how many {N}?"),
         "The number of {N} of {S} is {V}.",
     ),
     "measure": Relation(
@@ -451,7 +451,7 @@ RELATIONS: dict[str, Relation] = {
             "I need to know how much {S} {third}.",
             "{S} {third} how much?",
         ),
-        ("How much exactly does {S} {base}?", "Say how much {S} {third}."),
+        ("How much exactly does {S} {base}?", "How much is it that {S} {third}?"),
         "{S} {third} {V}.",
     ),
 }

@@ -14,7 +14,7 @@ from app.settings import Settings
 _EXPERIMENTS = ("gates", "reader", "cas", "comparison", "living")
 _WORKING = ("cas", "comparison", "living")  # keep what they have done in a folder
 _GROWING = ("cas", "living")  # measure one seed after the other
-_SEEDS = {"comparison": 5}  # as many as its published figures are of
+_SEEDS = {"comparison": 5, "reader": 10}  # as many as its published figures are of
 _HANDWRITTEN = Path("tests/handwritten")  # of a checkout; left out where there is none
 
 
@@ -25,7 +25,9 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of the result file.")] = Path("docs/results"),
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, max=20, help="How many seeds: 3, of comparison 5, if not said."),
+        typer.Option(
+            min=1, max=20, help="How many seeds: 3, of comparison 5, of reader 10, if not said."
+        ),
     ] = None,
     small: Annotated[
         bool, typer.Option(help="cas: four documents; writes cas-small.json.")

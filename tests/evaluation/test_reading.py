@@ -63,6 +63,12 @@ def test_handwritten_sheets_count_any_accepted_value(
         assert read_handwritten(reader, tmp_path) == right
 
 
+def test_an_attribute_is_unseen_where_no_list_has_it_nor_what_it_ends_in() -> None:
+    listed = {"price", "date of birth", "serial number"}
+    assert all(reading._is_listed(n, listed) for n in ("price", "velvet price", "date of birth"))
+    assert not any(reading._is_listed(n, listed) for n in ("elephant", "birth", "enterprice"))
+
+
 def test_every_part_runs_and_is_written(tmp_path: Path) -> None:
     reader = write_tiny_model(tmp_path / "reader")
     plan = ReadingPlan(seeds=(1,), documents=1, questions=4, pairs=2)
