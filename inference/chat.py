@@ -3,14 +3,18 @@
 Any chat template is understood by rendering it with two markers: what stands before the documents,
 between documents and question, and after the question. A cartridge takes the place of everything
 before the middle part, except for the first token, which is the sink. What a reader is told about
-answering stands before the question, so that no cartridge has to learn it. This file knows token ids, but
-no tensors.
+answering stands before the question, so that no cartridge has to learn it. What others wrote becomes no
+control token, whatever it spells: a document that ends its own turn would speak for the user. This file knows
+token ids, but no tensors.
 """
 
+import copy
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain, zip_longest
 from typing import Any
 
-_DOCUMENTS, _QUESTION = "⟦documents⟧", "⟦question⟧"
+_DOCUMENTS, _QUESTION, _TURN = "⟦documents⟧", "⟦question⟧", "⟦turn⟧"
 
 
 class ChatFormat:
@@ -34,6 +38,9 @@ class ChatFormat:
         self._middle, self._after = rest.split(_QUESTION)
         bare = self._render([("user", _QUESTION)])
         self._bare, _ = bare.split(_QUESTION)
+        added = tokenizer.added_tokens_decoder.values()
+        special = {token.content for token in added if token.special}
+        self._controls = sorted({*tokenizer.all_special_tokens, *special} - {""})
         self.sink_id: int = self._ids(self._before)[0]
 
     def _render(self, messages: Sequence[tuple[str, str]]) -> str:
@@ -45,12 +52,31 @@ class ChatFormat:
         )
         return str(rendered)
 
-    def _ids(self, text: str) -> list[int]:
+    @cached_property
+    def _unarmed(self) -> Any:
+        """The tokenizer that knows no control tokens: a copy, since a tokenizer remembers which it is."""
+        return copy.deepcopy(self._tokenizer)
+
+    def ids_of(self, text: str) -> list[int]:
+        """Ids of what somebody wrote, without a template; none is a control token's."""
+        if any(control in text for control in self._controls):
+            written = self._unarmed(text, add_special_tokens=False, split_special_tokens=True)
+            return list(written.input_ids)
+        return self._rendered_ids(text)
+
+    def _rendered_ids(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+    def _ids(self, *parts: str) -> list[int]:
+        """Ids of the template's parts and, in every second place, of what others wrote between them."""
+        if any(control in part for part in parts[1::2] for control in self._controls):
+            kinds = (self._rendered_ids, self.ids_of)
+            return [id for place, part in enumerate(parts) for id in kinds[place % 2](part)]
+        return self._rendered_ids("".join(parts))  # as one: tokens may reach over where parts meet
 
     def documents(self, texts: Sequence[str]) -> list[int]:
         """Ids of everything before the question, without the sink: what a cartridge stands for."""
-        return self._ids(self._before + "\n\n".join(texts))[1:]
+        return self._ids(self._before, "\n\n".join(texts))[1:]
 
     def question(self, question: str) -> list[int]:
         """Ids that follow documents or cartridges: the end of their turn, then the question."""
@@ -58,7 +84,7 @@ class ChatFormat:
 
     def message(self, text: str) -> list[int]:
         """As `question`, of something else than a question: nothing is said before it."""
-        return self._ids(self._middle + text + self._after)
+        return self._ids(self._middle, text, self._after)
 
     def conversation(self, messages: Sequence[tuple[str, str]]) -> list[int]:
         """Ids that follow documents or cartridges, of (role, text) turns that begin with the user's.
@@ -72,16 +98,21 @@ class ChatFormat:
         if not rest:
             return self.question(first)
         try:
-            whole = self._render([("user", _QUESTION), *rest])
-            _, after = whole.split(_QUESTION)
+            marked = [(name, _TURN) for name, _ in rest]
+            _, after = self._render([("user", _QUESTION), *marked]).split(_QUESTION)
+            between = after.split(_TURN)
+            if len(between) != len(rest) + 1:
+                raise ValueError("a turn is missing")
         except Exception as error:  # templates raise what they like
             raise ValueError(f"The reader's chat template refuses these turns: {error}") from error
-        return self._ids(self._middle + self._told + first + after)
+        turns = [text for _, text in rest]
+        later = chain.from_iterable(zip_longest(between, turns, fillvalue=""))
+        return self._ids(self._middle, self._told + first, *later)
 
     def bare_question(self, question: str) -> list[int]:
         """Ids, without the sink, of a question that nothing precedes."""
-        return self._ids(self._bare + question + self._after)[1:]
+        return self._ids(self._bare, question, self._after)[1:]
 
     def answer(self, text: str, end_id: int) -> list[int]:
         """Ids of an answer that the reader might have given, with its end token."""
-        return [*self._ids(text), end_id]
+        return [*self.ids_of(text), end_id]

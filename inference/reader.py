@@ -65,11 +65,11 @@ class Reader:
 
     def cut(self, text: str, tokens: int) -> str:
         """The text's first `tokens` tokens, as text."""
-        return self.decode(self.tokenizer(text, add_special_tokens=False).input_ids[:tokens])
+        return self.decode(self.chat.ids_of(text)[:tokens])
 
     def count(self, text: str) -> int:
         """Tokens of `text` as a document."""
-        return len(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return len(self.chat.ids_of(text))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids, special tokens left out."""

@@ -145,7 +145,7 @@ def _rows(sizes: Sequence[int], batch: int, step: int, seed: int) -> list[int]:
 
 def next_token(reader: Reader, text: str, settings: TrainingSettings) -> LossOf:
     """The next-token baseline: predict the document itself behind the slots."""
-    tokens = torch.tensor(reader.tokenizer(text, add_special_tokens=False).input_ids)
+    tokens = torch.tensor(reader.chat.ids_of(text))
     span = min(len(tokens) - 1, settings.window_max * 2)
 
     def loss(keys: Tensor, values: Tensor, step: int) -> Tensor:
