@@ -311,6 +311,8 @@ class Documents:
     def again(self, job: Job) -> Job:
         """Do what a job was to do once more. Raises `RedisError`, and `DocumentNotFound`."""
         if job.kind == "report":
+            if self._reports.find(job.id) is None:
+                raise DocumentNotFound(f"There is no report {job.id} any more; order another one.")
             again = self._jobs.reopen(job.id)
             self._queue.send(again.id)
             return again

@@ -122,7 +122,7 @@ class Jobs:
             collection=collection,
             created_at=self._clock(),
         )
-        keys = [self._key(report_id), f"{self._prefix}reports-of:{collection}"]
+        keys = [self._key(report_id), self._reports_key(collection)]
         return self._opened(report_id, keys, report_id, 0, fields)
 
     def _opened(
@@ -172,10 +172,11 @@ class Jobs:
         return {job.subject.document_id: job for job in jobs if job.subject}
 
     def of_collection(self, collection: str) -> list[Job]:
-        """The last job of the collection and of each of its documents, by id."""
+        """The last job of the collection and of each of its documents, and its reports', by id."""
         last = cast(dict[str, str], self._client.hgetall(self._last_key(collection)))
         whole = cast(str | None, self._client.hget(self._collections_key(), collection))
-        found = self.get_many([*last.values(), *([whole] if whole else [])])
+        reports = cast(dict[str, str], self._client.hgetall(self._reports_key(collection)))
+        found = self.get_many([*last.values(), *reports.values(), *([whole] if whole else [])])
         return sorted(found, key=lambda job: job.id)
 
     def start(self, job_id: str) -> bool:
@@ -238,7 +239,7 @@ class Jobs:
             self._cancel(keys=jobs)
         with self._client.pipeline() as pipeline:
             pipeline.hdel(self._collections_key(), collection)
-            pipeline.delete(f"{self._prefix}reports-of:{collection}")
+            pipeline.delete(self._reports_key(collection))
             for job in jobs:
                 pipeline.expire(job, _SUPERSEDED_SECONDS)
             pipeline.execute()
@@ -249,6 +250,9 @@ class Jobs:
 
     def _key(self, job_id: str) -> str:
         return f"{self._prefix}job:{job_id}"
+
+    def _reports_key(self, collection: str) -> str:
+        return f"{self._prefix}reports-of:{collection}"
 
     def _collections_key(self) -> str:
         return f"{self._prefix}collection-jobs"

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cartridge_store.errors import CartridgeNotFound, InvalidId, RegistryUnavailable, StoreError
 from cartridge_store.errors import StorageFull as BlobsFull
 from inference.engine import EngineClosed, RequestRefused
+from inference.requests import EngineUnavailable
 from retrieval.errors import (
     DocumentCorrupt,
     DocumentNotFound,
@@ -122,6 +123,9 @@ def problem_of(error: Exception) -> Problem:
         case StoreError():
             # Without its words, which may name hosts.
             return unavailable("The store of cartridges does not answer; try again in a moment.")
+        case EngineUnavailable():
+            # So may these name the server, and in its address a key.
+            return unavailable("The server that answers cannot be reached; try again in a moment.")
         case EncoderUnavailable() | EngineClosed():
             return unavailable(str(error))
         case RequestValidationError() | ValidationError():

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _PAGE = 100
 _LOCK_SECONDS = 300
+_SECONDS_BETWEEN_RUNS = 900
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,14 @@ class Reconciler:
         self._work = work
         self._noted = noted
         self._mark = f"{prefix}reconciled"
+        self._lately = f"{prefix}reconciled-lately"
 
     def is_due(self) -> bool:
-        """Whether Redis was emptied since the last run. Raises `RedisError`."""
-        return not self._client.exists(self._mark)
+        """Whether Redis was emptied since the last run, or nobody ran for a quarter of an hour.
+
+        A job whose message went with the machine that had it is found by nothing else. Raises `RedisError`.
+        """
+        return self._client.exists(self._mark, self._lately) < 2
 
     def run(self) -> Reconciled:
         """Queue what is on disk and neither trained nor under way.
@@ -84,7 +89,8 @@ class Reconciler:
                 lock.extend(_LOCK_SECONDS, replace_ttl=True)
 
             self._complete_deletions()
-            registered = self._store.rebuild(going_on) if self.is_due() else 0
+            was_emptied = not self._client.exists(self._mark)
+            registered = self._store.rebuild(going_on) if was_emptied else 0
             requeued = self._requeue_collections() + self._requeue_reports()
             # Jobs with a message are under way, whatever became of the worker that had them.
             under_way = self._queue.job_ids()
@@ -94,6 +100,7 @@ class Reconciler:
                     going_on()
             self._work.clear(self._is_under_way)
             self._client.set(self._mark, "1")
+            self._client.set(self._lately, "1", ex=_SECONDS_BETWEEN_RUNS)
         if registered or requeued:
             logger.info("Registered %d cartridges, queued %d jobs.", registered, requeued)
         return Reconciled(registered, requeued)

@@ -30,6 +30,10 @@ from training.settings import TrainingRefused, TrainingSettings
 _HELD = 32  # in memory
 
 
+class DocumentsChanged(Exception):
+    """What was being made is of documents of which one is gone; another run is of those that are left."""
+
+
 class MadeCartridges:
     """Made when they are first asked for, then read from the folder."""
 
@@ -99,15 +103,20 @@ class MadeCartridges:
             resumed = workdir.exists()
             # As those begin that it is held against.
             settings = as_begun(self._reader, self._settings)
-            keys, values = distil_whole(
-                self._reader,
-                {each.id: each.text for each in documents},
-                {id: manifest.slots for id, manifest in self._manifests.items()},
-                settings,
-                workdir=workdir,
-                kept=lambda id: self._shelf.folder(self._collection, id),
-                report=self._report,
-            )
+            try:
+                keys, values = distil_whole(
+                    self._reader,
+                    {each.id: each.text for each in documents},
+                    {id: manifest.slots for id, manifest in self._manifests.items()},
+                    settings,
+                    workdir=workdir,
+                    kept=lambda id: self._shelf.folder(self._collection, id),
+                    report=self._report,
+                )
+            except FileNotFoundError as error:
+                raise DocumentsChanged(
+                    "A document was deleted while the report was made; it begins anew without it."
+                ) from error
             tokens = sum(self._reader.count(each.text) for each in documents)
             before = sum(map(seconds_before, workdir.glob("*.parquet")))
             return self._cartridge(

@@ -8,12 +8,14 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from retrieval.documents import check_id
 from retrieval.durable import make_folder, replace_file
+from retrieval.errors import DocumentRefused
 
 FORMS = {"application/json": "json", "text/markdown": "md", "text/html": "html"}
 _ID = re.compile(r"r[0-9a-f]{31}")
@@ -59,6 +61,13 @@ class ReportFolder:
             return (self.path / f"report.{FORMS[media_type]}").read_bytes()
         except FileNotFoundError:
             return None
+
+    def follow_order(self) -> None:
+        """Remove what was written since the order was removed: whoever was at work had not heard of it."""
+        if not (self.path / "request.json").exists():
+            shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):  # other reports are there
+                self.path.parent.rmdir()
 
     def finish(self, forms: dict[str, str]) -> None:
         """Keep the report in all its forms, by media type; JSON last, which says that it is finished."""
@@ -113,8 +122,8 @@ class ReportFiles:
 
     def unfinished(self) -> Iterator[ReportFolder]:
         """Every report that was ordered and is not made."""
-        if self._root.is_dir():
-            for path in sorted(self._root.iterdir()):
+        for path in sorted(self._root.glob("*")):
+            with suppress(DocumentRefused):  # whatever else lies there is no collection's
                 yield from (each for each in self.of_collection(path.name) if not each.finished)
 
     def drop(self, collection: str) -> list[str]:

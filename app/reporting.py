@@ -7,6 +7,7 @@ no HTTP and no queue.
 
 import hashlib
 import json
+import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -36,10 +37,13 @@ from evaluation.report.markdown import to_markdown
 from evaluation.report.records import Record
 from evaluation.report.report import Report
 from inference.reader import Reader
+from inference.requests import ServerStumbled
 from retrieval.documents import DocumentLibrary
 from retrieval.durable import replace_file
-from retrieval.errors import DocumentNotFound
+from retrieval.errors import DocumentCorrupt, DocumentNotFound
 from training.settings import Progress, TrainingSettings
+
+logger = logging.getLogger(__name__)
 
 _KEPT_TOGETHER = 20  # answers in a file
 _BARE = ("cartridges_1", "cartridges_3", "cartridges_5", "oracle_cartridge")
@@ -86,21 +90,24 @@ class Reporting:
         was never ordered.
         """
         folder, run = self._opened(report_id, progress, cancelled)
-        self._make(run)
-        if self._fleet is not None:
-            self._fleet.ask(report_id, run.folder.name, len(run.questions), progress, cancelled)
-        else:
-            self._ask(run, range(len(run.questions)))
-        measured = self._throughput(run)
-        progress(Progress("report", 0.98))
-        found = self._assembled(run, measured)
-        folder.finish(
-            {
-                "application/json": to_json(found),
-                "text/markdown": to_markdown(found),
-                "text/html": to_html(found),
-            }
-        )
+        try:
+            self._make(run)
+            if self._fleet is not None:
+                self._fleet.ask(report_id, run.folder.name, len(run.questions), progress, cancelled)
+            else:
+                self._ask(run, range(len(run.questions)))
+            measured = self._throughput(run)
+            progress(Progress("report", 0.98))
+            found = self._assembled(run, measured)
+            folder.finish(
+                {
+                    "application/json": to_json(found),
+                    "text/markdown": to_markdown(found),
+                    "text/html": to_html(found),
+                }
+            )
+        finally:
+            folder.follow_order()
         return {"report": report_id, "lead": found.lead, "questions": len(run.questions)}
 
     def ask(
@@ -115,8 +122,11 @@ class Reporting:
 
         `run_name` is the folder's that whoever asks for them reads the answers from.
         """
-        _, run = self._opened(report_id, progress, cancelled, run_name)
-        self._ask(run, numbers)
+        folder, run = self._opened(report_id, progress, cancelled, run_name)
+        try:
+            self._ask(run, numbers)
+        finally:
+            folder.follow_order()
 
     def _opened(
         self,
@@ -186,6 +196,8 @@ class Reporting:
             return None
         try:
             answer = self._answering().ask(asked).answer()
+        except ServerStumbled:
+            raise  # no fault of the arm's: the question is asked again
         except NOT_ASKED as error:
             return unanswered(arm, question, seed, str(error))
         return scored(arm, question, seed, answer)
@@ -215,10 +227,7 @@ class Reporting:
     def _asked_of(self, collection: str, ids: Sequence[str], current: Mapping[str, str]) -> str:
         """Names what answers depend on."""
         # A changed text's cartridge stays until its next one is trained: both say what there is.
-        texts = [
-            (id, found.sha256 if (found := self._library.find(collection, id)) else "")
-            for id in ids
-        ]
+        texts = [(id, self._sha256_of(collection, id)) for id in ids]
         state = [
             self._reader.as_told,
             self._reader.tokenizer_fingerprint,
@@ -227,6 +236,14 @@ class Reporting:
             sorted(current.items()),
         ]
         return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
+
+    def _sha256_of(self, collection: str, id: str) -> str:
+        try:
+            found = self._library.find(collection, id)
+        except DocumentCorrupt as error:  # the arms will say so
+            logger.warning("%s", error)
+            return ""
+        return found.sha256 if found else ""
 
     def _manifests(self, current: Mapping[str, str]) -> dict[str, Manifest]:
         """What is known of the cartridge of each document that has a trained one."""

@@ -90,6 +90,10 @@ class Screening:
         retriever = self._retriever()
         if retriever.is_indexed(document):  # and not a newer version of it
             retriever.remove_document(document.collection, document.id)
+            now = self._readable(document.collection, document.id)
+            # What came between the look and the removal went with it.
+            if now is not None and now.version != document.version and retriever.lacks(now):
+                retriever.index_document(now)
         noted = self._noted.of(document)
         if noted is not None and not noted.held:  # released meanwhile
             retriever.index_document(document)

@@ -20,6 +20,7 @@ from app.document_training import CompanyChanged, Distil, DocumentTraining, Draf
 from app.fleet import Fleet, FleetTrouble
 from app.jobs import Job, Jobs
 from app.publishing import Publisher
+from app.report_cartridges import DocumentsChanged
 from app.screening import Screening
 from app.study_shelf import StudyShelf
 from app.tally import Tally
@@ -33,6 +34,7 @@ from cartridge_store.errors import (
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
+from inference.requests import EngineUnavailable, ServerStumbled
 from retrieval.documents import DocumentLibrary
 from retrieval.errors import StorageFull
 from retrieval.retriever import Retriever
@@ -55,6 +57,9 @@ TRANSIENT = (
     StoreUnavailable,
     FleetTrouble,
     CompanyChanged,
+    DocumentsChanged,
+    EngineUnavailable,
+    ServerStumbled,
     redis.RedisError,
 )
 
@@ -131,6 +136,16 @@ class Trainer:
         Nothing happens when the job has ended or another process is at it. Raises one of
         `TRANSIENT` when trying again later may help; on the last try the job fails too.
         """
+        try:
+            self._run(job_id, last_try=last_try)
+        except StorageFull as error:
+            # Not even its folder could be made. What went on further has said how it ended.
+            job = self._jobs.get(job_id) if last_try else None
+            if job is not None and not job.finished:
+                self._fail(job, str(error), self._work.folder(job_id))
+            raise
+
+    def _run(self, job_id: str, *, last_try: bool) -> None:
         workdir = self._work.folder(job_id)
         given_back = False
         with self._work.exclusive(job_id) as mine:

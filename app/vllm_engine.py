@@ -24,9 +24,9 @@ from inference.requests import (
     EngineClosed,
     EngineLoad,
     EngineUnavailable,
-    GenerationFailed,
     Request,
     RequestRefused,
+    ServerStumbled,
     Stream,
 )
 from inference.sampling import Top, together
@@ -161,7 +161,7 @@ class VllmEngine:
         except RefusedByServer as error:
             return RequestRefused(str(error))
         except ServerFailed as error:
-            return GenerationFailed(str(error))
+            return ServerStumbled(str(error))
         except NotServed as error:
             logger.warning("vLLM at %s does not serve us: %s", self._url, error)
             self._model = None

@@ -79,7 +79,7 @@ class _Threads(dramatiq.Middleware):
 
 
 class _Watch:
-    """Reconciles at the start, after Redis was away, and when it was emptied; collects every hour."""
+    """Reconciles at the start, after Redis was away or emptied, and now and then; collects every hour."""
 
     def __init__(self, worker: WorkerParts, grace_seconds: float) -> None:
         self._reconciler = worker.base.reconciler

@@ -4,8 +4,8 @@ Any chat template is understood by rendering it with two markers: what stands be
 between documents and question, and after the question. A cartridge takes the place of everything
 before the middle part, except for the first token, which is the sink. What a reader is told about
 answering stands before the question, so that no cartridge has to learn it. What others wrote becomes no
-control token, whatever it spells: a document that ends its own turn would speak for the user. This file knows
-token ids, but no tensors.
+control token, whatever it spells: a document that ends its own turn would speak for the user. This file
+knows token ids, but no tensors.
 """
 
 import copy
@@ -100,12 +100,11 @@ class ChatFormat:
         try:
             marked = [(name, _TURN) for name, _ in rest]
             _, after = self._render([("user", _QUESTION), *marked]).split(_QUESTION)
-            between = after.split(_TURN)
-            if len(between) != len(rest) + 1:
-                raise ValueError("a turn is missing")
         except Exception as error:  # templates raise what they like
             raise ValueError(f"The reader's chat template refuses these turns: {error}") from error
-        turns = [text for _, text in rest]
+        between, turns = after.split(_TURN), [text for _, text in rest]
+        if len(between) != len(turns) + 1:
+            raise ValueError("The reader's chat template drops one of these turns.")
         later = chain.from_iterable(zip_longest(between, turns, fillvalue=""))
         return self._ids(self._middle, self._told + first, *later)
 

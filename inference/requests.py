@@ -22,6 +22,10 @@ class GenerationFailed(RuntimeError):
     """The reader made nothing of this request; the message says why."""
 
 
+class ServerStumbled(GenerationFailed):
+    """A server elsewhere failed at it; asked again it may answer."""
+
+
 class EngineClosed(RuntimeError):
     """The engine was closed before the request was answered."""
 

@@ -91,8 +91,12 @@ class Proxy:
                     raise Problem(
                         502,
                         "broken-off",
-                        "The replica broke off, and whether it did what was asked is not known; look, or "
-                        "send the request again with an Idempotency-Key.",
+                        "The replica broke off, and whether it did what was asked is not known; "
+                        + (
+                            "send the request again with the same Idempotency-Key."
+                            if "idempotency-key" in request.headers
+                            else "look before you send the request again (GET /v1/documents, /v1/reports)."
+                        ),
                     ) from error
                 if response.status_code == 503 and again and not last:
                     await response.aclose()  # it is stopping, or waits for something it needs

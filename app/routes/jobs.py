@@ -34,7 +34,7 @@ def list_jobs(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
-    """The last job of the collection and of each of its documents, a page at a time.
+    """The last job of the collection and of each of its documents, and its reports', a page at a time.
 
     With `status=failed`, those that ended badly: read why in `error`, and do them again with `retry`.
     """

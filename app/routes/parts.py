@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Query, Request
 
 from app.keys import Access
+from app.problems import Problem
 from app.schemas import Id
 from app.wiring import Api
 
@@ -22,6 +23,8 @@ def wired(request: Request) -> Api:
 Wired = Annotated[Api, Depends(wired)]
 
 
+_MAX_KEY = 255
+
 Cursor = Annotated[
     str | None,
     Query(
@@ -36,8 +39,15 @@ IdempotencyKey = Annotated[str | None, Header()]
 
 
 def own_key(access: Access, idempotency_key: str | None) -> str | None:
-    """An idempotency key as that of whoever sent it: others' equal ones are other keys."""
-    return None if idempotency_key is None else f"{access.key_id}/{idempotency_key}"
+    """An idempotency key as that of whoever sent it: others' equal ones are other keys.
+
+    Raises a problem, 422, for one that is empty or too long.
+    """
+    if idempotency_key is None:
+        return None
+    if not 0 < len(idempotency_key) <= _MAX_KEY:
+        raise Problem(422, "bad-idempotency-key", f"The key has 1 to {_MAX_KEY} characters.")
+    return f"{access.key_id}/{idempotency_key}"
 
 
 def to_cursor(last_id: str) -> str:

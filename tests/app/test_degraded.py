@@ -194,6 +194,24 @@ def test_on_its_last_try_a_job_without_room_fails_with_the_reason(
     base.close()
 
 
+def test_a_job_whose_folder_cannot_be_made_fails_on_its_last_try(settings: Settings) -> None:
+    base = open_foundation(settings, make_parts())
+    document, _ = base.library.put("default", "boiler", None, TEXT)
+    job = base.jobs.open(subject_of(document, base.reader))
+    trainer = _trainer(settings, base)
+    folder = base.work.folder(job.id)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("in the way")
+    for last_try, status in ((False, "queued"), (True, "failed")):
+        with pytest.raises(StorageFull):
+            trainer.run(job.id, last_try=last_try)
+        now = base.jobs.get(job.id)
+        assert now is not None
+        assert now.status == status
+    assert "free disk space" in (now.error or "")
+    base.close()
+
+
 def _trainer(settings: Settings, base: Any) -> Trainer:
     return Trainer(
         tally=base.tally,

@@ -270,6 +270,22 @@ def test_what_is_released_while_it_is_held_back_is_found(
     assert "choir" in brought(base, settings)
 
 
+def test_a_newer_version_that_comes_while_it_is_held_back_is_found(
+    settings: Settings, base: Foundation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studied(settings, base, put(base, settings, "boiler", BOILER))
+    choir = put(base, settings, "choir", STEERING)
+    removing = Retriever.remove_document
+
+    def remove(self: Retriever, collection: str, id: str) -> None:
+        put(base, settings, "choir", "# The choir\n\nIt rehearses on Mondays.")
+        removing(self, collection, id)
+
+    monkeypatch.setattr(Retriever, "remove_document", remove)
+    screening_of(settings, base).look(choir, lambda _: None)
+    assert "choir" in brought(base, settings)
+
+
 def test_a_warning_that_cannot_be_given_loses_no_training(
     settings: Settings, base: Foundation, caplog: pytest.LogCaptureFixture
 ) -> None:

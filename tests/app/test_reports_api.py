@@ -1,7 +1,7 @@
 """/v1/reports: ordered, made by a worker, resumed, read in three forms, and kept apart by collection."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from app.report_files import ReportFiles
 from app.reporting import Reporting
 from app.schemas import DEFAULT_ARMS
 from app.settings import Settings
-from app.wiring import open_api
+from app.tasks import TRANSIENT
+from app.wiring import Api, open_api
 from cartridge_store.ids import blob_name
 from evaluation.report.records import RecordFolder
+from inference.requests import Request, ServerStumbled, Stream
+from retrieval.errors import DocumentCorrupt
 from tests.app.app_fakes import FakeEngine, make_parts
 from training.settings import Cancelled, Progress, TrainingSettings
 
@@ -112,6 +115,78 @@ def test_a_stopped_report_goes_on_where_it_was(
     assert len(engine.requests) == 14  # nothing was asked twice
     assert [each.done for each in told] == sorted(each.done for each in told)
     api.close()
+
+
+@pytest.fixture
+def api(settings: Settings, engine: FakeEngine) -> Iterator[Api]:
+    opened = open_api(settings, make_parts(engine=engine))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reporting(api: Api) -> Reporting:
+    base = api.base
+    return Reporting(
+        answering=lambda: api.answering,
+        library=base.library,
+        store=base.store,
+        reader=base.reader,
+        files=api.reports,
+        settings=TrainingSettings(),
+        shelf=base.shelf,
+    )
+
+
+def test_nothing_of_a_report_outlives_its_collection(
+    house: TestClient, settings: Settings, engine: FakeEngine, reporting: Reporting
+) -> None:
+    job = order(house, arms=["rag_3"], concurrency=0)
+    engine.requests.clear()
+
+    def gone() -> bool:
+        if len(engine.requests) == 3:
+            house.delete("/v1/collections/default")
+        return len(engine.requests) >= 3
+
+    with pytest.raises(Cancelled):
+        reporting.run(job["id"], cancelled=gone)
+    assert not list((settings.data / "reports").iterdir())
+
+
+def test_a_damaged_document_ends_no_report(
+    house: TestClient, settings: Settings, api: Api, reporting: Reporting
+) -> None:
+    job = order(house, arms=["rag_3", "icl"], concurrency=0)
+    for path in (settings.data / "documents").rglob("*"):
+        if path.is_file() and b"choir" in (content := path.read_bytes()):
+            path.write_bytes(content.replace(b"rehearses", b"rehearsed"))
+    with pytest.raises(DocumentCorrupt):
+        api.base.library.get("default", "choir")
+    assert reporting.run(job["id"])["questions"] == 7
+
+
+def test_a_question_that_a_server_stumbled_over_is_asked_again(
+    house: TestClient, engine: FakeEngine, reporting: Reporting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = order(house, arms=["rag_3"], concurrency=2)
+    engine.requests.clear()
+    submit = FakeEngine.submit
+
+    def stumbling(self: FakeEngine, request: Request) -> Stream:
+        stream = submit(self, request)
+        if len(self.requests) == 4:
+            stream = Stream()
+            stream.put(ServerStumbled("The vLLM server could not answer: busy"))
+        return stream
+
+    monkeypatch.setattr(FakeEngine, "submit", stumbling)
+    with pytest.raises(ServerStumbled):
+        reporting.run(job["id"])
+    assert issubclass(ServerStumbled, TRANSIENT)
+    assert reporting.run(job["id"])["questions"] == 7
+    found = house.get(f"/v1/reports/{job['id']}").json()
+    assert not found["arms"][0].get("not_asked")
 
 
 def test_throughput_is_measured_once(
@@ -265,10 +340,19 @@ def test_a_cancelled_report_is_done_again(
 ) -> None:
     job = order(house)
     assert house.delete(f"/v1/jobs/{job['id']}").json()["status"] == "cancelled"
+    (listed,) = house.get("/v1/jobs?status=cancelled").json()["jobs"]
+    assert listed["id"] == job["id"]
     again = house.post(f"/v1/jobs/{job['id']}/retry").json()["job"]
     assert (again["id"], again["status"]) == (job["id"], "queued")
     with worker():
         assert wait_for(house, job["id"])["status"] == "succeeded"
+
+
+def test_a_report_that_went_with_its_collection_is_not_done_again(house: TestClient) -> None:
+    job = order(house)
+    assert house.delete("/v1/collections/default").status_code == 204
+    refused = house.post(f"/v1/jobs/{job['id']}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (404, "not-found")
 
 
 def test_reports_that_were_cancelled_stand_in_nobodys_way(house: TestClient) -> None:
@@ -285,7 +369,10 @@ def test_files_of_reports_survive_strangers(tmp_path: Path) -> None:
     assert list(files.of_collection("default")) == []
     request = {"collection": "default", "created_at": "2026-01-01"}
     folder = files.create("r" + "1" * 31, request)
-    (tmp_path / "reports" / "notes").mkdir()
+    (tmp_path / "reports" / "default" / "notes").mkdir()
+    (tmp_path / "reports" / "lost+found").mkdir()
+    (tmp_path / "reports" / ".DS_Store").touch()
+    assert [each.id for each in files.unfinished()] == [folder.id]
     assert [each.id for each in files.of_collection("default")] == [folder.id]
     assert json.loads((folder.path / "request.json").read_text()) == request
 
@@ -302,5 +389,10 @@ def test_an_idempotency_key_orders_one_report(client: TestClient) -> None:
 
     first = post("one")
     assert post("one") == first
-    assert len({first["id"], post("two")["id"], post(None)["id"], post(None)["id"]}) == 4
+    assert len({first["id"], post("two" * 85)["id"], post(None)["id"], post(None)["id"]}) == 4
+    for key in ("", "k" * 256):
+        refused = client.post(
+            "/v1/reports", json={"questions": QUESTIONS}, headers={"Idempotency-Key": key}
+        )
+        assert (refused.status_code, refused.json()["code"]) == (422, "bad-idempotency-key")
     assert len(client.get("/v1/reports").json()["reports"]) == 4

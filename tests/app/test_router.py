@@ -243,6 +243,9 @@ def test_what_broke_off_is_sent_again_only_where_that_changes_nothing(
             assert (response.status_code, response.text) == (200, "done")
         else:
             assert (response.status_code, response.json()["code"]) == (502, "broken-off")
+            assert "look before" in response.json()["detail"]
+            keyed = client.request(method, path, headers={"Idempotency-Key": "one"}).json()
+            assert "the same Idempotency-Key" in keyed["detail"]
 
 
 @pytest.mark.parametrize(("breaks", "status"), [(True, 204), (False, 404)])

@@ -17,7 +17,7 @@ from app.vllm_agreement import Probe
 from app.vllm_engine import VllmEngine
 from inference.engine import EngineClosed, LocalEngine, Request, Stream
 from inference.reader import Reader, load_reader
-from inference.requests import EngineUnavailable, GenerationFailed, RequestRefused
+from inference.requests import EngineUnavailable, GenerationFailed, RequestRefused, ServerStumbled
 from inference.sampling import Sampling
 from tests.models import write_tiny_model
 
@@ -192,8 +192,8 @@ def test_a_server_that_is_not_there_is_unavailable(reader: Reader, server: Serve
     [
         (400, ['{"error": {"message": "too long", "code": 400}}'], RequestRefused),
         (422, ['{"error": {"message": "no number", "code": 422}}'], RequestRefused),
-        (500, ["Internal"], GenerationFailed),
-        (200, [line([5]), 'data: {"error": {"message": "lost", "code": 500}}'], GenerationFailed),
+        (500, ["Internal"], ServerStumbled),
+        (200, [line([5]), 'data: {"error": {"message": "lost", "code": 500}}'], ServerStumbled),
     ],
     ids=str,
 )
@@ -225,6 +225,8 @@ def test_what_no_question_could_mend_is_not_the_askers_fault(
     with pytest.raises(EngineUnavailable, match=words) as caught:
         engine.submit(Request("Who?")).result()
     assert problem_of(caught.value).status == 503
+    assert "vLLM at" in str(caught.value)
+    assert "vLLM" not in problem_of(caught.value).detail  # where it is is for the log
     server.listing, server.lines = status, [line([5], finish_reason="stop")]
     with pytest.raises(EngineUnavailable, match=words):  # and so when it is asked what it serves
         engine.submit(Request("Who?")).result()

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from app.foundation import open_foundation
 from app.jobs import Subject
+from app.reconcile import subject_of
 from app.settings import Settings
 from app.storage import open_store
 from cartridge_store.registry import connect
@@ -187,6 +188,23 @@ def test_reconciling_twice_sends_nothing_twice(client: TestClient, settings: Set
     assert base.reconciler.run().requeued == 3
     assert base.reconciler.run().requeued == 0
     assert len(base.queue.job_ids()) == 3
+    base.close()
+
+
+def test_a_message_that_was_lost_with_its_machine_is_looked_for_now_and_then(
+    client: TestClient,
+    settings: Settings,
+    start_worker: Callable[[], "subprocess.Popen[bytes]"],
+    wait_for: Callable[..., Any],
+) -> None:
+    start_worker()
+    wait_for(client, add(client, "A trained text.", "trained"))
+    base = open_foundation(settings, make_parts())
+    document, _ = base.library.put("default", "waiting", None, "A text that waits.")
+    base.jobs.open(subject_of(document, base.reader))
+    assert not base.reconciler.is_due()
+    base.client.delete(f"{settings.redis_prefix}reconciled-lately")  # as after a quarter of an hour
+    wait_until_ready(client, "waiting")
     base.close()
 
 
