@@ -3,15 +3,23 @@
 It knows no Redis. Reading it costs one small read for every blob it has not seen before.
 """
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
 
 from cartridge_store.blobs import BlobStore
-from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, InvalidId
+from cartridge_store.errors import (
+    CartridgeNotFound,
+    CartridgeRefused,
+    InvalidId,
+    StoreUnavailable,
+)
 from cartridge_store.format import header_length, read_manifest
 from cartridge_store.ids import blob_name, cartridge_id_of
 from cartridge_store.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 # Enough for nearly every header in the first read.
 _HEAD_BYTES = 16 * 2**10
@@ -48,12 +56,25 @@ class Catalogue:
         return manifest
 
     def manifests(self) -> list[Manifest]:
-        """The manifests of all blobs whose header is valid; tensors are not read."""
+        """The manifests of all blobs whose header is valid; tensors are not read.
+
+        Nor is a blob's that cannot be read now: one bad sector must not stand for the whole store. Raises
+        StoreUnavailable where none can be read.
+        """
         with self._lock:
             found = {}
+            trouble: StoreUnavailable | None = None
             for name in self._blobs.names():
-                if (manifest := self._manifests.get(name) or self._valid(name)) is not None:
+                try:
+                    manifest = self._manifests.get(name) or self._valid(name)
+                except StoreUnavailable as error:
+                    logger.warning("%s is left out: %s", name, error)
+                    trouble = error
+                    continue
+                if manifest is not None:
                     found[name] = manifest
+            if trouble is not None and not found:
+                raise trouble
             self._manifests = found
             return list(found.values())
 

@@ -17,6 +17,9 @@ from cartridge_store.ids import validate_id
 _PART_BYTES = 8 * 2**20
 
 
+_IN_PLACE = ("sftp", "ssh", "ftp", "smb", "http", "https")
+
+
 class ObjectBlobs:
     """A BlobStore under a URL such as `s3://bucket/folder`."""
 
@@ -28,6 +31,12 @@ class ObjectBlobs:
         Nothing is asked of the store yet. Raises StoreError for a URL of no known kind, for one whose
         package is not installed, and for a local folder, which LocalBlobs keeps safely.
         """
+        # `put` is to be seen whole or not at all.
+        if url.split("://")[0] in _IN_PLACE:
+            raise StoreError(
+                "Files are written in place there, so that a half of one could be read; use an object "
+                "store such as S3, or mount the folder and set CARTRIDGES_DATA."
+            )
         import fsspec  # only where it is used: a local store needs none of it
 
         self._part_bytes = part_bytes
@@ -66,6 +75,9 @@ class ObjectBlobs:
                 if not ends:
                     return bytearray()
                 parts = self._fs.cat_ranges([path] * len(ends), [*starts], ends, on_error="raise")
+                for part in parts:  # where some versions of fsspec leave what was raised
+                    if isinstance(part, Exception):
+                        raise part
             except FileNotFoundError as error:
                 raise CartridgeNotFound(f"There is no blob {name}; publish it again.") from error
         return bytearray().join(parts)
@@ -103,6 +115,8 @@ class ObjectBlobs:
             return
         try:
             self._fs.ls(bucket)
+        except PermissionError:
+            return  # who may see a folder alone is told so of a bucket that is there
         except FileNotFoundError as error:
             raise StoreError(
                 f"There is no bucket {bucket}; make it, or name another one."

@@ -104,8 +104,9 @@ class CartridgeStore:
             self._blobs.put(name, data)
             self._registry.promote(manifest, expected=manifest.parent)
             if self._tombstones.bury(manifest):
-                # Deleted while it was on its way: the deletion had no version to remove yet.
-                self.remove_document(manifest.collection, manifest.document_id)
+                # Deleted while it was on its way: the deletion had no version to remove yet. Only this
+                # one goes: what was sent since the deletion lives.
+                self.withdraw(manifest)
                 raise _deleted(manifest)
         except LostRace as lost:
             # A version that never was current must not come back with a rebuild.

@@ -62,6 +62,19 @@ def rotated(keys: Tensor, by: int, frequencies: Tensor, *, interleaved: bool = F
     return torch.cat([moved.to(keys.dtype), rest], -1)
 
 
+def in_front_of(reader: Reader, keys: Tensor, length: int, place: int) -> Tensor:
+    """Keys of a document of `length` tokens behind the sink, moved back so that it ends before `place`.
+
+    As they are where it ends there anyway, and where the reader's keys cannot be moved.
+    """
+    by = place - (length + 1)
+    rotation = rotation_of(reader) if by < 0 else None
+    if rotation is None:
+        return keys
+    moved = rotated(keys.cpu(), by, rotation.frequencies, interleaved=rotation.interleaved)
+    return moved.to(keys.device)
+
+
 def _frequencies(reader: Reader) -> Tensor | None:
     rotary = getattr(reader.model.base_model, "rotary_emb", None)
     kind = getattr(rotary, "rope_type", "default")

@@ -24,8 +24,6 @@ def kept_beginning(path: Path, make: Callable[[], Slots]) -> Slots:
         kept = load_file(path)
         return kept["keys"], kept["values"]
     keys, values = make()
-    aside = path.with_suffix(".tmp")
-    with written(aside):
+    with written(path) as aside:
         save_file({"keys": keys.cpu().contiguous(), "values": values.cpu().contiguous()}, aside)
-        aside.replace(path)
     return keys, values

@@ -23,6 +23,7 @@ from training.examples import StudyExample, read_examples, seconds_before
 from training.joint import JointSettings, JointTraining, Member
 from training.pipeline import Distilled, first_slots
 from training.probing import allotted
+from training.room import write_text
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.studying import kept_study, split_study
 
@@ -255,9 +256,7 @@ class _Run:
             path.unlink(missing_ok=True)  # the pool has them
         # From here on texts are not needed: the pool holds everybody's first slots.
         if not self._list.exists():
-            aside = self._list.with_suffix(".tmp")
-            aside.write_text(json.dumps(asdict(settled)), encoding="utf-8")
-            aside.replace(self._list)
+            write_text(self._list, json.dumps(asdict(settled)))
         joint.run(
             lambda done: self._progress(Progress("distillation", STUDY + JOINT * done)),
             self._cancelled,

@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from inference.reader import KeyValues, Reader, stacked
+from inference.rotation import in_front_of
 from training.examples import StudyExample
 from training.settings import TrainingRefused
 from training.student import Lesson, hidden_states
@@ -80,8 +81,9 @@ def compact(
 ) -> tuple[Tensor, Tensor]:
     """Keys and values `[layers, kv_heads, slots, head_dim]`, float32.
 
-    `document` is the KV without the sink; conversations begin at position `offset`, as in training, or
-    behind a document that is longer.
+    `document` is the KV without the sink; conversations begin at position `offset`, as in training. One
+    that reaches beyond is looked at from behind its end, and the keys that are kept are moved to before
+    `offset`.
     Raises TrainingRefused without a study, for more slots than tokens, and where the reader's attention
     cannot be watched.
     """
@@ -97,7 +99,8 @@ def compact(
     keys, values = (tensor.float() for tensor in stacked(document))
     layers = _watched(reader, keys, values, chosen, max(offset, keys.shape[2] + 1))
     made = [_solve(*layer, slots) for layer in zip(layers, keys, values, strict=True)]
-    return torch.stack([k for k, _ in made]), torch.stack([v for _, v in made])
+    kept = in_front_of(reader, torch.stack([k for k, _ in made]), keys.shape[2], offset)
+    return kept, torch.stack([v for _, v in made])
 
 
 @torch.no_grad()

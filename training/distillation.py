@@ -8,7 +8,6 @@ same slots, steps and optimiser. This file knows tensors and one folder; it know
 
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -89,10 +88,8 @@ class Distillation:
             for name, value in state.items():
                 tensors[f"{name}.{index}"] = value
         place = {"step": str(self.step), "losses": json.dumps(self.losses)}
-        aside = self._path.with_suffix(".tmp")
-        with written(aside):
+        with written(self._path) as aside:
             save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, aside, metadata=place)
-            os.replace(aside, self._path)
 
     def _restore(self) -> None:
         with safe_open(self._path, framework="pt") as stored:

@@ -5,8 +5,6 @@ knows no model.
 """
 
 import json
-import os
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,11 +66,8 @@ def write_examples(
         },
         metadata={"top_k": json.dumps(width), "seconds": json.dumps(seconds), **(about or {})},
     )
-    # A name of its own: of two that write the same study, neither cuts the other's short.
-    aside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
-    with written(aside):
+    with written(path) as aside:
         pq.write_table(table, aside)
-        os.replace(aside, path)
 
 
 def read_examples(path: Path) -> list[StudyExample]:

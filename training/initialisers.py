@@ -2,7 +2,9 @@
 
 `first` takes the KV of the first tokens (Cartridges, arXiv 2506.06266, section 3.2), `spread` that of
 evenly spaced tokens, `random` vectors with the document's mean and spread per head, `compaction` what
-the study's questions look at (`compaction.py`). This file knows keys and values; it knows no training.
+the study's questions look at (`compaction.py`). Keys of a document that is longer than the place where
+questions stand are moved to before it: behind its question a reader has learned to look for nothing. This
+file knows keys and values; it knows no training.
 """
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from inference.reader import KeyValues, Reader, stacked
+from inference.rotation import in_front_of
 from training.compaction import compact
 from training.examples import StudyExample
 from training.settings import TrainingRefused
@@ -49,7 +52,8 @@ def spread_tokens(source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor
     """Columns evenly spread over the document, ends included."""
     keys, values = stacked(source.document)
     chosen = torch.linspace(0, keys.shape[2] - 1, slots).round().long()
-    return keys[:, :, chosen].float(), values[:, :, chosen].float()
+    spread = in_front_of(source.reader, keys[:, :, chosen].float(), keys.shape[2], source.offset)
+    return spread, values[:, :, chosen].float()
 
 
 def random_vectors(source: Source, slots: int, seed: int) -> tuple[Tensor, Tensor]:

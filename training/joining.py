@@ -21,7 +21,7 @@ from training.examples import StudyExample, seconds_before
 from training.joint import OWN_SECOND_MOMENT, Frozen, JointSettings, JointTraining, Member
 from training.neighbourhood import NOTICED, Known, Neighbourhood, Serving, judged
 from training.pipeline import Distilled, first_slots
-from training.room import written
+from training.room import write_text
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.studies import Studies
 from training.studying import kept_study, split_study
@@ -230,10 +230,7 @@ class _Joining:
                 some = each.examples[:: max(1, len(each.examples) // _ASKED)][:_ASKED]
                 brought = Counter(other for one in some for other in self._find(one.question))
                 found[name] = [other for other, _ in brought.most_common() if other != name]
-            aside = path.with_suffix(".tmp")
-            with written(aside):
-                aside.write_text(json.dumps(found), encoding="utf-8")
-                aside.replace(path)
+            write_text(path, json.dumps(found))
         return {name: tuple(others) for name, others in json.loads(path.read_text("utf-8")).items()}
 
     def _steps(self, examples: Sequence[StudyExample], share: float) -> int:

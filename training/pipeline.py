@@ -20,6 +20,7 @@ from inference.reader import Reader
 from training.distillation import Distillation, distilling
 from training.examples import StudyExample, seconds_before
 from training.initialisers import Source, document_key_values, initialiser
+from training.room import write_text
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 from training.student import Lesson, agreement, answer_logits, certainty
 from training.studying import kept_study, split_study
@@ -255,6 +256,4 @@ def _require_same_run(
     if path.exists() and path.read_text(encoding="utf-8") != run:
         for stale in ("examples.parquet", "distillation.safetensors"):
             (path.parent / stale).unlink(missing_ok=True)
-    aside = path.with_suffix(".tmp")
-    aside.write_text(run, encoding="utf-8")
-    aside.replace(path)
+    write_text(path, run)

@@ -1,10 +1,14 @@
-"""Room on the disk: what a training finds no room to write is told apart from what is broken.
+"""Room on the disk: training's files are whole or not there, and a full disk is told from what is broken.
 
-Knows what files' writers raise; knows no file.
+Knows what files' writers raise; knows no format.
 """
 
+import glob
+import os
+import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -12,22 +16,55 @@ from safetensors import SafetensorError
 from cartridge_store.blobs import NO_ROOM
 from cartridge_store.errors import StorageFull
 
+_STALE_SECONDS = 3600.0
+
 
 @contextmanager
-def written(aside: Path) -> Iterator[None]:
-    """While a file is written aside, to be put in place: nothing is left of one that could not be.
+def written(path: Path) -> Iterator[Path]:
+    """A file to write `path` into: at the end it is put there, durably and whole, else nothing is left.
 
-    Raises StorageFull where there is no room for it; trying again later helps.
+    Raises StorageFull where there is no room for it; trying again later helps. The folder is there: one
+    that was deleted meanwhile must not come back.
     """
+    # A name of its own: of two that write the same, neither cuts the other's short.
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
     try:
-        yield
+        _remove_stale(path)
+        yield aside
+        _sync(aside, os.O_RDONLY)
+        aside.replace(path)
+        _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except (OSError, SafetensorError) as error:
         if not _is_full(error):
             raise
-        aside.unlink(missing_ok=True)
         raise StorageFull(
-            f"There is no room left to write {aside.name}; free disk space and try again."
+            f"There is no room left to write {path.name}; free disk space and try again."
         ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file as `written` does. Raises StorageFull."""
+    with written(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def _sync(path: Path, flags: int) -> None:
+    file = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what writers of this file that were killed have left aside."""
+    oldest = time.time() - _STALE_SECONDS
+    for aside in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp"):
+        with suppress(OSError):  # another was faster
+            if aside.stat().st_mtime < oldest:
+                aside.unlink()
 
 
 def _is_full(error: OSError | SafetensorError) -> bool:

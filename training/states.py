@@ -17,12 +17,15 @@ from inference.threads import compute_alone
 
 Tensors = dict[str, Tensor]
 
+_MOST_WAITING = 8
+
 
 class States:
     """States by file name in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
-        self._blobs = LocalBlobs(folder)
+        # The folder is its own: what a writer that died has left aside is nobody's.
+        self._blobs = LocalBlobs(folder, grace_seconds=0)
         # One thread: what is read comes after what was written before.
         self._thread = ThreadPoolExecutor(1, "states", initializer=compute_alone)
         self._writing: dict[str, Future[None]] = {}
@@ -30,6 +33,11 @@ class States:
 
     def write(self, file: str, state: Mapping[str, Tensor]) -> None:
         """Keep a copy of the state as it is now; the file itself follows."""
+        waiting = [each for each in self._writing.values() if not each.done()]
+        if (
+            len(waiting) >= _MOST_WAITING
+        ):  # each holds its copy: memory is not to follow the collection
+            waiting[0].result()
         copy = {part: tensor.detach().cpu().clone().contiguous() for part, tensor in state.items()}
         self._writing[file] = self._thread.submit(lambda: self._blobs.put(file, save(copy)))
 

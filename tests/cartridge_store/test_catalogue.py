@@ -1,6 +1,9 @@
+import pytest
 from store_samples import MemoryBlobs, make_cartridge
 
+from cartridge_store.blobs import Data
 from cartridge_store.catalogue import Catalogue, by_document, newest
+from cartridge_store.errors import StoreUnavailable
 from cartridge_store.format import to_bytes
 from cartridge_store.ids import blob_name
 
@@ -21,6 +24,29 @@ def test_it_lists_every_valid_blob_and_reads_no_tensors() -> None:
     ]
     assert set(by_document(listed)) == {("house", "a"), ("house", "b")}
     assert blobs.whole_reads == 0
+
+
+def test_one_blob_that_cannot_be_read_does_not_stand_for_all() -> None:
+    broken: set[str] = set()
+
+    class Worn(MemoryBlobs):
+        def get(self, name: str, length: int | None = None) -> Data:
+            if name in broken:
+                raise StoreUnavailable(f"Could not read {name}: input/output error.")
+            return super().get(name, length)
+
+    blobs = Worn()
+    cartridges = [make_cartridge("a"), make_cartridge("b")]
+    for cartridge in cartridges:
+        blobs.put(blob_name(cartridge.id), to_bytes(cartridge))
+    broken.add(blob_name(cartridges[0].id))
+    catalogue = Catalogue(blobs)
+    assert catalogue.manifests() == [cartridges[1].manifest]
+    broken.add(blob_name(cartridges[1].id))
+    with pytest.raises(StoreUnavailable):
+        Catalogue(blobs).manifests()
+    broken.clear()
+    assert len(catalogue.manifests()) == 2
 
 
 def test_it_follows_what_comes_and_goes() -> None:

@@ -54,6 +54,36 @@ def test_a_bucket_that_is_not_there_is_explained(s3_options: dict[str, object], 
             call()
 
 
+def test_who_may_see_a_folder_alone_has_an_empty_store_there(
+    new_s3: Callable[..., ObjectBlobs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = new_s3()
+    bucket, listing = blobs._root.split("/")[0], blobs._fs.ls
+
+    def ls(path: str, **more: object) -> object:
+        if path == bucket:
+            raise PermissionError("Access Denied")
+        return listing(path, **more)
+
+    monkeypatch.setattr(blobs._fs, "ls", ls)
+    assert not blobs.exists("probe")
+    assert blobs.names() == []
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [(FileNotFoundError("gone"), CartridgeNotFound), (OSError(5, "slow down"), StoreUnavailable)],
+)
+def test_a_part_that_could_not_be_read_is_said_whatever_fsspec_makes_of_it(
+    part: Exception, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = ObjectBlobs("memory://parts/x")
+    blobs.put("a", b"one")
+    monkeypatch.setattr(blobs._fs, "cat_ranges", lambda *_, **__: [part])
+    with pytest.raises(kind):
+        blobs.get("a")
+
+
 def test_a_server_that_does_not_answer_is_not_an_absence() -> None:
     blobs = ObjectBlobs(
         "s3://bucket/x",
@@ -82,6 +112,7 @@ def test_a_server_that_does_not_answer_is_not_an_absence() -> None:
         ("/tmp/here", "looks like s3://"),
         ("file:///tmp/here", "looks like s3://"),
         ("nosuchscheme://here", "cannot be opened"),
+        ("sftp://host/folder", "written in place"),
     ],
 )
 def test_what_is_no_object_store_is_refused(url: str, words: str) -> None:

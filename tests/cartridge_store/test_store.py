@@ -30,6 +30,7 @@ from cartridge_store.errors import (
 )
 from cartridge_store.format import to_bytes
 from cartridge_store.ids import blob_name
+from cartridge_store.manifest import utc_now
 from cartridge_store.registry import Registry, connect
 from cartridge_store.residency import Budget
 from cartridge_store.store import CartridgeStore
@@ -266,6 +267,39 @@ def test_a_deletion_stops_a_first_version_that_is_on_its_way(registry: Registry)
         CartridgeStore(blobs, registry).publish(cartridge)
     assert registry.current("house", ["boiler.md"]) == {}
     assert [name for name in blobs.names() if name.startswith("c")] == []
+
+
+def test_a_late_version_of_a_deleted_document_takes_no_later_one_along(registry: Registry) -> None:
+    late, later = make_cartridge(), make_cartridge(seed=1)
+    writing, go_on = threading.Event(), threading.Event()
+
+    class Slow(MemoryBlobs):
+        """The late one is written until the later one, of the text that was sent again, is."""
+
+        def put(self, name: str, data: Data) -> None:
+            super().put(name, data)
+            if name == blob_name(late.id):
+                writing.set()
+                go_on.wait(10)
+            elif name == blob_name(later.id):
+                go_on.set()
+                publishing.join(10)
+
+    def publish() -> None:
+        with pytest.raises(DocumentDeleted):
+            CartridgeStore(blobs, registry).publish(late)
+
+    blobs = Slow()
+    publishing = threading.Thread(target=publish)
+    publishing.start()
+    assert writing.wait(10)
+    store = CartridgeStore(blobs, registry)
+    store.remove_document("house", "boiler.md")
+    sent_again = replace(later, manifest=replace(later.manifest, created_at=utc_now()))
+    assert store.publish(sent_again) == later.id
+    assert registry.current("house", ["boiler.md"]) == {"boiler.md": later.id}
+    assert blobs.exists(blob_name(later.id))
+    assert not blobs.exists(blob_name(late.id))
 
 
 @pytest.mark.parametrize("rebuilt", [True, False])

@@ -1,13 +1,22 @@
 """Compaction keeps what questions look at, and its values make up for what they no longer can."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from transformers import DynamicCache
 
 from inference.reader import Reader, load_reader
 from tests.models import TEXT, studied_questions, write_tiny_model
 from training.compaction import compact, is_watchable
 from training.examples import StudyExample
-from training.initialisers import Source, document_key_values, spread_tokens
+from training.initialisers import (
+    Initialiser,
+    Source,
+    attention_matched,
+    document_key_values,
+    spread_tokens,
+)
 from training.settings import TrainingRefused
 from training.student import Lesson, hidden_states
 
@@ -51,6 +60,25 @@ def test_the_reader_reads_on_as_behind_the_document(
     compacted = read(reader, compact(reader, document, studied, few, OFFSET, 0), lesson)
     spread = read(reader, spread_tokens(Source(document, reader, (), OFFSET), few, 0), lesson)
     assert (compacted - truth).norm() < 0.8 * (spread - truth).norm()
+
+
+@pytest.mark.parametrize("make", [spread_tokens, attention_matched])
+def test_a_document_that_reaches_beyond_the_questions_place_is_moved_to_before_it(
+    reader: Reader, studied: list[StudyExample], make: Initialiser
+) -> None:
+    document = document_key_values(reader, TEXT)
+    length = document[0][0].shape[2]
+    fits = Source(document, reader, studied, length + 1)
+    keys, values = make(fits, length, 0)
+    moved, stayed = make(replace(fits, offset=length - 2), length, 0)
+    cache = DynamicCache(config=reader.config)
+    ids = torch.tensor([[reader.chat.sink_id, *reader.chat.documents([TEXT])]])
+    places = torch.arange(ids.shape[1])[None] - 3
+    reader.model.base_model(ids, position_ids=places, past_key_values=cache, use_cache=True)
+    read = torch.stack([layer.keys[0, :, 1:] for layer in cache.layers])
+    torch.testing.assert_close(moved, read, atol=1e-4, rtol=1e-4)
+    assert (moved - keys).abs().max() > 0.01
+    torch.testing.assert_close(stayed, values, atol=1e-4, rtol=1e-3)
 
 
 def test_other_attention_and_no_study_are_refused(

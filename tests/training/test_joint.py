@@ -319,9 +319,11 @@ def test_a_folder_belongs_to_its_documents(
 def test_old_states_go_when_the_list_is_written(
     reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
 ) -> None:
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / f".{'0' * 16}.tmp").write_bytes(b"of a crash")
     run = training(reader, study, tmp_path)
     run.run(lambda _: None)
-    (tmp_path / "pool" / "d0.7.safetensors.tmp").write_bytes(b"of a crash")
+    (tmp_path / "pool" / "d0.7.safetensors").write_bytes(b"of a crash")
     run.pool.checkpoint(run.step)
     files = sorted(path.name for path in (tmp_path / "pool").iterdir())
     assert len(files) == len(NAMES) + 1

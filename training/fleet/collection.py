@@ -21,6 +21,7 @@ from training.fleet.grouping import affinity, partition
 from training.fleet.task import Json, Task, TaskFailed
 from training.fleet.work import ReaderSpec, spec_of
 from training.joint import Member
+from training.room import write_text
 from training.settings import Progress, TrainingRefused, TrainingSettings
 
 _WORK = "training.fleet.work"
@@ -127,9 +128,7 @@ class FleetTraining:
             "left_out": left_out,
         }
         self._list.parent.mkdir(parents=True, exist_ok=True)
-        aside = self._list.with_suffix(".tmp")
-        aside.write_text(json.dumps(plan), encoding="utf-8")
-        aside.replace(self._list)
+        write_text(self._list, json.dumps(plan))
         return plan
 
     def _settled(self) -> Json | None:
