@@ -120,9 +120,9 @@ def run_folder(reader: Reader, settings: TrainingSettings, workdir: Path) -> Pat
     return workdir / short_digest([reader.as_told, settings.to_dict()])
 
 
-def study_file(digest: str) -> str:
-    """The name of a text's study in its run's folder."""
-    return f"{digest}.parquet"
+def study_file(of: "Text | Member") -> str:
+    """The name of a document's study in its run's folder: of equal texts, each has rivals of its own."""
+    return f"{of.digest}-{short_digest(of.name)}.parquet"
 
 
 def in_dtype(slots: tuple[Tensor, Tensor], reader: Reader) -> Slots:
@@ -280,7 +280,7 @@ class _Run:
                 self._examples(member),
                 steps=joint.pool.steps[member.name],
                 recipe={"collection_documents": len(names)},
-                studied_before=seconds_before(self._path(member.digest)),
+                studied_before=seconds_before(self._path(member)),
             )
             yield Outcome(member.name, member.digest, distilled, distilled.reason)
 
@@ -294,7 +294,7 @@ class _Run:
 
         if self._reader.count(text.text) < 4:
             raise TrainingRefused("it is too short to train on; answer it from its text.")
-        path, annotate = self._path(text.digest), with_rivals(text.name, self._find)
+        path, annotate = self._path(text), with_rivals(text.name, self._find)
         return kept_study(
             self._reader, text.text, self._settings, path, reported, annotate, text.kept
         )
@@ -303,10 +303,10 @@ class _Run:
         return split_study(self._examples(member), self._settings)[1]
 
     def _examples(self, member: Member) -> list[StudyExample]:
-        return read_examples(self._path(member.digest))
+        return read_examples(self._path(member))
 
-    def _path(self, digest: str) -> Path:
-        return self._folder / study_file(digest)
+    def _path(self, of: Text | Member) -> Path:
+        return self._folder / study_file(of)
 
     def _say(self, stage: str, done: float) -> None:
         if self._cancelled():

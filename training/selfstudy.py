@@ -9,9 +9,10 @@ whole document before B may say so. This file knows texts and answers; it knows 
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 from random import Random
 
 from inference.composer import Composition
@@ -21,6 +22,7 @@ from training.examples import StudyExample, sureness
 from training.revision import Revision
 from training.seeds import SEEDS, SeedKind
 from training.settings import TrainingSettings
+from training.study_batches import StudyBatch, StudyBatches
 from training.teacher import Answer, answered, asked, batched, read
 from training.windows import Windows
 
@@ -69,14 +71,16 @@ def study(
     settings: TrainingSettings,
     report: Callable[[float], None],
     since: Revision | None = None,
+    folder: Path | None = None,
 ) -> list[StudyExample]:
     """Distinct questions about all of `text` with B's answers; same reader, text and seed, same result.
 
     Those of the first round, which no difficulty has selected, come first: what checks a cartridge is
     taken from there. With `since`, what is left of an earlier text's study counts, and sentences that it
     did not have are asked about first. `report` is told the share that is done, 0 to 1, and may raise to
-    stop.
+    stop; what is done by then lies in `folder`, which is to go with the study. Raises StorageFull.
     """
+    batches = StudyBatches(folder, _decided_by(reader, text, settings, since))
     document_tokens = reader.count(text)
     wanted = settings.conversations(document_tokens)
     # Whether something is left open can be told only from all of the text.
@@ -111,7 +115,7 @@ def study(
         def told(share: float, done: float = done, left: float = left) -> None:
             report(done + left * share)
 
-        graded = list(converse(reader, text, plan, settings, round_, known, told))
+        graded = list(converse(reader, text, plan, settings, round_, known, told, batches))
         least = _standard([grade for _, grade, _ in graded]) if least is None else least
         rng.shuffle(graded)  # answers come sorted by length
         for topic, grade, example in graded:
@@ -120,6 +124,18 @@ def study(
                 learned[topic.start] += topic.kind != "unanswered"
     report(1.0)
     return kept if since is None else _mixed(kept, since, settings)
+
+
+def _decided_by(
+    reader: Reader, text: str, settings: TrainingSettings, since: Revision | None
+) -> list[object]:
+    """All that a study's batches depend on."""
+    earlier = since and [
+        sorted(since.covered),
+        [each.question for each in since.kept],
+        since.held_out,
+    ]
+    return [reader.as_told, settings.of_study(), text, earlier]
 
 
 def _mixed(
@@ -143,12 +159,13 @@ def converse(
     round_: int,
     known: set[str],
     report: Report,
+    batches: StudyBatches,
 ) -> Iterator[tuple[Topic, Grade, StudyExample]]:
     """A asks about each topic's window of `text`, and B answers; a window is read once for both.
 
     Equal questions are one, asked of the longest window, which is likeliest to answer it; those in `known`
     are not asked again, and new ones become known. What a window may leave open is answered from all of the
-    text, at the end.
+    text, at the end. A batch that `batches` has is not made again.
     """
     # Similar lengths pad little, and what does not fit into memory fails at once.
     plan = sorted(topics, key=lambda topic: -len(topic.window))
@@ -156,28 +173,83 @@ def converse(
     whole = len(plan) + sum(topic.kind == "unanswered" for topic in plan)
     for rows in batched(len(plan), settings.generation_batch):
         some = plan[rows.start : rows.stop]
-        prefixes = read(reader, (topic.window for topic in some))
-        sampling = Sampling(
-            settings.max_question,
-            settings.asking_temperature + settings.bolder * round_,
-            Random(f"sample/{settings.seed}/{round_}/{rows.start}").getrandbits(31),
-        )
-        talked = [each for each in ask(reader, prefixes, some, sampling) if each.question]
-        new = {each.question: each for each in reversed(talked) if each.question not in known}
-        known.update(new)
-        report((rows.start + rows.stop) / (2 * whole))
-        left_open += [each for each in new.values() if each.topic.kind == "unanswered"]
-        closed = [each for each in new.values() if each.topic.kind != "unanswered"]
-        yield from answer(reader, prefixes, closed, settings)
+
+        def talk(some: Sequence[Topic] = some, rows: range = rows) -> StudyBatch:
+            def half_done() -> None:
+                report((rows.start + rows.stop) / (2 * whole))
+
+            sampling = Sampling(
+                settings.max_question,
+                settings.asking_temperature + settings.bolder * round_,
+                Random(f"sample/{settings.seed}/{round_}/{rows.start}").getrandbits(31),
+            )
+            return _talked(reader, some, sampling, settings, known, half_done)
+
+        batch = batches.get(f"{round_}-{rows.start}", talk)
+        known.update(batch.asked)
+        left_open += [Conversation(some[place], *said) for place, said in batch.left_open]
+        yield from _graded(batch, some)
         report(rows.stop / whole)
-        prefixes.clear()  # before the next ones are read
-    if left_open:
-        prefixes = dict.fromkeys(
-            (each.topic.window for each in left_open), read(reader, [text])[text]
-        )
+    whole_text: dict[str, Composition] = {}
     for rows in batched(len(left_open), settings.generation_batch):
-        yield from answer(reader, prefixes, left_open[rows.start : rows.stop], settings)
+        open_ = left_open[rows.start : rows.stop]
+
+        def ask_all(open_: Sequence[Conversation] = open_) -> StudyBatch:
+            if not whole_text:
+                whole_text.update(read(reader, [text]))
+            prefixes = dict.fromkeys((each.topic.window for each in open_), whole_text[text])
+            return _answered(reader, prefixes, [*enumerate(open_)], settings)
+
+        batch = batches.get(f"{round_}-open-{rows.start}", ask_all)
+        yield from _graded(batch, [each.topic for each in open_])
         report((len(plan) + rows.stop) / whole)
+
+
+def _talked(
+    reader: Reader,
+    topics: Sequence[Topic],
+    sampling: Sampling,
+    settings: TrainingSettings,
+    known: Collection[str],
+    half_done: Callable[[], None],
+) -> StudyBatch:
+    """One batch of both parts; what its windows leave open is asked and not answered."""
+    prefixes = read(reader, (topic.window for topic in topics))
+    talked = [*enumerate(ask(reader, prefixes, topics, sampling))]
+    new = {
+        each.question: (place, each)
+        for place, each in reversed(talked)
+        if each.question and each.question not in known
+    }
+    half_done()
+    left_open = [each for each in new.values() if each[1].topic.kind == "unanswered"]
+    closed = [each for each in new.values() if each[1].topic.kind != "unanswered"]
+    return replace(
+        _answered(reader, prefixes, closed, settings),
+        asked=[*new],
+        left_open=[(place, (each.question, each.ended)) for place, each in left_open],
+    )
+
+
+def _answered(
+    reader: Reader,
+    prefixes: Mapping[str, Composition],
+    conversations: Sequence[tuple[int, Conversation]],
+    settings: TrainingSettings,
+) -> StudyBatch:
+    said = [*answer(reader, prefixes, [each for _, each in conversations], settings)]
+    return StudyBatch(
+        examples=[example for _, _, example in said],
+        places=[conversations[number][0] for number, _, _ in said],
+        grades=[int(grade) for _, grade, _ in said],
+    )
+
+
+def _graded(
+    batch: StudyBatch, topics: Sequence[Topic]
+) -> Iterator[tuple[Topic, Grade, StudyExample]]:
+    for place, grade, example in zip(batch.places, batch.grades, batch.examples, strict=True):
+        yield topics[place], Grade(grade), example
 
 
 def ask(
@@ -198,25 +270,26 @@ def answer(
     prefixes: Mapping[str, Composition],
     conversations: Sequence[Conversation],
     settings: TrainingSettings,
-) -> Iterator[tuple[Topic, Grade, StudyExample]]:
+) -> Iterator[tuple[int, Grade, StudyExample]]:
     """B's part: greedy answers with the teacher's log-probabilities, and how good they are.
 
     A window that does not answer its question proves nothing about the document: such a conversation
-    is dropped, unless B saw all of the text. What B sees is in `prefixes`, by the topics' windows.
+    is dropped, unless B saw all of the text; the others come with their places. What B sees is in
+    `prefixes`, by the topics' windows.
     """
     if not conversations:
         return
     seen = [prefixes[each.topic.window] for each in conversations]
     questions = [each.question for each in conversations]
     answers = answered(reader, seen, questions, settings.max_answer, settings.top_k)
-    for conversation, said in zip(conversations, answers, strict=True):
+    for place, (conversation, said) in enumerate(zip(conversations, answers, strict=True)):
         kind, question = conversation.topic.kind, conversation.question
         if kind != "unanswered" and reader.decode(said.ids).strip() == settings.not_stated:
             continue
         prompt = tuple(reader.chat.question(question))
         example = StudyExample(kind, prompt, said.ids, said.top_ids, said.top_logprobs, question)
         ended = conversation.ended and said.ids[-1] == reader.end_id
-        yield conversation.topic, _grade(said, ended, settings), example
+        yield place, _grade(said, ended, settings), example
 
 
 def _grade(said: Answer, ended: bool, settings: TrainingSettings) -> Grade:

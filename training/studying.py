@@ -3,6 +3,7 @@
 This file knows a reader, a text and folders; it knows no cartridge.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,24 +31,27 @@ def kept_study(
 ) -> list[StudyExample]:
     """The text's study: made once and written to `path`, then read from there.
 
-    `annotate` sees the examples before they are written. In `studies` they are kept as they were made, for
-    other runs, and the study of a text that has changed begins with what it was. Raises TrainingRefused
-    when too little was asked, and what `report` raises to stop.
+    A study that was stopped goes on where it was. `annotate` sees the examples before they are written. In
+    `studies` they are kept as they were made, for other runs, and the study of a text that has changed
+    begins with what it was. Raises TrainingRefused when too little was asked, and what `report` raises to
+    stop.
     """
     if path.exists():
         return read_examples(path)
     kept = None if studies is None else Studies(studies)
+    under_way = path.with_suffix(".batches")
     found = None if kept is None else kept.find(reader, text, settings)
     if found is not None:
         report(1.0)
         examples, seconds = found
     else:
         began, seconds = time.monotonic(), 0.0
-        examples = _studied(reader, text, settings, report, kept)
+        examples = _studied(reader, text, settings, report, kept, under_way)
         if kept is not None:
             kept.keep(reader, text, settings, examples, time.monotonic() - began)
     examples = annotate(examples)
     write_examples(path, examples, seconds)
+    shutil.rmtree(under_way, ignore_errors=True)
     return examples
 
 
@@ -65,6 +69,7 @@ def _studied(
     settings: TrainingSettings,
     report: Callable[[float], None],
     kept: Studies | None,
+    folder: Path,
 ) -> list[StudyExample]:
     earlier = None if kept is None else kept.earlier(reader, text, settings)
     since = None
@@ -78,7 +83,9 @@ def _studied(
             lambda done: report(_HOLDING * done),
         )
     begun = 0.0 if since is None else _HOLDING
-    examples = study(reader, text, settings, lambda done: report(begun + (1 - begun) * done), since)
+    examples = study(
+        reader, text, settings, lambda done: report(begun + (1 - begun) * done), since, folder
+    )
     if len(examples) < _FEWEST:
         raise TrainingRefused(
             f"The reader found only {len(examples)} questions about this document, too few to train on; "

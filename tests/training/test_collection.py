@@ -108,6 +108,16 @@ def test_every_document_is_trained_and_checked_alone_and_in_company(
     assert {each.stage for each in told} == {"self-study", "distillation", "check"}
 
 
+def test_documents_of_equal_text_are_each_others_rivals(reader: Reader, tmp_path: Path) -> None:
+    twins = [TEXTS[0], replace(TEXTS[0], name="d2"), TEXTS[1]]
+    run(reader, tmp_path, twins)
+    rivals = {
+        path.name: {rival for each in read_examples(path) for rival in each.rivals}
+        for path in tmp_path.glob("*/0000*.parquet")
+    }
+    assert sorted(map(sorted, rivals.values())) == [["d0", "stranger"], ["d2", "stranger"]]
+
+
 def test_slots_are_shared_out_by_what_they_tell(reader: Reader, tmp_path: Path) -> None:
     settings = replace(SETTINGS, adaptive=True, probe_steps=3, least_told=0.0, compression=4.0)
     texts = [*TEXTS[:2], Text("long", "l", f"{TEXTS[2].text} {TEXTS[3].text}")]
@@ -133,7 +143,7 @@ def test_slots_are_shared_out_by_what_they_tell(reader: Reader, tmp_path: Path) 
 
 def test_what_retrieval_brings_is_kept_with_the_questions(reader: Reader, tmp_path: Path) -> None:
     run(reader, tmp_path)
-    (path,) = tmp_path.glob("*/00000000.parquet")
+    (path,) = tmp_path.glob("*/00000000-*.parquet")
     assert {example.rivals for example in read_examples(path)} == {("d2", "stranger")}
 
 

@@ -15,7 +15,7 @@ import torch
 import training.collection as collection
 from inference.reader import Reader, load_reader
 from tests.models import QUESTIONS, TEXT, studied_questions, write_tiny_model
-from training.collection import Outcome, Text, distil_collection
+from training.collection import Outcome, Text, distil_collection, short_digest
 from training.examples import StudyExample, read_examples, write_examples
 from training.fleet.collection import Finish, Finished, FleetTraining
 from training.fleet.executor import Executor
@@ -135,7 +135,7 @@ def in_one_process(
         kept_in: Path | None,
     ) -> list[StudyExample]:
         if not path.exists():
-            write_examples(path, annotate(studies[path.stem]))
+            write_examples(path, annotate(studies[path.stem.split("-")[0]]))
         return read_examples(path)
 
     monkeypatch.setattr(collection, "kept_study", kept)
@@ -257,7 +257,8 @@ def test_a_document_trained_for_itself_is_what_distil_makes_of_it(
 ) -> None:
     finish = Finish("training.fleet.work:isolated")
     fleet = FleetTraining(here, named, SETTINGS, tmp_path, finish=finish)
-    for folder in (tmp_path / "alone", fleet.workspace / "isolated" / TEXTS[0].digest):
+    own = f"{TEXTS[0].digest}-{short_digest(TEXTS[0].name)}"
+    for folder in (tmp_path / "alone", fleet.workspace / "isolated" / own):
         folder.mkdir(parents=True)
         write_examples(folder / "examples.parquet", studies[TEXTS[0].digest])
     trained, short = fleet.alone([TEXTS[0], Text("short", "s", "No")])

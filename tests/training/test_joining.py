@@ -53,6 +53,7 @@ def studies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         settings: TrainingSettings,
         report: Callable[[float], None],
         since: Revision | None = None,
+        folder: Path | None = None,
     ) -> list[StudyExample]:
         studied.append(text[:11])
         report(0.5)

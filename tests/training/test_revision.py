@@ -113,6 +113,7 @@ def test_the_next_version_begins_with_what_the_last_one_knew(
         settings: TrainingSettings,
         report: Callable[[float], None],
         since: Revision | None = None,
+        folder: Path | None = None,
     ) -> list[StudyExample]:
         seen.append(since)
         report(1.0)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,8 @@ from training.selfstudy import (
     study,
 )
 from training.settings import TrainingSettings
-from training.teacher import Answer, answered, read
+from training.study_batches import StudyBatches
+from training.teacher import Answer, answered, asked, read
 from training.windows import Windows
 
 SETTINGS = TrainingSettings(
@@ -142,7 +145,7 @@ def test_equal_questions_are_asked_of_the_longest_window(
     monkeypatch.setattr("training.selfstudy.answered", answered)
     topics = [Topic("question", place, "x" * (place * 5 % 7 + 1)) for place in range(7)]
     settings = replace(SETTINGS, generation_batch=batch)
-    list(converse(reader, TEXT, topics, settings, 0, set(), nothing))
+    list(converse(reader, TEXT, topics, settings, 0, set(), nothing, StudyBatches()))
     assert contexts == ["x" * 7]
 
 
@@ -155,7 +158,7 @@ def test_what_a_window_may_leave_open_is_answered_from_all_of_the_text(
         lambda _, contexts, *__: answered.append(contexts) or [talk.said(0.9) for _ in contexts],
     )
     topics = [Topic("unanswered", 0, "a"), Topic("question", 1, "bb"), Topic("unanswered", 2, "c")]
-    list(converse(reader, TEXT, topics, SETTINGS, 0, set(), nothing))
+    list(converse(reader, TEXT, topics, SETTINGS, 0, set(), nothing, StudyBatches()))
     assert answered == [["bb"], [TEXT, TEXT]]
 
 
@@ -177,6 +180,63 @@ def test_study_is_repeatable(reader: Reader) -> None:
         assert example.answer == tuple(example.top_ids[:, 0])
 
 
+class _Killed(Exception):
+    """Ends a study in the middle."""
+
+
+@pytest.mark.parametrize("after", [0.05, 0.3, 0.6, 0.9])
+def test_a_study_that_was_interrupted_goes_on_where_it_was(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float
+) -> None:
+    settings = replace(SETTINGS, generation_batch=6, unanswered=0.4)
+    calls: list[int] = []
+
+    def asking(*given: Any) -> Any:
+        calls.append(1)
+        return asked(*given)
+
+    monkeypatch.setattr("training.selfstudy.asked", asking)
+    whole = study(reader, TEXT, settings, nothing)
+    batches = len(calls)
+
+    def stopping(done: float) -> None:
+        if done > after:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        study(reader, TEXT, settings, stopping, folder=tmp_path / "under way")
+    talked = [path for path in tmp_path.rglob("*.parquet") if "open" not in path.name]
+    assert len(talked) > 0 or after < 0.1
+    calls.clear()
+    told: list[float] = []
+    again = study(reader, TEXT, settings, told.append, folder=tmp_path / "under way")
+    assert [(e.kind, e.prompt, e.answer) for e in again] == [
+        (e.kind, e.prompt, e.answer) for e in whole
+    ]
+    for one, other in zip(again, whole, strict=True):
+        np.testing.assert_array_equal(one.top_logprobs, other.top_logprobs)
+    assert told == sorted(told)
+    assert len(calls) == batches - len(talked)
+
+
+def test_batches_of_something_else_are_not_read(reader: Reader, tmp_path: Path) -> None:
+    def stopping(done: float) -> None:
+        if done > 0.5:
+            raise _Killed
+
+    settings = replace(SETTINGS, generation_batch=6)
+    with pytest.raises(_Killed):
+        study(reader, TEXT, settings, stopping, folder=tmp_path / "batches")
+    for path in sorted((tmp_path / "batches").rglob("*.parquet"))[:1]:
+        path.write_bytes(b"damaged")
+    other = TEXT.replace("gate", "door")
+    for text in (other, TEXT):
+        found = study(reader, text, settings, nothing, folder=tmp_path / "batches")
+        assert [e.answer for e in found] == [
+            e.answer for e in study(reader, text, settings, nothing)
+        ]
+
+
 def test_a_window_that_does_not_answer_is_dropped(reader: Reader) -> None:
     asked = [
         Conversation(Topic("question", 0, TEXT), "Who?"),
@@ -185,8 +245,7 @@ def test_a_window_that_does_not_answer_is_dropped(reader: Reader) -> None:
     prefixes = read(reader, [TEXT])
     ((_, _, example),) = answer(reader, prefixes, asked[:1], SETTINGS)
     refusal = replace(SETTINGS, not_stated=reader.decode(example.answer).strip())
-    said = [topic.kind for topic, _, _ in answer(reader, prefixes, asked, refusal)]
-    assert said == ["unanswered"]
+    assert [place for place, _, _ in answer(reader, prefixes, asked, refusal)] == [1]
 
 
 def test_what_is_read_once_is_answered_as_if_it_were_read_each_time(reader: Reader) -> None:

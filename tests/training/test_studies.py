@@ -11,7 +11,7 @@ from tests.models import studied_questions, write_tiny_model
 from training import studying
 from training.examples import StudyExample, read_examples, seconds_before
 from training.revision import Revision
-from training.settings import TrainingRefused, TrainingSettings
+from training.settings import Cancelled, TrainingRefused, TrainingSettings
 from training.studies import Studies
 from training.studying import kept_study
 
@@ -35,6 +35,7 @@ def asked(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         settings: TrainingSettings,
         report: Callable[[float], None],
         since: Revision | None = None,
+        folder: Path | None = None,
     ) -> list[StudyExample]:
         texts.append(text)
         questions = [
@@ -63,6 +64,22 @@ def test_another_run_finds_what_one_has_studied(
     assert {each.rivals for each in again} == {()}
     assert told == [1.0]
     assert seconds_before(tmp_path / "a") == 0.0 < seconds_before(tmp_path / "b")
+
+
+def test_what_was_studied_before_a_stop_goes_with_the_study(reader: Reader, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, max_question=6, max_answer=6, asking_temperature=2.0)
+    settings = replace(settings, min_conversations=24, generation_batch=8)
+
+    def stopping(done: float) -> None:
+        if done > 0.4:
+            raise Cancelled
+
+    path = tmp_path / "a.parquet"
+    with pytest.raises(Cancelled):
+        kept_study(reader, TEXT, settings, path, stopping)
+    assert list((tmp_path / "a.batches").rglob("*.parquet"))
+    kept_study(reader, TEXT, settings, path, lambda _: None)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.parquet"]
 
 
 @pytest.mark.parametrize(

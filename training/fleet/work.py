@@ -24,6 +24,7 @@ from training.collection import (
     Text,
     as_begun,
     run_folder,
+    short_digest,
     study_file,
     train_together,
 )
@@ -82,7 +83,7 @@ def group(spec: Json, context: Context) -> Json:
         studies = run_folder(reader, settings, own)
         studies.mkdir(parents=True, exist_ok=True)
         for text in texts:
-            path = studies / study_file(text.digest)
+            path = studies / study_file(text)
             if not path.exists():
                 examples = _studied(reader, text, settings, folder, context, told=False)
                 rivals = spec["rivals"][text.name]
@@ -138,7 +139,7 @@ def checked_member(spec: Json, context: Context) -> Distilled:
     reader, settings = reader_of(spec, context), settings_of(spec)
     folder = Path(spec["folder"])
     member = Member(**spec["member"] | {"neighbours": tuple(spec["member"]["neighbours"])})
-    studied_at = folder / _STUDIES / study_file(member.digest)
+    studied_at = _study_of(folder, member.digest)
     context.report(0.0)
     return checked(
         reader,
@@ -156,7 +157,7 @@ def distilled_alone(spec: Json, context: Context) -> Distilled:
     """A document trained for itself; goes on from its checkpoint in the folder."""
     reader, settings = reader_of(spec, context), settings_of(spec)
     text = Text(**spec["text"])
-    own = Path(spec["folder"]) / _ALONE / text.digest
+    own = Path(spec["folder"]) / _ALONE / f"{text.digest}-{short_digest(text.name)}"
     with _alone_in(own):
         return distil(
             reader,
@@ -165,6 +166,7 @@ def distilled_alone(spec: Json, context: Context) -> Distilled:
             workdir=own,
             progress=lambda progress: context.report(progress.done),
             cancelled=context.cancelled,
+            studies=text.kept,
         )
 
 
@@ -225,10 +227,15 @@ def _studied(
     """The text's study in the folder, made where it is not there yet."""
     if reader.count(text.text) < 4:
         raise TrainingRefused("it is too short to train on; answer it from its text.")
-    path = folder / _STUDIES / study_file(text.digest)
+    path = _study_of(folder, text.digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     report = context.report if told else lambda _: context.report(0.0)
     return kept_study(reader, text.text, settings, path, report, studies=text.kept)
+
+
+def _study_of(folder: Path, digest: str) -> Path:
+    """Where a text's study lies that every group with it reads."""
+    return folder / _STUDIES / f"{digest}.parquet"
 
 
 def _training(progress: Progress, context: Context) -> None:
