@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from scipy.stats import binomtest
 
 from benchmarks.service_process import serving
 from benchmarks.waiting import Ledger, finished, ingested
@@ -19,6 +18,7 @@ from evaluation.datasets.catalogue import limited, load
 from evaluation.datasets.own import to_lines
 from evaluation.datasets.questions import Dataset
 from evaluation.ranking import score_rankings
+from evaluation.report.comparison import bootstrap
 from evaluation.results import Claim
 from evaluation.statistics import Estimate
 from retrieval.documents import DocumentLibrary
@@ -79,8 +79,8 @@ def run_articles(
     return row
 
 
-def _recall(dataset: Dataset, folder: Path) -> dict[str, list[float]]:
-    """For each depth the mean over questions, with its interval."""
+def _recall(dataset: Dataset, folder: Path) -> dict[str, list[float | None]]:
+    """For each depth the mean over questions, with its interval over the articles."""
     library = DocumentLibrary(folder / "documents")
     retriever = Retriever(library, MiniLmEncoder(), folder / "vectors")
     for document in dataset.documents:
@@ -96,15 +96,14 @@ def _recall(dataset: Dataset, folder: Path) -> dict[str, list[float]]:
     found = {}
     for depth in _DEPTHS:
         scores = score_rankings(ranked, golds, k=depth)
-        found[str(depth)] = _interval([each.recall for each in scores.values()])
+        recall = {id: each.recall for id, each in scores.items()}
+        # Questions of one article are found, or missed, together.
+        mean = bootstrap(recall, {id: golds[id][0] for id in recall})
+        assert mean is not None
+        found[str(depth)] = [
+            None if x is None else round(x, 4) for x in (mean.mean, mean.low, mean.high)
+        ]
     return found
-
-
-def _interval(values: list[float]) -> list[float]:
-    """Mean and Wilson's 95 % interval of zeros and ones."""
-    right = round(sum(values))
-    found = binomtest(right, len(values)).proportion_ci(method="wilson")
-    return [round(number, 4) for number in (right / len(values), found.low, found.high)]
 
 
 def articles_claims(row: Mapping[str, Any]) -> dict[str, Claim]:

@@ -7,10 +7,9 @@ stopped. This file knows HTTP and records; it knows nothing of the service's ins
 """
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ from evaluation.report.costs import TrainingCost
 from evaluation.report.records import Record, RecordFolder
 from evaluation.report.report import Arm
 from evaluation.report.report import Report as Assembled
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, begin, require_plan, write_result
 from evaluation.statistics import Estimate, estimate
 
 Report = Callable[[str, float], None]
@@ -82,9 +81,12 @@ def run_comparison(
     *,
     command: str = "cartridges reproduce comparison --json",
 ) -> dict[str, Any]:
-    """Ingest, train, report, compare, and write comparison.json."""
-    started = time.monotonic()
-    work.mkdir(parents=True, exist_ok=True)
+    """Ingest, train, report, compare, and write comparison.json.
+
+    Raises AnotherPlan where the working folder was begun by another one.
+    """
+    began = begin()
+    require_plan(work, asdict(plan) | {"seeds": None, "articles": plan.articles is not None})
     whole = len(plan.compressions) + (plan.articles is not None)
     rows: list[dict[str, Any]] = []
     claims: dict[str, Claim] = {}
@@ -117,7 +119,7 @@ def run_comparison(
         seeds=plan.seeds,
         rows=rows,
         claims=claims,
-        seconds=time.monotonic() - started,
+        began=began,
     )
 
 

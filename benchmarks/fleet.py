@@ -31,7 +31,7 @@ from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.registry import Registry, connect
 from cartridge_store.store import CartridgeStore
 from evaluation.held_out import held_out
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, begin, write_result
 from evaluation.statistics import estimate
 from inference.reader import load_reader
 from reader.paths import bundled_reader
@@ -83,7 +83,7 @@ def run_fleet(
 
     `reader` is the path of a reader; None for a small random one.
     """
-    began = time.monotonic()
+    began = begin()
     rows: list[dict[str, Any]] = []
     ids: list[dict[str, str]] = []
     small = reader is None
@@ -130,7 +130,7 @@ def run_fleet(
         seeds=(plan.seed,),
         rows=rows,
         claims={name: Claim(estimate([value]), target) for name, (value, target) in claims.items()},
-        seconds=time.monotonic() - began,
+        began=began,
     )
 
 

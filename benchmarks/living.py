@@ -7,7 +7,6 @@ there, and a mixed collection shares its slots out. What was measured is kept in
 same command goes on where it was stopped. This file knows plans, rows and claims.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
@@ -37,7 +36,7 @@ from evaluation.datasets.changed_world import Changed, load_changed
 from evaluation.datasets.mixed_world import load_mixed
 from evaluation.datasets.questions import Document
 from evaluation.datasets.world import load_world
-from evaluation.results import Claim, earlier_rows, write_result
+from evaluation.results import Claim, begin, earlier_rows, require_plan, write_result
 from evaluation.statistics import estimate
 from training.settings import TrainingSettings
 
@@ -106,9 +105,9 @@ def run_living(
     """Live through every seed's collection, and write living.json. With `more`, the seeds that the file
     has already are kept as they are.
 
-    Raises AnotherPlan where they were measured by another plan.
+    Raises AnotherPlan where they, or what the working folder has, were measured by another plan.
     """
-    started = time.monotonic()
+    began = begin()
     earlier = earlier_rows(out, "living", plan.of_a_seed()) if more else []
     known = {row["seed"]: row for row in earlier}
     rows: list[Row] = []
@@ -121,7 +120,7 @@ def run_living(
             rows.append(known.pop(seed))
             continue
         folder = work / str(seed)
-        folder.mkdir(parents=True, exist_ok=True)
+        require_plan(folder, plan.of_a_seed())
         rows.append({"seed": seed} | _lived(seed, plan, folder, told))
     rows += known.values()
     report("done", 1.0)
@@ -132,7 +131,7 @@ def run_living(
         seeds=[row["seed"] for row in rows],
         rows=rows,
         claims=claims_of(rows, plan),
-        seconds=time.monotonic() - started,
+        began=began,
         plan=plan.of_a_seed(),
     )
 
@@ -203,6 +202,10 @@ def _life(
     row |= kept.part("open", lambda: _open(asker, seed, sheets, plan))
     leave = first[plan.updated :][: plan.deleted]
     stay = [*first[plan.updated + plan.deleted :], *later]
+    row |= kept.part(
+        "before deletions",
+        lambda: {"neighbours_before": scored(asker, stay, plan.asked)["retrieved"]},
+    )
     row |= kept.part("deletions", lambda: deleted(asker, leave, stay, plan.probes, plan.asked))
     report("others misled", 0.9)
     if victims := stay[: plan.misled]:

@@ -232,7 +232,6 @@ def deleted(
         for each in sheet.asked
         if not any(each.before in text for text in rest)
     ]
-    before = scored(asker, staying, asked)["retrieved"]
     for sheet in leaving:
         asker.leave(sheet.before)
     tried = revealed = 0
@@ -247,7 +246,6 @@ def deleted(
     return {
         "probes": tried,
         "revealed": revealed,
-        "neighbours_before": before,
         "neighbours_after": scored(asker, staying, asked)["retrieved"],
     }
 

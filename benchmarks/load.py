@@ -22,8 +22,9 @@ from typing import Any
 import httpx
 
 from benchmarks.service_process import QUICK, children, resident_bytes, serving
+from benchmarks.waiting import ended
 from evaluation.held_out import held_out
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, begin, write_result
 from evaluation.statistics import estimate
 
 Report = Callable[[str, float], None]
@@ -82,7 +83,7 @@ class _World:
 
 def run_load(out: Path, plan: LoadPlan, report: Report = lambda *_: None) -> dict[str, Any]:
     """Load the service, then trouble it, and write the result file."""
-    started = time.monotonic()
+    began = begin()
     with (
         tempfile.TemporaryDirectory(prefix="cartridges-load-") as folder,
         serving(Path(folder) / "data", _TRAINING) as (url, process),
@@ -107,7 +108,7 @@ def run_load(out: Path, plan: LoadPlan, report: Report = lambda *_: None) -> dic
         seeds=(plan.seed,),
         rows=rows,
         claims=claims,
-        seconds=time.monotonic() - started,
+        began=began,
     )
 
 
@@ -143,8 +144,12 @@ async def _prepared(http: httpx.AsyncClient, plan: LoadPlan) -> _World:
     for number, sheet in enumerate(drawn.sheets):
         sent = await http.post("/v1/documents", json={"id": f"kept-{number}", "text": sheet.text})
         sent.raise_for_status()
-        while (await http.get(f"/v1/jobs/{sent.json()['job']['id']}")).json()["progress"] < 1:
+        job = sent.json()["job"]
+        while not ended(job):
             await asyncio.sleep(0.2)
+            job = (await http.get(f"/v1/jobs/{job['id']}")).raise_for_status().json()
+        if job["status"] != "succeeded":
+            raise RuntimeError(f"The load's documents: a job was {job['status']}. {job['error']}")
     return _World([item.question for item in drawn.items], random.Random(plan.seed))
 
 

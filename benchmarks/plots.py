@@ -66,7 +66,7 @@ def serving(result: Mapping[str, Any]) -> dict[str, bytes]:
 
 def cas(result: Mapping[str, Any]) -> dict[str, bytes]:
     """Exact match against how many cartridges are loaded beside a document's own."""
-    rows = result["rows"]
+    rows = [row for row in result["rows"] if "em" in row]
     lines = []
     for arm, (name, colour) in _CAS.items():
         loaded = [count for count in rows[0]["em"].get(arm, {}) if count != "all"]

@@ -7,7 +7,6 @@ and caches; it knows no reader and no HTTP.
 """
 
 import tempfile
-import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.routing_demand import Demand, DemandPlan, draw
 from benchmarks.routing_redis import redis_bytes
 from cartridge_store.routing import BOUND, Homes, Loads, Scores, choose
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, begin, write_result
 from evaluation.statistics import estimate
 
 Report = Callable[[str, float], None]
@@ -164,7 +163,7 @@ def simulate(policy: Policy, demand: Demand, plan: RoutingPlan, seed: int) -> di
 
 def run_routing(out: Path, plan: RoutingPlan, report: Report = lambda *_: None) -> dict[str, Any]:
     """Simulate everything, measure Redis and write the result file."""
-    started = time.monotonic()
+    began = begin()
     small, large = plan.demand.per_collection, plan.large_collections
     worlds = [*((exponent, small) for exponent in plan.exponents), (plan.exponents[0], large)]
     few = plan.seeds[: plan.further_seeds]
@@ -189,7 +188,7 @@ def run_routing(out: Path, plan: RoutingPlan, report: Report = lambda *_: None) 
         seeds=plan.seeds,
         rows=[_world(plan), redis, *rows],
         claims=_claims(plan, found, redis),
-        seconds=time.monotonic() - started,
+        began=began,
     )
 
 

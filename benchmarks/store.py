@@ -29,7 +29,7 @@ from cartridge_store.format import from_bytes, header_length, to_bytes
 from cartridge_store.ids import blob_name
 from cartridge_store.registry import Registry, connect
 from cartridge_store.store import CartridgeStore
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, begin, write_result
 from evaluation.statistics import estimate
 
 Report = Callable[[str, float], None]
@@ -54,7 +54,7 @@ class StorePlan:
 
 def run_store(out: Path, plan: StorePlan, report: Report = lambda *_: None) -> dict[str, Any]:
     """Measure everything and write the result file."""
-    started = time.monotonic()
+    began = begin()
     rng = random.Random(plan.seed)
     with tempfile.TemporaryDirectory(prefix="cartridges-store-") as temporary:
         folder = Path(temporary)
@@ -107,7 +107,7 @@ def run_store(out: Path, plan: StorePlan, report: Report = lambda *_: None) -> d
         seeds=(plan.seed,),
         rows=rows,
         claims=claims,
-        seconds=time.monotonic() - started,
+        began=began,
     )
 
 

@@ -7,7 +7,6 @@ that peak memory can be told apart. This file measures steps; it says nothing of
 """
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.workload import text_of
-from evaluation.results import Claim, write_result
+from evaluation.memory import forget_peak, peak_bytes
+from evaluation.results import Claim, begin, write_result
 from evaluation.statistics import estimate
 from inference.reader import Reader, load_reader, stacked
 from training.examples import StudyExample
@@ -58,7 +58,7 @@ class Run:
 
 def run_training(reader: str, out: Path, plan: TrainPlan, progress: Progress) -> dict[str, Any]:
     """Measure both in turns and write the result file. `reader` is a path or hub name."""
-    began = time.perf_counter()
+    began = begin()
     runs: list[Run] = []
     context = multiprocessing.get_context("spawn")
     for turn in range(plan.rounds):
@@ -84,7 +84,7 @@ def run_training(reader: str, out: Path, plan: TrainPlan, progress: Progress) ->
                 estimate([o.peak_bytes / t.peak_bytes for o, t in zip(ours, theirs, strict=True)])
             ),
         },
-        seconds=time.perf_counter() - began,
+        began=began,
     )
 
 
@@ -109,12 +109,11 @@ def _measured(name: str, path: str, plan: TrainPlan, seed: int) -> Run:
     document = text_of(reader, plan.document_tokens, seed)
     conversations = _conversations(reader, plan, seed)
     step = {OURS: _ours, PEFT: _peft}[name]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = forget_peak()
     began = time.perf_counter()
     losses = step(reader, document, conversations, plan)
     seconds = time.perf_counter() - began
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    return Run(name, seconds, max(peak, 1), losses[0], losses[-1])
+    return Run(name, seconds, peak_bytes() - before, losses[0], losses[-1])
 
 
 def _conversations(

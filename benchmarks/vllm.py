@@ -26,7 +26,7 @@ from cartridge_store.format import to_bytes
 from cartridge_store.ids import blob_name
 from cartridge_store.manifest import PositionRule
 from evaluation.held_out import HeldOut, held_out
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, begin, write_result
 from evaluation.statistics import Estimate, estimate
 from inference.composer import compose
 from inference.decoding import Prompt, decode
@@ -83,7 +83,7 @@ def run_vllm(
     reader: Reader, out: Path, plan: VllmPlan, progress: Progress = lambda *_: None
 ) -> dict[str, Any]:
     """Measure everything and write the result file; `reader` is the bundled one in float32."""
-    began = time.perf_counter()
+    began = begin()
     drawn = held_out(plan.seed, sheets=plan.documents, questions=4, count=reader.count)
     kept = [_cartridge(reader, sheet.text) for sheet in drawn.sheets]
     short = [_cartridge(reader, sheet.text, plan.slots) for sheet in drawn.sheets]
@@ -106,7 +106,7 @@ def run_vllm(
         seeds=[plan.seed],
         rows=rows,
         claims=claims,
-        seconds=time.perf_counter() - began,
+        began=began,
     )
 
 

@@ -10,7 +10,6 @@ knows no service.
 """
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from evaluation.collection import (
 )
 from evaluation.gates import score
 from evaluation.large import LargePlan, run_large
-from evaluation.results import Claim, earlier_rows, write_result
+from evaluation.results import Claim, begin, earlier_rows, write_result
 from evaluation.statistics import estimate
 from inference.composer import Composition, in_context
 from inference.reader import Reader, load_reader
@@ -61,7 +60,7 @@ def run_cas(
 
     Raises AnotherPlan where what the file has was measured by another plan.
     """
-    started = time.monotonic()
+    began = begin()
     earlier = earlier_rows(out, name, plan.of_a_seed()) if more else []
     known = {row["seed"]: row for row in earlier if "seed" in row}
     largest = next((row for row in earlier if "large" in row), None)
@@ -92,7 +91,7 @@ def run_cas(
         seeds=seeds,
         rows=rows,
         claims=found,
-        seconds=time.monotonic() - started,
+        began=began,
         plan=plan.of_a_seed(),
     )
 

@@ -26,8 +26,9 @@ def choice(answer: str, options: Sequence[str]) -> int | None:
     """The place of the option that an answer names; None when it names none or more than one.
 
     In this order: the answer is an option's text; it is a letter or begins with one ("B", "(b)",
-    "B. Paris"); it announces letters ("the answer is B"), all the same; it contains the text of one
-    option as whole words. A letter in front of another option's text contradicts itself: None.
+    "B. Paris"), unless an option's own text does ("B. Jones"); it announces letters ("the answer is B"),
+    all the same; it contains the text of one option as whole words. A letter in front of another option's
+    text contradicts itself: None.
     """
     plain = answer.replace("*", "").strip()
     whole = _same(plain, options)
@@ -37,10 +38,13 @@ def choice(answer: str, options: Sequence[str]) -> int | None:
     if alone:
         return _place(alone.group(1), options)
     first = _FIRST.match(plain)
-    if first:
+    initials = [_FIRST.match(option.strip()) for option in options]
+    if first and not any(each and each[0].lower() == first[0].lower() for each in initials):
         named = _place(first.group(1) or first.group(2), options)
         beside = _same(plain[first.end() :], options)
         return named if beside in (None, named) else None
+    if any(initials) and (named := _contained(plain, options)) is not None:
+        return named  # "It is A. Smith" announces a name
     announced = {
         _place(next(filter(None, match.groups())), options)
         for match in _ANNOUNCED.finditer(plain)

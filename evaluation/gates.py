@@ -17,7 +17,7 @@ from torch import Tensor
 
 from evaluation.arms import answers, no_context, slots, truncated
 from evaluation.held_out import HeldOut, Item, held_out
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, begin, write_result
 from evaluation.scoring import exact_match
 from evaluation.statistics import estimate
 from inference.composer import Composition, in_context
@@ -47,7 +47,7 @@ def run_gates(
     reader_path: str | Path, out: Path, plan: GatesPlan, report: Report = lambda *_: None
 ) -> dict[str, Any]:
     """Run every gate for every seed and write the result file."""
-    started = time.monotonic()
+    began = begin()
     reader = load_reader(reader_path)
     exact = load_reader(reader_path, dtype="float32")
     rows = []
@@ -67,7 +67,7 @@ def run_gates(
         seeds=plan.seeds,
         rows=merged,
         claims=_claims(merged),
-        seconds=time.monotonic() - started,
+        began=began,
     )
 
 

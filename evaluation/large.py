@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evaluation.memory import peak_bytes
 from inference.reader import Reader, load_reader
 from reader.collection import SINGLE, CollectionPlan, draw_collection
 from reader.paths import word_list
@@ -207,19 +208,11 @@ def _child(folder: Path, run: str, size: int, *, begin: bool) -> None:
     result = {
         "digest": cartridges.hexdigest(),
         "tokens": sum(member.tokens for member in members),
-        "peak_bytes": _peak_bytes(),
+        "peak_bytes": peak_bytes(),
     }
     aside = folder / f"{run}.part"
     aside.write_text(json.dumps(result), encoding="utf-8")
     aside.replace(folder / f"{run}.json")
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process held; getrusage would count what its parent held, too."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("This system does not say how much memory a process has held.")
 
 
 if __name__ == "__main__":

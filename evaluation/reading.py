@@ -5,7 +5,6 @@ documents are in context; no cartridge is involved. This file knows the experime
 """
 
 import json
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from random import Random
 from typing import Any
 
 from evaluation.arms import answers, no_context
-from evaluation.results import Claim, write_result
+from evaluation.results import Claim, begin, write_result
 from evaluation.scoring import exact_match, states
 from evaluation.statistics import estimate
 from inference.composer import in_context
@@ -49,7 +48,7 @@ def run_reading(
     reader_path: str | Path, out: Path, plan: ReadingPlan, report: Report = lambda *_: None
 ) -> dict[str, Any]:
     """Measure the reader for every seed and write the result file."""
-    started = time.monotonic()
+    began = begin()
     reader = load_reader(reader_path)
     rows = []
     for index, seed in enumerate(plan.seeds):
@@ -71,7 +70,7 @@ def run_reading(
         seeds=plan.seeds,
         rows=rows,
         claims=_claims(rows, written),
-        seconds=time.monotonic() - started,
+        began=began,
     )
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,24 +78,38 @@ def _processor() -> str:
     return platform.machine()
 
 
+@dataclass(frozen=True, slots=True)
+class Began:
+    """When a measurement began, by the monotonic clock, and of which commit: who commits beside it changes
+    neither."""
+
+    at: float
+    commit: str | None
+
+
+def begin() -> Began:
+    """To be called before anything is measured."""
+    return Began(time.monotonic(), _commit())
+
+
 def _commit() -> str | None:
-    """The commit measured, with `+` when the tree differs from it; None outside a checkout."""
+    """This program's commit, with `+` when the tree differs from it; None outside a checkout."""
     try:
-        head = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed else "")
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(  # noqa: S603
+        ["git", *words],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    ).stdout.strip()
 
 
 def earlier_rows(folder: Path, name: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -115,6 +130,26 @@ def earlier_rows(folder: Path, name: str, plan: Mapping[str, Any]) -> list[dict[
     return [row if "measured" in row else row | {"measured": head} for row in known["rows"]]
 
 
+def require_plan(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Let a working folder, which is made, be this plan's alone: what lies there is not measured again.
+
+    Raises AnotherPlan where it was begun by another one.
+    """
+    path = folder / "plan.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        fits = json.loads(path.read_text(encoding="utf-8")) == _plain(plan)
+    else:
+        fits = not any(folder.iterdir())
+    if not fits:
+        raise AnotherPlan(
+            f"{folder} was begun by another plan than today's; delete it, or give another one (--work)."
+        )
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(_plain(plan), indent=1), encoding="utf-8")
+    aside.replace(path)
+
+
 def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
     """A plan as JSON reads it back."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(plan)))
@@ -129,21 +164,22 @@ def write_result(
     seeds: Sequence[int],
     rows: Sequence[Mapping[str, Any]],
     claims: Mapping[str, Claim],
-    seconds: float,
+    began: Began,
     plan: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write `folder/name.json`, whole or not at all, and return what was written.
 
-    Commit, date, machine and seconds are of the rows that do not say otherwise (`measured`). `plan` is what
+    Of a measurement that was interrupted, `began` and the seconds are its last piece's. Commit, date,
+    machine and seconds are of the rows that do not say otherwise (`measured`). `plan` is what
     `earlier_rows` goes by.
     """
     result = {
         "name": name,
         "command": command,
-        "commit": _commit(),
+        "commit": began.commit,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
-        "seconds": round(seconds, 1),
+        "seconds": round(time.monotonic() - began.at, 1),
         "seeds": list(seeds),
         **({} if plan is None else {"plan": _plain(plan)}),
         "rows": [dict(row) for row in rows],

@@ -34,7 +34,17 @@ def states(answer: str, value: str) -> bool:
     Not one of SQuAD's scores: both texts are composed (NFC) first.
     """
     answer, value = (unicodedata.normalize("NFC", text) for text in (answer, value))
+    if not normalise(value):  # "A", "+": nothing would be in everything
+        return _says_as_written(answer, value)
     return f" {normalise(value)} " in f" {normalise(answer)} "
+
+
+def _says_as_written(answer: str, value: str) -> bool:
+    """Whether the value stands in the answer as it is, between spaces or punctuation."""
+    value = value.strip()
+    around = r"[\s.,;:!?()\[\]\"']"
+    found = re.search(rf"(?:^|{around}){re.escape(value)}(?:{around}|$)", answer)
+    return bool(value) and found is not None
 
 
 def token_f1(answer: str, gold: str) -> float:
@@ -82,8 +92,13 @@ def squad_v2(answer: str, golds: Sequence[str]) -> Match:
     """Exact match and token F1, each the best over the golds, as evaluate-v2.0.py has them.
 
     Golds of which normalisation leaves nothing do not count; without any gold the question is
-    unanswerable, and only the empty answer is right.
+    unanswerable, and only the empty answer is right. Where it leaves nothing of any ("A", "+"), they are
+    held against the answer as they are written: SQuAD's script would take the question for unanswerable.
     """
+    if golds and not any(map(normalise, golds)):
+        said = answer.strip(" .,;:!?\"'").casefold()
+        exact = any(said == gold.strip(" .,;:!?\"'").casefold() for gold in golds)
+        return Match(exact, float(exact))
     golds = [gold for gold in golds if normalise(gold)] or [""]
     return Match(
         max(exact_match(answer, gold) for gold in golds),

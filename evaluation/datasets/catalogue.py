@@ -76,11 +76,17 @@ def limited(
         rng = Random(f"documents/{dataset.name}/{seed}")
         kept = tuple(kept[place] for place in sorted(rng.sample(range(len(kept)), documents)))
     there = {document.id for document in kept}
-    # Without documents of its own the data set is about those that somebody else holds.
+    cut = len(kept) < len(dataset.documents)
+    # Without documents of its own the data set is about those that somebody else holds. A question of which
+    # nobody says the document may be answered by one that is not there any more.
     about = tuple(
         question
         for question in dataset.questions
-        if not dataset.documents or there.issuperset(question.documents)
+        if not dataset.documents
+        or (
+            there.issuperset(question.documents)
+            and (question.documents or not cut or question.kind == "unanswerable")
+        )
     )
     if questions is not None and questions < len(about):
         rng = Random(f"questions/{dataset.name}/{seed}")

@@ -20,6 +20,7 @@ def test_an_arm_that_was_not_measured_has_no_line() -> None:
     rows: list[dict[str, Any]] = [
         {"em": {"mixed": {"1": 0.9, "8": 0.85}, "monolithic": {"all": 0.4}}},
         {"em": {"mixed": {"1": 0.8, "8": 0.85}, "monolithic": {"all": 0.5}}},
+        {"large": {"documents": 400}},
     ]
     (svg,) = cas({"rows": rows}).values()
     text = svg.decode()

@@ -41,6 +41,23 @@ def test_what_an_answer_names(answer: str, place: int | None) -> None:
     assert choice(answer, CITIES) == place
 
 
+@pytest.mark.parametrize(
+    ("answer", "place"),
+    [
+        ("A. Smith wrote it.", 1),
+        ("It is A. Smith.", 1),
+        ("B. Jones", 0),
+        ("A", 0),
+        ("A. B. Jones", 0),
+        ("(b) A. Smith", 1),
+        ("C", 2),
+        ("The answer is C.", 2),
+    ],
+)
+def test_an_initial_is_no_letter_of_an_option(answer: str, place: int) -> None:
+    assert choice(answer, ("B. Jones", "A. Smith", "Carla Weber")) == place
+
+
 def test_options_with_one_text_cannot_be_told_apart_by_it() -> None:
     assert choice("yes", ("Yes", "yes!")) is None
     assert choice("A", ("Yes", "yes!")) == 0

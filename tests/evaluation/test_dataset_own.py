@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,13 @@ def test_samples_keep_order_and_whole_questions() -> None:
     assert all(there.issuperset(question.documents) for question in some.questions)
     without = Dataset("own", (), whole.questions)
     assert limited(without, 3, None).questions == whole.questions
+    # Nobody says which document answers it: it may be one that was left out.
+    somewhere = Question("somewhere", "Who?", ("Ann",), "span")
+    nowhere = Question("nowhere", "Who?", (), "unanswerable")
+    added = replace(whole, questions=(*whole.questions, somewhere, nowhere))
+    assert {"somewhere", "nowhere"} <= {q.id for q in limited(added, None, None).questions}
+    left = {q.id for q in limited(added, 3, None).questions}
+    assert ("nowhere" in left, "somewhere" in left) == (True, False)
 
 
 @given(st.lists(st.text(max_size=200), max_size=8))

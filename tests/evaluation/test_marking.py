@@ -28,6 +28,15 @@ def test_a_gold_that_reads_like_abstaining_is_an_answer() -> None:
     assert not mark(Question("q", "Which state?", ("unknown",), "span"), "not stated").correct
 
 
+@pytest.mark.parametrize("gold", ["A", "The", "+"])
+def test_a_gold_of_which_normalisation_leaves_nothing_is_still_an_answer(gold: str) -> None:
+    asked = Question("q", "Which grade?", (gold,), "span")
+    assert mark(asked, f"{gold}.").correct
+    assert not mark(asked, "That is not stated.").correct
+    assert not mark(asked, "B").correct
+    assert mark(asked, gold).unanswerable is False
+
+
 def test_free_answers_have_overlap_too() -> None:
     found = mark(FREE, "because the cats sat")
     assert found.rouge is not None

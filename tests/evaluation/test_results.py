@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.results import AnotherPlan, Claim, earlier_rows, write_result
+from evaluation.results import AnotherPlan, Claim, begin, earlier_rows, require_plan, write_result
 from evaluation.statistics import estimate
 from evaluation.tables import PAGES, arms, composed, rendered, table
 
@@ -25,7 +25,7 @@ def test_a_missed_target_stays_in_the_file(tmp_path: Path) -> None:
             "high": Claim(estimate([0.95, 0.97]), ">= 0.90"),
             "plain": Claim(estimate([3.0])),
         },
-        seconds=1.0,
+        began=begin(),
     )
     assert json.loads((tmp_path / "sample.json").read_text()) == result
     assert [claim["met"] for claim in result["claims"].values()] == [False, True, None]
@@ -39,7 +39,14 @@ def test_rows_of_earlier_seeds_say_what_they_were_measured_by(tmp_path: Path) ->
 
     def written(rows: list[dict[str, Any]]) -> dict[str, Any]:
         return write_result(
-            tmp_path, "grown", command="c", seeds=[1], rows=rows, claims={}, seconds=1.0, plan=plan
+            tmp_path,
+            "grown",
+            command="c",
+            seeds=[1],
+            rows=rows,
+            claims={},
+            began=begin(),
+            plan=plan,
         )
 
     assert earlier_rows(tmp_path, "grown", plan) == []
@@ -56,6 +63,18 @@ def test_rows_of_earlier_seeds_say_what_they_were_measured_by(tmp_path: Path) ->
     assert f"; 1 earlier, {first['date']}, commit of then." in table(grown)
     with pytest.raises(AnotherPlan, match="--more"):
         earlier_rows(tmp_path, "grown", plan | {"documents": 3})
+
+
+def test_a_working_folder_is_one_plans(tmp_path: Path) -> None:
+    plan = {"documents": 2, "loaded": (1, 2)}
+    for _ in range(2):
+        require_plan(tmp_path / "work", plan)
+    with pytest.raises(AnotherPlan, match="another plan"):
+        require_plan(tmp_path / "work", plan | {"documents": 3})
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "parts.json").write_text("{}")  # of whom, nobody can tell
+    with pytest.raises(AnotherPlan, match="delete it"):
+        require_plan(tmp_path / "old", plan)
 
 
 def test_what_arms_scored_is_a_table_for_each_compression() -> None:
@@ -98,7 +117,7 @@ def test_pages_are_made_from_the_result_files(tmp_path: Path) -> None:
         seeds=[1],
         rows=[],
         claims={"icl_em": Claim(estimate([0.5, 0.7]), ">= 0.90")},
-        seconds=2.0,
+        began=begin(),
     )
     page = "before\n<!-- results:gates -->\nold\n<!-- /results -->\nafter\n"
     fresh = rendered(page, tmp_path)
