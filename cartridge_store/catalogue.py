@@ -6,7 +6,8 @@ It knows no Redis. Reading it costs one small read for every blob it has not see
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from cartridge_store.blobs import BlobStore
 from cartridge_store.errors import (
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Enough for nearly every header in the first read.
 _HEAD_BYTES = 16 * 2**10
+
+_FEW, _TOGETHER = 8, 16  # headers
 
 Document = tuple[str, str]
 
@@ -62,21 +65,35 @@ class Catalogue:
         StoreUnavailable where none can be read.
         """
         with self._lock:
-            found = {}
-            trouble: StoreUnavailable | None = None
-            for name in self._blobs.names():
-                try:
-                    manifest = self._manifests.get(name) or self._valid(name)
-                except StoreUnavailable as error:
-                    logger.warning("%s is left out: %s", name, error)
-                    trouble = error
-                    continue
-                if manifest is not None:
+            names = self._blobs.names()
+            read = self._read([name for name in names if name not in self._manifests])
+            found: dict[str, Manifest] = {}
+            for name in names:
+                manifest = self._manifests.get(name) or read.get(name)
+                if isinstance(manifest, Manifest):
                     found[name] = manifest
+            trouble = next((each for each in read.values() if isinstance(each, Exception)), None)
             if trouble is not None and not found:
                 raise trouble
             self._manifests = found
             return list(found.values())
+
+    def _read(self, names: Sequence[str]) -> dict[str, Manifest | StoreUnavailable | None]:
+        """What each blob's header says, or why it cannot be read now."""
+
+        def one(name: str) -> Manifest | StoreUnavailable | None:
+            try:
+                return self._valid(name)
+            except StoreUnavailable as error:
+                logger.warning("%s is left out: %s", name, error)
+                return error
+
+        if len(names) < _FEW:
+            return {name: one(name) for name in names}
+        # A store that is far away takes its time for each: a service that has just started waits for them
+        # all together.
+        with ThreadPoolExecutor(_TOGETHER, "catalogue") as pool:
+            return dict(zip(names, pool.map(one, names), strict=True))
 
     def again(self, manifests: Iterable[Manifest]) -> list[Manifest]:
         """The manifests of the same cartridges as they are now, of those that are still there.

@@ -1,3 +1,6 @@
+import threading
+import time
+
 import pytest
 from store_samples import MemoryBlobs, make_cartridge
 
@@ -47,6 +50,29 @@ def test_one_blob_that_cannot_be_read_does_not_stand_for_all() -> None:
         Catalogue(blobs).manifests()
     broken.clear()
     assert len(catalogue.manifests()) == 2
+
+
+def test_many_headers_are_read_beside_each_other() -> None:
+    together, most, lock = 0, 0, threading.Lock()
+
+    class Far(MemoryBlobs):
+        def get(self, name: str, length: int | None = None) -> Data:
+            nonlocal together, most
+            with lock:
+                together += 1
+                most = max(most, together)
+            time.sleep(0.02)
+            with lock:
+                together -= 1
+            return super().get(name, length)
+
+    blobs = Far()
+    cartridges = [make_cartridge(f"d{number:02}") for number in range(20)]
+    for cartridge in cartridges:
+        blobs.put(blob_name(cartridge.id), to_bytes(cartridge))
+    found = sorted(Catalogue(blobs).manifests(), key=lambda manifest: manifest.document_id)
+    assert found == [cartridge.manifest for cartridge in cartridges]
+    assert most > 1
 
 
 def test_it_follows_what_comes_and_goes() -> None:
