@@ -27,7 +27,7 @@ _QUESTIONS_TOGETHER = 20
 _PASSING = frozenset(
     {
         *("StorageFull", "BeingPublished", "RegistryUnavailable", "StoreUnavailable"),
-        *("RedisError", "ConnectionError", "TimeoutError"),
+        *("RedisError", "ConnectionError", "TimeoutError", "EngineUnavailable"),
     }
 )
 

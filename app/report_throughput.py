@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from app.answering import Answering
 from app.asked import Question
 from evaluation.report.costs import Throughput
-from inference.requests import GenerationFailed, RequestRefused, ServerStumbled
+from inference.requests import GenerationFailed, RequestRefused
 from retrieval.errors import DocumentCorrupt, DocumentNotFound, QuestionRefused
 
 NOT_ASKED = (
@@ -66,8 +66,6 @@ def _several(questions: Sequence[Question], count: int) -> list[Question]:
 def _tokens(answering: Answering, question: Question) -> int | None:
     try:
         completion = answering.ask(question).answer().completion
-    except ServerStumbled:
-        raise
     except NOT_ASKED:
         return None
     return 0 if completion is None else completion.completion_tokens

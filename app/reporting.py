@@ -168,6 +168,7 @@ class Reporting:
 
     def _ask(self, run: Run, numbers: range) -> None:
         done, kept = run.records.done(), []
+        stumbled: list[tuple[str, Question, int]] = []
         turns = [(number, seed) for number in numbers for seed in run.seeds]
         try:
             for place, (number, seed) in enumerate(turns):
@@ -179,25 +180,38 @@ class Reporting:
                     run.way.look()
                     if (name, seed, question.id) in done:
                         continue
-                    record = self._record(name, question, run, seed)
+                    try:
+                        record = self._record(name, question, run, seed)
+                    except ServerStumbled:
+                        stumbled.append((name, question, seed))
+                        continue
                     if record is not None:
                         kept.append(record)
                     if len(kept) >= _KEPT_TOGETHER:
                         run.records.add(kept)
                         kept = []
+            # A bad minute of the server's is no fault of an arm's; what fails again may be.
+            for name, question, seed in stumbled:
+                run.way.look()
+                try:
+                    record = self._record(name, question, run, seed)
+                except ServerStumbled as error:
+                    record = unanswered(name, question, seed, str(error))
+                if record is not None:
+                    kept.append(record)
         finally:
             if kept:
                 run.records.add(kept)
 
     def _record(self, arm: str, question: Question, run: Run, seed: int) -> Record | None:
-        """The question answered by the arm; None where the arm cannot ask it."""
+        """The question answered by the arm; None where the arm cannot ask it. Raises ServerStumbled."""
         asked = run.asked(arm, question, seed)
         if asked is None:
             return None
         try:
             answer = self._answering().ask(asked).answer()
         except ServerStumbled:
-            raise  # no fault of the arm's: the question is asked again
+            raise
         except NOT_ASKED as error:
             return unanswered(arm, question, seed, str(error))
         return scored(arm, question, seed, answer)

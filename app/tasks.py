@@ -19,6 +19,7 @@ from app.collection_training import CollectionTraining, DistilCollection
 from app.document_training import CompanyChanged, Distil, DocumentTraining, Draft, Join
 from app.fleet import Fleet, FleetTrouble
 from app.jobs import Job, Jobs
+from app.problems import problem_of
 from app.publishing import Publisher
 from app.report_cartridges import DocumentsChanged
 from app.screening import Screening
@@ -34,7 +35,7 @@ from cartridge_store.errors import (
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
-from inference.requests import EngineUnavailable, ServerStumbled
+from inference.requests import EngineUnavailable
 from retrieval.documents import DocumentLibrary
 from retrieval.errors import StorageFull
 from retrieval.retriever import Retriever
@@ -59,7 +60,6 @@ TRANSIENT = (
     CompanyChanged,
     DocumentsChanged,
     EngineUnavailable,
-    ServerStumbled,
     redis.RedisError,
 )
 
@@ -184,10 +184,13 @@ class Trainer:
                 given_back = self._stopped(job, workdir)
             except TRANSIENT as error:
                 logger.warning("Job %s: %s", job_id, error)
+                # What names a server is for the log: whoever may read may read this.
+                away = isinstance(error, EngineUnavailable)
+                why = problem_of(error).detail if away else str(error)
                 if last_try:
-                    self._fail(job, str(error), workdir)
+                    self._fail(job, why, workdir)
                 else:
-                    self._jobs.give_back(job_id, str(error))
+                    self._jobs.give_back(job_id, why)
                 raise
             except (TrainingRefused, CartridgeRefused) as error:
                 self._fail(job, str(error), workdir)

@@ -113,7 +113,7 @@ def _measured(name: str, path: str, plan: TrainPlan, seed: int) -> Run:
     began = time.perf_counter()
     losses = step(reader, document, conversations, plan)
     seconds = time.perf_counter() - began
-    return Run(name, seconds, peak_bytes() - before, losses[0], losses[-1])
+    return Run(name, seconds, max(1, peak_bytes() - before), losses[0], losses[-1])
 
 
 def _conversations(

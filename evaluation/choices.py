@@ -37,22 +37,36 @@ def choice(answer: str, options: Sequence[str]) -> int | None:
     alone = _ALONE.match(plain)
     if alone:
         return _place(alone.group(1), options)
+    named = _named_at(plain, options)
+    if named is not None:
+        return named
     first = _FIRST.match(plain)
-    initials = [_FIRST.match(option.strip()) for option in options]
-    if first and not any(each and each[0].lower() == first[0].lower() for each in initials):
+    if first:
         named = _place(first.group(1) or first.group(2), options)
         beside = _same(plain[first.end() :], options)
         return named if beside in (None, named) else None
-    if any(initials) and (named := _contained(plain, options)) is not None:
-        return named  # "It is A. Smith" announces a name
     announced = {
-        _place(next(filter(None, match.groups())), options)
-        for match in _ANNOUNCED.finditer(plain)
-        if _is_letter(match)
+        _announced(match, options) for match in _ANNOUNCED.finditer(plain) if _is_letter(match)
     }
     if announced:
         return announced.pop() if len(announced) == 1 else None
     return _contained(plain, options)
+
+
+def _announced(match: re.Match[str], options: Sequence[str]) -> int | None:
+    """The option of an announced letter; "it is A. Smith" announces a name."""
+    letter = next(place for place, found in enumerate(match.groups(), 1) if found)
+    named = _named_at(match.string[match.start(letter) :], options)
+    return _place(match[letter], options) if named is None else named
+
+
+def _named_at(text: str, options: Sequence[str]) -> int | None:
+    """The option that begins with an initial, as a letter in front of an option would, and that the text
+    begins with."""
+    for place, option in enumerate(map(str.strip, options)):
+        if _FIRST.match(option) and re.match(rf"{re.escape(option)}(?!\w)", text, re.IGNORECASE):
+            return place
+    return None
 
 
 def _is_letter(match: re.Match[str]) -> bool:

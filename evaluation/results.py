@@ -140,7 +140,9 @@ def require_plan(folder: Path, plan: Mapping[str, Any]) -> None:
     if path.exists():
         fits = json.loads(path.read_text(encoding="utf-8")) == _plain(plan)
     else:
-        fits = not any(folder.iterdir())
+        fits = not any(
+            each.is_dir() for each in folder.iterdir()
+        )  # of whoever began, nothing is known
     if not fits:
         raise AnotherPlan(
             f"{folder} was begun by another plan than today's; delete it, or give another one (--work)."

@@ -9,7 +9,8 @@ knows token ids, but no tensors.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Any
@@ -38,9 +39,15 @@ class ChatFormat:
         self._middle, self._after = rest.split(_QUESTION)
         bare = self._render([("user", _QUESTION)])
         self._bare, _ = bare.split(_QUESTION)
+        # Not all models call the tokens special that their own turns are made of.
         added = tokenizer.added_tokens_decoder.values()
-        special = {token.content for token in added if token.special}
-        self._controls = sorted({*tokenizer.all_special_tokens, *special} - {""})
+        shown = full + bare
+        with suppress(Exception):  # templates raise what they like
+            shown += self._render([("user", _TURN), ("assistant", _TURN), ("user", _TURN)])
+        turned = {token.content for token in added if token.special or token.content in shown}
+        self._controls = {*tokenizer.all_special_tokens, *turned} - {""}
+        ids = set(tokenizer.convert_tokens_to_ids(sorted(self._controls)))
+        self._control_ids = ids - {tokenizer.unk_token_id}
         self.sink_id: int = self._ids(self._before)[0]
 
     def _render(self, messages: Sequence[tuple[str, str]]) -> str:
@@ -54,22 +61,33 @@ class ChatFormat:
 
     @cached_property
     def _unarmed(self) -> Any:
-        """The tokenizer that knows no control tokens: a copy, since a tokenizer remembers which it is."""
+        """The tokenizer that knows no special tokens: a copy, since a tokenizer remembers which it is."""
         return copy.deepcopy(self._tokenizer)
+
+    def _is_armed(self, text: str) -> bool:
+        return any(control in text for control in self._controls)
 
     def ids_of(self, text: str) -> list[int]:
         """Ids of what somebody wrote, without a template; none is a control token's."""
-        if any(control in text for control in self._controls):
-            written = self._unarmed(text, add_special_tokens=False, split_special_tokens=True)
-            return list(written.input_ids)
-        return self._rendered_ids(text)
+        if not self._is_armed(text):
+            return self._rendered_ids(text)
+        ids = self._unarmed(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        if self._control_ids.isdisjoint(ids):
+            return list(ids)
+        # Not all are special to their tokenizer, and some are among its words. Cut inside each of them, at
+        # the price of a space there that some tokenizers put before what they begin with.
+        pieces = [text]
+        for control in self._controls:
+            pieces = [each for piece in pieces for each in _cut(piece, control)]
+        ids = [id for piece in pieces for id in self._rendered_ids(piece)]
+        return [id for id in ids if id not in self._control_ids]
 
     def _rendered_ids(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False).input_ids)
 
     def _ids(self, *parts: str) -> list[int]:
         """Ids of the template's parts and, in every second place, of what others wrote between them."""
-        if any(control in part for part in parts[1::2] for control in self._controls):
+        if any(map(self._is_armed, parts[1::2])):
             kinds = (self._rendered_ids, self.ids_of)
             return [id for place, part in enumerate(parts) for id in kinds[place % 2](part)]
         return self._rendered_ids("".join(parts))  # as one: tokens may reach over where parts meet
@@ -97,12 +115,14 @@ class ChatFormat:
             raise ValueError("The turns must be the user's and the assistant's, the user's first.")
         if not rest:
             return self.question(first)
+        # The template's own treatment of earlier turns, such as leaving out their reasoning, is of the
+        # turns as they are; of those that spell control tokens it is not.
+        marked = [(name, _TURN if self._is_armed(text) else text) for name, text in rest]
         try:
-            marked = [(name, _TURN) for name, _ in rest]
             _, after = self._render([("user", _QUESTION), *marked]).split(_QUESTION)
         except Exception as error:  # templates raise what they like
             raise ValueError(f"The reader's chat template refuses these turns: {error}") from error
-        between, turns = after.split(_TURN), [text for _, text in rest]
+        between, turns = after.split(_TURN), [text for _, text in rest if self._is_armed(text)]
         if len(between) != len(turns) + 1:
             raise ValueError("The reader's chat template drops one of these turns.")
         later = chain.from_iterable(zip_longest(between, turns, fillvalue=""))
@@ -115,3 +135,12 @@ class ChatFormat:
     def answer(self, text: str, end_id: int) -> list[int]:
         """Ids of an answer that the reader might have given, with its end token."""
         return [*self.ids_of(text), end_id]
+
+
+def _cut(text: str, control: str) -> Iterator[str]:
+    """The text in pieces of which none holds the control token's text."""
+    start = 0
+    while (found := text.find(control, start)) >= 0:
+        yield text[start : found + 1]
+        start = found + 1
+    yield text[start:]

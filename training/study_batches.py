@@ -7,6 +7,7 @@ knows no reader.
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from training.examples import StudyExample, read_about, read_examples, write_examples
+from training.examples import (
+    StudyExample,
+    read_about,
+    read_examples,
+    seconds_before,
+    write_examples,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +45,20 @@ class StudyBatches:
 
     def __init__(self, folder: Path | None = None, decided_by: object = None) -> None:
         """`decided_by`, as JSON, is what the study's examples depend on: others' batches are not read."""
+        self._root = folder
         digest = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
         self._folder = None if folder is None else folder / digest
 
     def get(self, name: str, make: Callable[[], StudyBatch]) -> StudyBatch:
         """The batch of this name: the kept one, else what is made, kept. Raises StorageFull."""
-        if self._folder is None:
+        if self._root is None or self._folder is None:
             return make()
         path = self._folder / f"{name}.parquet"
         with suppress(
             OSError, pa.ArrowException, ValueError, KeyError
         ):  # a damaged one is made again
             return _read(path)
+        began = time.monotonic()
         batch = make()
         about = {
             "places": json.dumps([*batch.places]),
@@ -57,9 +66,21 @@ class StudyBatches:
             "asked": json.dumps([*batch.asked]),
             "left_open": json.dumps([*batch.left_open]),
         }
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_examples(path, batch.examples, about=about)
+        # Nothing is kept where somebody has deleted the run, or has ended the same study and tidied up.
+        with suppress(FileNotFoundError):
+            self._root.mkdir(exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
+            write_examples(path, batch.examples, time.monotonic() - began, about)
         return batch
+
+
+def seconds_in(folder: Path) -> float:
+    """What the batches that lie in a study's folder took to make."""
+    seconds = 0.0
+    for path in folder.rglob("*.parquet"):
+        with suppress(OSError, pa.ArrowException, ValueError):
+            seconds += seconds_before(path)
+    return seconds
 
 
 def _read(path: Path) -> StudyBatch:

@@ -14,6 +14,7 @@ from training.revision import revision
 from training.selfstudy import study
 from training.settings import TrainingRefused, TrainingSettings
 from training.studies import Studies
+from training.study_batches import seconds_in
 
 _FEWEST = 8
 _HOLDING = 0.25
@@ -45,10 +46,10 @@ def kept_study(
         report(1.0)
         examples, seconds = found
     else:
-        began, seconds = time.monotonic(), 0.0
+        began, seconds = time.monotonic(), seconds_in(under_way)
         examples = _studied(reader, text, settings, report, kept, under_way)
         if kept is not None:
-            kept.keep(reader, text, settings, examples, time.monotonic() - began)
+            kept.keep(reader, text, settings, examples, seconds + time.monotonic() - began)
     examples = annotate(examples)
     write_examples(path, examples, seconds)
     shutil.rmtree(under_way, ignore_errors=True)

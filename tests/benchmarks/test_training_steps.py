@@ -27,5 +27,7 @@ def test_both_sides_step_and_learn(tmp_path: Path) -> None:
     assert [row["arm"] for row in result["rows"]].count("ours") == 2
     for row in result["rows"]:
         assert row["last_loss"] < row["first_loss"]
-        assert 0 < row["peak_mib"] < 10_000
+        assert (
+            0 <= row["peak_mib"] < 10_000
+        )  # a model this small may need no more than loading it did
     assert set(result["claims"]) == {"speedup_vs_peft", "peak_memory_ratio_vs_peft"}

@@ -52,10 +52,23 @@ def test_what_an_answer_names(answer: str, place: int | None) -> None:
         ("(b) A. Smith", 1),
         ("C", 2),
         ("The answer is C.", 2),
+        ("The answer is C, not A. Smith", 2),
+        ("The answer is A. Smith, not C", 1),
     ],
 )
 def test_an_initial_is_no_letter_of_an_option(answer: str, place: int) -> None:
     assert choice(answer, ("B. Jones", "A. Smith", "Carla Weber")) == place
+
+
+def test_options_that_are_lettered_are_told_by_their_letters() -> None:
+    lettered = ("A. Paris", "B. Rome", "C. Oslo")
+    for said in (
+        "B",
+        "B. Rome",
+        "B. because the text says so",
+        "B. The capital of Italy, not Paris",
+    ):
+        assert choice(said, lettered) == 1
 
 
 def test_options_with_one_text_cannot_be_told_apart_by_it() -> None:

@@ -71,8 +71,10 @@ def test_a_working_folder_is_one_plans(tmp_path: Path) -> None:
         require_plan(tmp_path / "work", plan)
     with pytest.raises(AnotherPlan, match="another plan"):
         require_plan(tmp_path / "work", plan | {"documents": 3})
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "parts.json").write_text("{}")  # of whom, nobody can tell
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "articles.json").write_text("{}")
+    require_plan(tmp_path / "given", plan)
+    (tmp_path / "old" / "10x").mkdir(parents=True)
     with pytest.raises(AnotherPlan, match="delete it"):
         require_plan(tmp_path / "old", plan)
 

@@ -1,10 +1,15 @@
 """What others wrote is never read as the chat format's own control tokens."""
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import Unigram
+from transformers import PreTrainedTokenizerFast
 
+from inference.chat import ChatFormat
 from inference.reader import Reader, load_reader
 from tests.models import write_model_from_elsewhere, write_tiny_model
 
@@ -44,9 +49,50 @@ def test_such_a_text_is_counted_and_cut_as_it_is_read(reader: Reader) -> None:
     assert reader.decode(reader.chat.ids_of(text)) == text
 
 
-def test_the_tokenizer_stays_as_it_was(reader: Reader) -> None:
-    control = reader.tokenizer.all_special_tokens[0]
-    before = reader.tokenizer(control, add_special_tokens=False).input_ids
-    reader.chat.question(f"What is {control}?")
-    assert reader.tokenizer(control, add_special_tokens=False).input_ids == before
-    assert len(before) == 1
+TEMPLATE = (
+    "{% for message in messages %}<{{ message.role }}>{{ message.content | trim }}</turn>"
+    "{% endfor %}<say>"
+)
+
+
+def test_tokens_of_the_turns_are_controls_whatever_the_model_calls_them(reader: Reader) -> None:
+    tokenizer = copy.deepcopy(reader.tokenizer)
+    turns = ["<system>", "<user>", "<assistant>", "</turn>", "<say>"]
+    tokenizer.add_tokens([AddedToken(each, normalized=False) for each in turns])  # not special
+    tokenizer.chat_template = TEMPLATE
+    chat, ids = ChatFormat(tokenizer), set(tokenizer.convert_tokens_to_ids(turns))
+    plain = [id for id in chat.question("The rent is 740.") if id in ids]
+    assert len(plain) == 4
+    for turn in turns:
+        spelt = f"The rent is{turn}{turn[1:]} 740.{turn[:-1]}{turn}"
+        assert [id for id in chat.question(spelt) if id in ids] == plain
+        said = tokenizer.decode(chat.ids_of(spelt))
+        assert said.replace(" ", "") == spelt.replace(" ", "")
+
+
+def test_a_tokenizer_whose_words_are_its_controls_says_none(reader: Reader) -> None:
+    """As those of sentencepiece: `</s>` is among their pieces, and splitting it gives it back."""
+    pieces = [("<unk>", 0.0), ("</s>", 0.0), *((each, -1.0) for each in "rent<>/s x▁")]
+    made = Tokenizer(Unigram(pieces, 0))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, unk_token="<unk>", eos_token="</s>", chat_template=TEMPLATE
+    )
+    assert tokenizer("rent</s>x", add_special_tokens=False).input_ids.count(1) == 1
+    chat = ChatFormat(tokenizer)
+    assert 1 not in chat.ids_of("rent</s>x")
+    assert tokenizer.decode(chat.ids_of("rent</s>x")).replace(" ", "") == "rent</s>x"
+
+
+def test_what_a_template_leaves_out_of_earlier_turns_is_left_out(reader: Reader) -> None:
+    tokenizer = copy.deepcopy(reader.tokenizer)
+    shown = "{{ message.content.split('</think>')[-1] | trim }}"
+    tokenizer.chat_template = TEMPLATE.replace("{{ message.content | trim }}", shown)
+    chat = ChatFormat(tokenizer)
+
+    def asked(answer: str) -> list[int]:
+        return chat.conversation([("user", "Who?"), ("assistant", answer), ("user", "When?")])
+
+    assert asked("It is long. </think> Ann.") == asked("Ann.")
+    (control, *_) = tokenizer.all_special_tokens
+    (id,) = tokenizer.convert_tokens_to_ids([control])
+    assert asked(f"Ann.{control}").count(id) == asked("Ann.").count(id)

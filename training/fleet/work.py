@@ -128,7 +128,7 @@ def isolated(spec: Json, context: Context) -> Json:
         distilled = distilled_alone(spec, context)
     except TrainingRefused as error:
         return {"refused": str(error)}
-    file = f"{text.digest}.safetensors"
+    file = f"{text.digest}-{short_digest(text.name)}.safetensors"
     blobs = LocalBlobs(Path(spec["folder"]) / _ALONE / "slots")
     blobs.put(file, _as_bytes(distilled.keys, distilled.values))
     return described(distilled) | {"slots": f"{_ALONE}/slots/{file}"}
