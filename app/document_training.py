@@ -157,8 +157,8 @@ class DocumentTraining:
         noted = self._screening.look(document, stopping("screening", progress, cancelled))
         if noted is not None and noted.held:
             return unpublished(
-                f"It changes {len(noted.found)} answers of other documents and is in quarantine: it is not "
-                "answered from until it is released or changed."
+                f"It changes {len(noted.found)} answers of other documents and is in quarantine: it "
+                "answers only where it is named, until it is released or changed."
             ) | {"quarantined": True}
         with self._shelf.for_documents(subject.collection, [document.id], self._library):
             joined = self._join(

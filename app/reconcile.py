@@ -18,7 +18,7 @@ from app.jobs import Job, Jobs, Subject
 from app.report_files import ReportFiles
 from app.study_shelf import StudyShelf
 from app.work_folders import WorkFolders
-from cartridge_store.errors import CartridgeNotFound, CartridgeRefused
+from cartridge_store.errors import CartridgeNotFound, CartridgeRefused, StoreUnavailable
 from cartridge_store.manifest import Manifest
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 _PAGE = 100
 _LOCK_SECONDS = 300
-_SECONDS_BETWEEN_RUNS = 900
+_SECONDS_BETWEEN_LOOKS = 900
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,27 @@ class Reconciler:
         self._lately = f"{prefix}reconciled-lately"
 
     def is_due(self) -> bool:
-        """Whether Redis was emptied since the last run, or nobody ran for a quarter of an hour.
+        """Whether Redis was emptied since the last run. Raises `RedisError`."""
+        return not self._client.exists(self._mark)
 
-        A job whose message went with the machine that had it is found by nothing else. Raises `RedisError`.
+    def resend(self) -> int:
+        """Send again every unfinished job that no message is about; returns how many.
+
+        A message may go with the machine that had it, and nothing else looks for it. Once in a quarter of
+        an hour, whoever asks: the others do nothing. Raises `RedisError`.
         """
-        return self._client.exists(self._mark, self._lately) < 2
+        if not self._client.set(self._lately, "1", nx=True, ex=_SECONDS_BETWEEN_LOOKS):
+            return 0
+        sent = self._requeue_collections() + self._requeue_reports()
+        under_way = self._queue.job_ids()
+        for collection in self._library.collections():
+            ids = self._library.ids(collection)
+            for start in range(0, len(ids), _PAGE):
+                jobs = self._jobs.last_of(collection, ids[start : start + _PAGE]).values()
+                sent += sum(self._sent(job, under_way) for job in jobs)
+        if sent:
+            logger.info("Queued %d jobs whose messages were lost.", sent)
+        return sent
 
     def run(self) -> Reconciled:
         """Queue what is on disk and neither trained nor under way.
@@ -89,8 +105,7 @@ class Reconciler:
                 lock.extend(_LOCK_SECONDS, replace_ttl=True)
 
             self._complete_deletions()
-            was_emptied = not self._client.exists(self._mark)
-            registered = self._store.rebuild(going_on) if was_emptied else 0
+            registered = self._store.rebuild(going_on) if self.is_due() else 0
             requeued = self._requeue_collections() + self._requeue_reports()
             # Jobs with a message are under way, whatever became of the worker that had them.
             under_way = self._queue.job_ids()
@@ -100,7 +115,7 @@ class Reconciler:
                     going_on()
             self._work.clear(self._is_under_way)
             self._client.set(self._mark, "1")
-            self._client.set(self._lately, "1", ex=_SECONDS_BETWEEN_RUNS)
+            self._client.set(self._lately, "1", ex=_SECONDS_BETWEEN_LOOKS)
         if registered or requeued:
             logger.info("Registered %d cartridges, queued %d jobs.", registered, requeued)
         return Reconciled(registered, requeued)
@@ -151,7 +166,11 @@ class Reconciler:
             if job is not None and job.subject == subject and not job.finished:
                 requeued += self._sent(job, under_way)
                 continue
-            manifest = manifest_of(self._store, current.get(document.id))
+            try:
+                manifest = manifest_of(self._store, current.get(document.id))
+            except StoreUnavailable as error:  # one of the next runs sees what it is
+                logger.warning("%s", error)
+                continue
             if job is None or job.subject != subject:
                 if is_trained(manifest, document, self._reader):
                     continue

@@ -102,7 +102,7 @@ class ConflictOut(Strict):
 class DocumentOut(Strict):
     """`status` is "text" or "draft" until a cartridge is trained, "failed" when its check refused it.
 
-    "quarantined" is one that is not answered from, because of its conflicts.
+    "quarantined" is one that no search finds, because of its conflicts: it answers only where it is named.
     """
 
     id: str

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_COLLECTIONS = 3600.0
 _SECONDS_BETWEEN_PURGES = 60.0
+_SECONDS_BETWEEN_TRIES = 60.0
 _IDLE_MS = 200
 _STOP_MS = 30_000
 
@@ -88,13 +89,11 @@ class _Watch:
         self._retriever = worker.retriever
         self._grace_seconds = grace_seconds
         self._due = True
-        self._collect_at = self._purge_at = time.monotonic()
+        self._compare_at = self._collect_at = self._purge_at = time.monotonic()
 
     def look(self) -> None:
         try:
-            if self._due or self._reconciler.is_due():
-                self._reconciler.run()
-            self._due = False
+            self._compare()
             self._purge()
             self._collect()
         except redis.exceptions.LockError:
@@ -105,8 +104,24 @@ class _Watch:
                 logger.warning("Redis does not answer; waiting for it. (%s)", error)
             self._due = True
         except (StoreError, RetrievalError, OSError):
-            logger.exception("Documents and jobs could not be compared; trying again.")
+            logger.exception(
+                "What was deleted or replaced could not be tidied up; trying again later."
+            )
+
+    def _compare(self) -> None:
+        if time.monotonic() < self._compare_at:
+            return
+        try:
+            if self._due or self._reconciler.is_due():
+                self._reconciler.run()
+            else:
+                self._reconciler.resend()
+            self._due = False
+        except (StoreError, RetrievalError, OSError):
+            # What else there is to do does not wait for it.
+            logger.exception("Documents and jobs could not be compared; trying again in a minute.")
             self._due = True
+            self._compare_at = time.monotonic() + _SECONDS_BETWEEN_TRIES
 
     def _purge(self) -> None:
         if time.monotonic() < self._purge_at:

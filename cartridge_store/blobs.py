@@ -107,6 +107,13 @@ class LocalBlobs:
                 if short:  # cut off while it was read
                     del data[-short:]
                 return data
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    raise CartridgeRefused(
+                        f"The disk has lost {name} ({error.strerror}); train its document again, or put a "
+                        "copy in its place."
+                    ) from error
+                raise
             finally:
                 os.close(file)
 

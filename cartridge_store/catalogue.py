@@ -104,7 +104,12 @@ class Catalogue:
             found = []
             for known in manifests:
                 name = blob_name(known.cartridge_id)
-                if (manifest := self._valid(name)) is None:
+                try:
+                    manifest = self._valid(name)
+                except StoreUnavailable as error:
+                    logger.warning("%s", error)
+                    manifest = known
+                if manifest is None:
                     self._manifests.pop(name, None)
                     continue
                 self._manifests[name] = manifest

@@ -154,9 +154,9 @@ _WORDS = {
     "misled_auto": "Facts answered as the misleading document has them, in mode auto",
     "misled_rag": "The same from passages",
     "world_abstain_precision": "Abstaining, questions that these documents leave open: precision",
-    "world_abstain_recall": "The same: recall",
+    "world_abstain_recall": "Abstaining, questions that these documents leave open: recall",
     "abstain_precision": "Abstaining, articles that are not in the index (SQuAD): precision",
-    "abstain_recall": "The same: recall",
+    "abstain_recall": "Abstaining, articles that are not in the index (SQuAD): recall",
     "speedup_vs_peft": "Training steps a second, over PEFT's CARTRIDGE example",
     "peak_memory_ratio_vs_peft": "Peak memory of training, over PEFT's",
 }

@@ -9,7 +9,7 @@ const STATUS = {
   ready: ["Ready", "badge good", "Answered from its cartridge"],
   text: ["Text", "badge", "Answered from its text"],
   draft: ["Draft", "badge", "Not checked yet"],
-  quarantined: ["Quarantined", "badge bad", "Not answered from: it changes answers of other documents"],
+  quarantined: ["Quarantined", "badge bad", "Answers only where it is named: it changes answers of other documents"],
   failed: ["Failed", "badge bad", "Answered from its text"],
 };
 

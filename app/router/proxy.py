@@ -95,6 +95,7 @@ class Proxy:
                         + (
                             "send the request again with the same Idempotency-Key."
                             if "idempotency-key" in request.headers
+                            and request.url.path in ("/v1/documents", "/v1/reports")
                             else "look before you send the request again (GET /v1/documents, /v1/reports)."
                         ),
                     ) from error

@@ -66,8 +66,9 @@ class FakeEngine:
         self.requests: list[Request] = []
         self.streams: list[Stream] = []
         self.delay = delay
-        self.waiting = 0
+        self.waiting = self.running = 0
         self.ended: str | None = None
+        self._lock = threading.Lock()
 
     def submit(self, request: Request) -> Stream:
         self.requests.append(request)
@@ -77,6 +78,15 @@ class FakeEngine:
         return stream
 
     def _say(self, request: Request, stream: Stream) -> None:
+        with self._lock:
+            self.running += 1
+        try:
+            self._answer(request, stream)
+        finally:
+            with self._lock:
+                self.running -= 1
+
+    def _answer(self, request: Request, stream: Stream) -> None:
         words = [f"{len(request.cartridges)} cartridges", " and", f" {len(request.texts)} texts"]
         if "weather" in request.question:
             words = ["That is", " not stated."]
@@ -93,7 +103,7 @@ class FakeEngine:
 
     def load(self) -> EngineLoad:
         """Nobody waits, unless a test says so."""
-        return EngineLoad(self.waiting, 0, 0, 0, 0, 1 << 20, 0, 0)
+        return EngineLoad(self.waiting, 0, self.running, 0, 0, 1 << 20, 0, 0)
 
     def trouble(self) -> str | None:
         """None, unless a test says so."""
@@ -144,7 +154,7 @@ def fake_distil(
         position_rule=PositionRule("fixed", 400),
         initialiser="spread",
         recipe={"seed": settings.seed},
-        figures={"steps": len(steps)},
+        figures={"steps": len(steps), "first_step_at": steps[0] if steps else 0.0},
         passed=passed,
         reason="It answers." if passed else "Too few held-out answers are right.",
     )

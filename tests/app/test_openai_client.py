@@ -35,7 +35,9 @@ def client(url: str, settings: Settings, worker: Callable[..., Any]) -> Iterator
             cast_to=object,
         )
         with worker():
+            deadline = time.monotonic() + 60
             while client.get(f"/jobs/{sent['job']['id']}", cast_to=object)["progress"] < 1:  # type: ignore[index]
+                assert time.monotonic() < deadline
                 time.sleep(0.05)
         yield client
 

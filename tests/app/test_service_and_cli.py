@@ -144,6 +144,7 @@ def test_verify_reads_every_cartridge_and_deletes_what_was_replaced(
     run: Any, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "shed.md").write_text("# The shed\n\nThe shed was built by Mira Tolen.\n")
+    (tmp_path / "gate.md").write_text("# The gate\n\nThe gate was painted by Franz Huber.\n")
     assert run("ingest", str(tmp_path), "--collection", "sheds")[0] == 0
     assert run("train", "sheds")[0] == 0  # the fake's second version is of other tensors
     monkeypatch.setenv("CARTRIDGES_GRACE_SECONDS", "0")
@@ -151,7 +152,8 @@ def test_verify_reads_every_cartridge_and_deletes_what_was_replaced(
     assert code == 0
     said = json.loads(out)
     assert said["problems"] == []
-    assert said["whole"] >= 1
+    assert said["whole"] >= 2
+    assert len(said["collected"]) == 2
     code, out, _ = run("verify")
     assert (code, out) == (0, f"{said['whole']} cartridges are whole.\n")
     folder = service.settings.data / "cartridges"

@@ -28,6 +28,7 @@ def test_a_few_rounds_lose_nothing(tmp_path: Path) -> None:
     assert kills["trained"] > 0
     service = next(row for row in result["rows"] if "service_kill_rounds" in row)
     assert service["service_losses"] == []
+    assert service["service_documents"] > 0
     fuzzing = next(row for row in result["rows"] if "fuzz_files" in row)
     assert fuzzing["fuzz_crash_examples"] == []
     assert fuzzing["fuzz_refused"] > 100

@@ -104,10 +104,12 @@ class TestContract:
         done = threading.Event()
 
         def write() -> None:
-            for _ in range(20):
-                for version in versions:
-                    any_blobs.put("a", version)
-            done.set()
+            try:
+                for _ in range(20):
+                    for version in versions:
+                        any_blobs.put("a", version)
+            finally:
+                done.set()
 
         writer = threading.Thread(target=write)
         writer.start()
@@ -116,6 +118,22 @@ class TestContract:
             seen.add(bytes(any_blobs.get("a")))
         writer.join()
         assert seen <= set(versions)
+
+
+def test_a_bad_sector_is_damage_to_one_blob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = LocalBlobs(tmp_path)
+    blobs.put("a", b"one")
+
+    def bad(_: int) -> os.stat_result:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", bad)
+        with pytest.raises(CartridgeRefused, match="train its document again"):
+            blobs.get("a")
+    assert blobs.get("a") == b"one"
 
 
 def test_a_blob_is_on_the_disk_before_it_has_its_name(

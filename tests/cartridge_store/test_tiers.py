@@ -1,6 +1,7 @@
 """Heat, memory and disk under byte budgets, and cartridges that move between them."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -223,8 +224,9 @@ class TestResidency:
         remote.put(blob_name(cartridge.id), to_bytes(cartridge))
         residency = opened()
         residency.prefetch([cartridge.id])
+        deadline = time.monotonic() + 30
         while ("host", cartridge.id) not in residency.held():
-            pass
+            assert time.monotonic() < deadline
         assert dict(residency.reads) == {}  # nobody has needed it
         residency.load(cartridge.id)
         assert dict(residency.reads) == {"blobs": 1}  # no hit: it was fetched for this

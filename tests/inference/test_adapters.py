@@ -56,9 +56,9 @@ def cartridge(reader: Reader, name: str, rule: PositionRule, start: int = 0) -> 
 @torch.no_grad()
 def our_logits(reader: Reader, cartridges: list[Cartridge], ids: list[int]) -> Tensor:
     prefix = compose(reader, cartridges)
-    tokens = torch.tensor([ids])
-    positions = prefix.question_at + torch.arange(len(ids))[None]
-    mask = torch.ones((1, prefix.length + len(ids)), dtype=torch.long)
+    tokens = torch.tensor([ids], device=reader.device)
+    positions = prefix.question_at + torch.arange(len(ids), device=reader.device)[None]
+    mask = torch.ones((1, prefix.length + len(ids)), dtype=torch.long, device=reader.device)
     hidden, _ = reader.forward(tokens, prefix.layers, mask, positions)
     return reader.logits(hidden)
 

@@ -68,7 +68,7 @@ def test_full_document_kv_gives_the_logits_of_a_prefill(reader: Reader) -> None:
     prefix = from_key_values(reader, document, 1 + document[0][0].shape[2])
     mounted = next_logits(reader, Prompt(prefix, ids))
     whole = [reader.chat.sink_id, *reader.chat.documents([TEXT]), *ids]
-    expected = reader.model(torch.tensor([whole])).logits[0, -1]
+    expected = reader.model(torch.tensor([whole], device=reader.device)).logits[0, -1]
     assert (mounted - expected).abs().max() <= 1e-4
 
 

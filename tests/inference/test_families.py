@@ -93,7 +93,9 @@ def test_bfloat16_stays_near_float32(reader: Reader, tmp_path: Path) -> None:
 def test_logprobs_are_the_models_own(reader: Reader) -> None:
     ids = [reader.chat.sink_id, *reader.chat.bare_question("Who painted the gate?")]
     with torch.no_grad():
-        expected = reader.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+        expected = (
+            reader.model(torch.tensor([ids], device=reader.device)).logits[0, -1].log_softmax(-1)
+        )
     engine = LocalEngine(reader, kv_bytes=1 << 22)
     try:
         top = engine.submit(Request("Who painted the gate?", sampling=Sampling(1, logprobs=320)))

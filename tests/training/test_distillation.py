@@ -64,7 +64,8 @@ def slots(
 def test_teacher_is_a_plain_prefill(reader: Reader, examples: list[StudyExample]) -> None:
     for question, example in zip(QUESTIONS, examples, strict=True):
         ids = [reader.chat.sink_id, *reader.chat.documents([TEXT]), *reader.chat.question(question)]
-        logits = reader.model(torch.tensor([[*ids, *example.answer]])).logits[0, len(ids) - 1 : -1]
+        tokens = torch.tensor([[*ids, *example.answer]], device=reader.device)
+        logits = reader.model(tokens).logits[0, len(ids) - 1 : -1].cpu()
         expected = torch.log_softmax(logits.float(), -1).topk(20)
         assert np.allclose(example.top_logprobs, expected.values.numpy(), atol=1e-4)
         greedy = expected.indices[:, 0].tolist()

@@ -155,7 +155,9 @@ def test_a_worker_ends_what_the_driver_gave_up_before_it_begins_anew(tmp_path: P
         target=lambda: said.append(worker.run(0, f"{WORK}:slowly", spec)), daemon=True
     )
     old.start()
+    deadline = time.monotonic() + 30
     while not log.exists():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     assert json.loads(worker.run(1, f"{WORK}:double", '{"number": 2}'))["result"]["double"] == 4
     old.join(5)
