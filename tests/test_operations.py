@@ -40,6 +40,11 @@ def test_the_manifest_is_a_ray_cluster_and_a_worker_that_joins_it() -> None:
     (container,) = driver["spec"]["template"]["spec"]["containers"]
     assert f"{cluster['metadata']['name']}-head-svc:6379" in container["args"][0]
     assert {"name": "CARTRIDGES_FLEET", "value": "auto"} in container["env"]
+    # Whoever speaks to the cluster has its token: nodes, driver and autoscaler.
+    spoken = [cluster["spec"]["autoscalerOptions"]["env"]]
+    spoken += [each["env"] for pod in pods() for each in pod["containers"]]
+    for env in spoken:
+        assert {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} <= {each["name"] for each in env}
 
 
 def test_every_pod_has_the_same_image_data_and_settings() -> None:

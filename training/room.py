@@ -24,7 +24,7 @@ def written(path: Path) -> Iterator[Path]:
     """A file to write `path` into: at the end it is put there, durably and whole, else nothing is left.
 
     Raises StorageFull where there is no room for it; trying again later helps. The folder is there: one
-    that was deleted meanwhile must not come back.
+    that was deleted meanwhile must not come back. Raises FileNotFoundError where it is not.
     """
     # A name of its own: of two that write the same, neither cuts the other's short.
     aside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
@@ -35,6 +35,8 @@ def written(path: Path) -> Iterator[Path]:
         aside.replace(path)
         _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except (OSError, SafetensorError) as error:
+        if not path.parent.is_dir():  # safetensors has words of its own for it
+            raise FileNotFoundError(f"The folder of {path.name} is gone.") from error
         if not _is_full(error):
             raise
         raise StorageFull(

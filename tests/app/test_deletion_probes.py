@@ -79,6 +79,9 @@ def test_nothing_that_is_kept_says_what_a_deleted_document_said(
             path.write_text(SECRET)
         (made / "compaction-ferry.safetensors").write_text("the ferry's")
         assert len(files_that_say(data, SECRET)) >= 7
+        assert (
+            len(keys_that_say(settings, "boiler")) >= 2
+        )  # its id is in some, so that they are looked into
         assert client.delete("/v1/documents/boiler").status_code == 204
         assert files_that_say(data, SECRET) == []
         assert keys_that_say(settings, SECRET) == []

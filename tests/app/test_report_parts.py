@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from app.asked import Answer
-from app.report_cartridges import MadeCartridges, training_cost
+from app.report_cartridges import DocumentsChanged, MadeCartridges, training_cost
+from app.report_files import ReportFiles
 from app.report_scoring import question_of, scored
 from app.study_shelf import StudyShelf
 from cartridge_store.cartridge import Cartridge
@@ -147,6 +148,40 @@ def test_one_cartridge_for_all_goes_on_where_it_was_stopped(
     assert making.costs(["monolithic", "rag_3"]) == {}
     # The studies are read and not made again, and so is the cartridge.
     assert made(reader, library, tmp_path, manifests, stopped=True).whole() is not None
+
+
+def test_a_document_that_leaves_while_all_are_trained_together_is_told_apart(
+    reader: Reader, library: DocumentLibrary, tmp_path: Path
+) -> None:
+    manifests = served(reader, library, slots=6)
+    files = ReportFiles(tmp_path)
+    folder = tmp_path / "default" / "r1" / "runs" / "a" / "cartridges"
+    told: list[str] = []
+
+    def report(stage: str, done: float) -> None:
+        if not told:
+            files.forget_made("default", "boiler")
+        told.append(stage)
+
+    making = MadeCartridges(
+        library=library,
+        reader=reader,
+        settings=SETTINGS,
+        folder=folder,
+        collection="default",
+        manifests=manifests,
+        shelf=StudyShelf(tmp_path / "studies"),
+        report=report,
+    )
+    work = folder / "monolithic"
+    work.mkdir(parents=True)
+    for id in manifests:
+        write_examples(work / f"{id}.parquet", studied_questions(reader) * 4)
+    with pytest.raises(DocumentsChanged):
+        making.whole()
+    assert told
+    assert not work.exists()
+    assert making.refusals() == {}
 
 
 def test_what_would_reach_the_question_is_not_made(

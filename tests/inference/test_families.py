@@ -22,6 +22,7 @@ from inference.reader import Reader, ReaderError, load_reader
 from inference.sampling import Sampling
 from tests.inference.test_composition import cartridge
 from tests.models import FAMILIES, TEXT, write_tiny_model
+from tests.vllm_serving import document_cartridge
 
 SAMPLING = Sampling(max_tokens=10)
 
@@ -103,6 +104,24 @@ def test_logprobs_are_the_models_own(reader: Reader) -> None:
     finally:
         engine.close()
     assert (torch.from_numpy(found.logprobs) - expected[found.ids]).abs().max() < 1e-3
+
+
+def test_a_document_s_own_keys_in_pages_are_the_document(reader: Reader) -> None:
+    """DESIGN's first invariant, through a cartridge and the engine that serves it."""
+    whole = document_cartridge(reader, TEXT, offset=None)
+    ids = [reader.chat.sink_id, *reader.chat.documents([TEXT]), *reader.chat.question("Who?")]
+    with torch.no_grad():
+        expected = (
+            reader.model(torch.tensor([ids], device=reader.device)).logits[0, -1].log_softmax(-1)
+        )
+    engine = LocalEngine(reader, page_slots=16, kv_bytes=1 << 22)
+    try:
+        asked = Request("Who?", (whole,), sampling=Sampling(1, logprobs=320))
+        found = engine.submit(asked).result().tops[0]
+    finally:
+        engine.close()
+    assert len(found.ids) >= 300
+    assert (torch.from_numpy(found.logprobs) - expected[found.ids].cpu()).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ def test_a_full_disk_is_told_apart_and_leaves_nothing(tmp_path: Path, kind: str)
 def test_what_is_broken_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), written(tmp_path / "nowhere" / "written") as aside:
         aside.write_text("word")
+    with pytest.raises(FileNotFoundError), written(tmp_path / "nowhere" / "written") as aside:
+        save_file({"keys": torch.rand(1)}, aside)
 
 
 def test_a_file_is_there_when_it_is_whole(tmp_path: Path) -> None:
