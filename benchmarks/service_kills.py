@@ -52,6 +52,8 @@ def service_survived(
             ]
             for sender in senders:
                 sender.start()
+            if not number:
+                _accepted(sent)  # or a few rounds might have tried nothing
             time.sleep(rng.uniform(0.05, 1.5))
             with_redis = number % 5 == 4
             redis_kills += with_redis
@@ -70,6 +72,15 @@ def service_survived(
         "service_deleted": len(sent.deleted),
         "service_losses": losses[:20],
     }
+
+
+def _accepted(sent: _Sent) -> None:
+    """Return when a document was accepted. Raises RuntimeError where none is within two minutes."""
+    deadline = time.monotonic() + 120
+    while not sent.accepted:
+        if time.monotonic() > deadline:
+            raise RuntimeError("The service accepted no document; read its log.")
+        time.sleep(0.01)
 
 
 def _kill(process: "subprocess.Popen[str]", folder: Path, *, with_redis: bool) -> None:

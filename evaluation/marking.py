@@ -12,7 +12,7 @@ from evaluation.abstention import abstains, score_abstention
 from evaluation.choices import choice
 from evaluation.datasets.questions import Kind, Question
 from evaluation.overlap import Rouge, chrf, rouge
-from evaluation.scoring import exact_match, squad_v2
+from evaluation.scoring import Match, exact_match, match_as_written, normalise, squad_v2
 from reader.wordings import NOT_STATED
 
 # Of golds only these words abstain: "not mentioned" may be what a document does say.
@@ -58,10 +58,11 @@ def mark(question: Question, answer: str) -> Mark:
         )
     golds = [gold for gold in question.golds if not _open(gold)]
     disputed = bool(golds) and len(golds) < len(question.golds)
-    match = squad_v2(answer, golds)
+    as_written = bool(golds) and not any(map(normalise, golds))
+    match = match_as_written(answer, golds) if as_written else squad_v2(answer, golds)
     abstained = abstains(answer) and not (golds and match.exact)
     if abstained:
-        match = squad_v2("", () if disputed else golds)
+        match = Match(False, 0.0) if as_written else squad_v2("", () if disputed else golds)
     free = question.kind == "free" and bool(golds)
     said = "" if abstained else answer
     return Mark(

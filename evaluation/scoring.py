@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_AROUND = " .,;:!?\"'"
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -92,15 +93,20 @@ def squad_v2(answer: str, golds: Sequence[str]) -> Match:
     """Exact match and token F1, each the best over the golds, as evaluate-v2.0.py has them.
 
     Golds of which normalisation leaves nothing do not count; without any gold the question is
-    unanswerable, and only the empty answer is right. Where it leaves nothing of any ("A", "+"), they are
-    held against the answer as they are written: SQuAD's script would take the question for unanswerable.
+    unanswerable, and only the empty answer is right.
     """
-    if golds and not any(map(normalise, golds)):
-        said = answer.strip(" .,;:!?\"'").casefold()
-        exact = any(said == gold.strip(" .,;:!?\"'").casefold() for gold in golds)
-        return Match(exact, float(exact))
     golds = [gold for gold in golds if normalise(gold)] or [""]
     return Match(
         max(exact_match(answer, gold) for gold in golds),
         max(token_f1_or_none(answer, gold) for gold in golds),
     )
+
+
+def match_as_written(answer: str, golds: Sequence[str]) -> Match:
+    """Golds of which normalisation leaves nothing ("A", "+"), held against the answer as they are written.
+
+    Not one of SQuAD's scores: its scripts would take the question for unanswerable.
+    """
+    said, *meant = ((text.strip(_AROUND) or text.strip()).casefold() for text in (answer, *golds))
+    exact = said in meant
+    return Match(exact, float(exact))
