@@ -1,5 +1,6 @@
 """A report's own parts: what answers score, and the cartridges that it makes for itself."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,8 +97,10 @@ def made(
     folder: Path,
     manifests: dict[str, Manifest],
     stopped: bool = False,
+    told: Callable[[], None] = lambda: None,
 ) -> MadeCartridges:
     def report(stage: str, done: float) -> None:
+        told()
         if stopped:
             raise Cancelled
 
@@ -156,22 +159,12 @@ def test_a_document_that_leaves_while_all_are_trained_together_is_told_apart(
     manifests = served(reader, library, slots=6)
     files = ReportFiles(tmp_path)
     folder = tmp_path / "default" / "r1" / "runs" / "a" / "cartridges"
-    told: list[str] = []
-
-    def report(stage: str, done: float) -> None:
-        if not told:
-            files.forget_made("default", "boiler")
-        told.append(stage)
-
-    making = MadeCartridges(
-        library=library,
-        reader=reader,
-        settings=SETTINGS,
-        folder=folder,
-        collection="default",
-        manifests=manifests,
-        shelf=StudyShelf(tmp_path / "studies"),
-        report=report,
+    making = made(
+        reader,
+        library,
+        folder,
+        manifests,
+        told=lambda: files.forget_made("default", "boiler"),
     )
     work = folder / "monolithic"
     work.mkdir(parents=True)
@@ -179,7 +172,6 @@ def test_a_document_that_leaves_while_all_are_trained_together_is_told_apart(
         write_examples(work / f"{id}.parquet", studied_questions(reader) * 4)
     with pytest.raises(DocumentsChanged):
         making.whole()
-    assert told
     assert not work.exists()
     assert making.refusals() == {}
 
