@@ -12,11 +12,12 @@ from app.foundation import open_foundation, training_settings
 from app.reconcile import subject_of
 from app.settings import Settings
 from app.storage import open_retriever
-from app.tasks import Trainer
+from app.tasks import Report, Trainer
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.errors import StoreError, StoreUnavailable
+from inference.requests import EngineUnavailable
 from retrieval.errors import StorageFull
 from retrieval.index import VectorIndex
 from tests.app.app_fakes import (
@@ -212,10 +213,29 @@ def test_a_job_whose_folder_cannot_be_made_fails_on_its_last_try(settings: Setti
     base.close()
 
 
-def _trainer(settings: Settings, base: Any) -> Trainer:
+def test_a_job_does_not_say_where_the_server_is_that_it_waits_for(settings: Settings) -> None:
+    def away(*_: object) -> dict[str, Any]:
+        raise EngineUnavailable(
+            "vLLM at http://user:key@inside:8001 does not answer; start it again."
+        )
+
+    base = open_foundation(settings, make_parts())
+    job = base.jobs.open_report("default", "r" + "1" * 31)
+    trainer = _trainer(settings, base, away)
+    for last_try, status in ((False, "queued"), (True, "failed")):
+        with pytest.raises(EngineUnavailable):
+            trainer.run(job.id, last_try=last_try)
+        now = base.jobs.get(job.id)
+        assert now is not None
+        assert (now.status, "inside" in (now.error or "")) == (status, False)
+        assert "cannot be reached" in (now.error or "")
+    base.close()
+
+
+def _trainer(settings: Settings, base: Any, report: Report = lambda *_: {}) -> Trainer:
     return Trainer(
         tally=base.tally,
-        report=lambda *_: {},
+        report=report,
         shelf=base.shelf,
         library=base.library,
         retriever=lambda: open_retriever(settings, make_parts().encoder(), base.library),
