@@ -193,26 +193,28 @@ class Reporting:
             # A bad minute of the server's is no fault of an arm's; what fails again may be.
             for name, question, seed in stumbled:
                 run.way.look()
-                try:
-                    record = self._record(name, question, run, seed)
-                except ServerStumbled as error:
-                    record = unanswered(name, question, seed, str(error))
+                record = self._record(name, question, run, seed, again=True)
                 if record is not None:
                     kept.append(record)
         finally:
             if kept:
                 run.records.add(kept)
 
-    def _record(self, arm: str, question: Question, run: Run, seed: int) -> Record | None:
-        """The question answered by the arm; None where the arm cannot ask it. Raises ServerStumbled."""
+    def _record(
+        self, arm: str, question: Question, run: Run, seed: int, *, again: bool = False
+    ) -> Record | None:
+        """The question answered by the arm; None where the arm cannot ask it.
+
+        Raises ServerStumbled where a server failed at it, unless that was asked `again`.
+        """
         asked = run.asked(arm, question, seed)
         if asked is None:
             return None
         try:
             answer = self._answering().ask(asked).answer()
-        except ServerStumbled:
-            raise
         except NOT_ASKED as error:
+            if isinstance(error, ServerStumbled) and not again:
+                raise
             return unanswered(arm, question, seed, str(error))
         return scored(arm, question, seed, answer)
 

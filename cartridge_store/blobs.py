@@ -79,7 +79,7 @@ class LocalBlobs:
             except BaseException:
                 temp.unlink(missing_ok=True)
                 raise
-            _sync_folder(self._root)
+            sync_folder(self._root)
 
     def get(self, name: str, length: int | None = None) -> Data:
         path = self._path(name)
@@ -126,7 +126,7 @@ class LocalBlobs:
         path = self._path(name)
         with _explained(f"remove {path}"):
             path.unlink(missing_ok=True)
-            _sync_folder(self._root)
+            sync_folder(self._root)
 
     def names(self) -> list[str]:
         with _explained(f"list {self._root}"), os.scandir(self._root) as entries:
@@ -160,8 +160,8 @@ def _write_new(path: Path, data: Data) -> None:
         os.close(file)
 
 
-def _sync_folder(folder: Path) -> None:
-    # A rename or an unlink is durable only when the folder itself reached the disk.
+def sync_folder(folder: Path) -> None:
+    """Return when a folder's entries are on the disk: a rename or an unlink is durable only then."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)

@@ -31,8 +31,9 @@ class ObjectBlobs:
         Nothing is asked of the store yet. Raises StoreError for a URL of no known kind, for one whose
         package is not installed, and for a local folder, which LocalBlobs keeps safely.
         """
+        scheme = url.split("://")[0]
         # `put` is to be seen whole or not at all.
-        if url.split("://")[0] in _IN_PLACE:
+        if scheme in _IN_PLACE:
             raise StoreError(
                 "Files are written in place there, so that a half of one could be read; use an object "
                 "store such as S3, or mount the folder and set CARTRIDGES_DATA."
@@ -40,7 +41,6 @@ class ObjectBlobs:
         import fsspec  # only where it is used: a local store needs none of it
 
         self._part_bytes = part_bytes
-        scheme = url.split("://")[0]
         if "://" not in url or scheme in ("file", "local"):
             raise StoreError(
                 "The URL of an object store looks like s3://bucket/folder; for a local folder, set "

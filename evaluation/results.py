@@ -147,9 +147,7 @@ def require_plan(folder: Path, plan: Mapping[str, Any]) -> None:
         raise AnotherPlan(
             f"{folder} was begun by another plan than today's; delete it, or give another one (--work)."
         )
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(_plain(plan), indent=1), encoding="utf-8")
-    aside.replace(path)
+    _put(path, json.dumps(_plain(plan), indent=1))
 
 
 def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +186,12 @@ def write_result(
         "claims": {key: claim.to_dict() for key, claim in claims.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f"{name}.json.tmp"
-    aside.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(folder / f"{name}.json")
+    _put(folder / f"{name}.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    aside = path.with_name(f"{path.name}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)

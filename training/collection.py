@@ -5,7 +5,6 @@ call goes on where it was stopped; once the pool has begun, its members are sett
 their documents. This file knows a reader, texts and a folder; it knows no store, no queue and no index.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from training.compaction import is_watchable
 from training.company import Slots, checked, company_of
 from training.examples import StudyExample, read_examples, seconds_before
 from training.joint import JointSettings, JointTraining, Member
+from training.naming import short_digest
 from training.pipeline import Distilled, first_slots
 from training.probing import allotted
 from training.room import write_text
@@ -323,8 +323,3 @@ def with_rivals(name: str, find: Find) -> Callable[[list[StudyExample]], list[St
         ]
 
     return annotate
-
-
-def short_digest(what: object) -> str:
-    """Sixteen hex digits that tell one JSON value from another."""
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]

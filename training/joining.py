@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from inference.reader import Reader
-from training.collection import Find, Text, in_dtype, short_digest, with_rivals
+from training.collection import Find, Text, in_dtype, with_rivals
 from training.company import Slots
 from training.examples import StudyExample, seconds_before
 from training.joint import OWN_SECOND_MOMENT, Frozen, JointSettings, JointTraining, Member
+from training.naming import short_digest
 from training.neighbourhood import NOTICED, Known, Neighbourhood, Serving, judged
 from training.pipeline import Distilled, first_slots
 from training.room import write_text

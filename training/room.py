@@ -13,7 +13,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from cartridge_store.blobs import NO_ROOM
+from cartridge_store.blobs import NO_ROOM, sync_folder
 from cartridge_store.errors import StorageFull
 
 _STALE_SECONDS = 3600.0
@@ -31,9 +31,10 @@ def written(path: Path) -> Iterator[Path]:
     try:
         _remove_stale(path)
         yield aside
-        _sync(aside, os.O_RDONLY)
+        with aside.open("rb") as file:
+            os.fsync(file)
         aside.replace(path)
-        _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
         if not path.parent.is_dir():  # safetensors has words of its own for it
             raise FileNotFoundError(f"The folder of {path.name} is gone.") from error
@@ -50,14 +51,6 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file as `written` does. Raises StorageFull."""
     with written(path) as aside:
         aside.write_text(text, encoding="utf-8")
-
-
-def _sync(path: Path, flags: int) -> None:
-    file = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _remove_stale(path: Path) -> None:

@@ -34,9 +34,8 @@ class States:
     def write(self, file: str, state: Mapping[str, Tensor]) -> None:
         """Keep a copy of the state as it is now; the file itself follows."""
         waiting = [each for each in self._writing.values() if not each.done()]
-        if (
-            len(waiting) >= _MOST_WAITING
-        ):  # each holds its copy: memory is not to follow the collection
+        # Each holds its copy: memory is not to follow the collection.
+        if len(waiting) >= _MOST_WAITING:
             waiting[0].result()
         copy = {part: tensor.detach().cpu().clone().contiguous() for part, tensor in state.items()}
         self._writing[file] = self._thread.submit(lambda: self._blobs.put(file, save(copy)))

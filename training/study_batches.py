@@ -5,7 +5,6 @@ after them depends on it. They lie apart for whatever decides them. This file kn
 knows no reader.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from training.examples import (
     seconds_before,
     write_examples,
 )
+from training.naming import short_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,15 @@ class StudyBatches:
 
     def __init__(self, folder: Path | None = None, decided_by: object = None) -> None:
         """`decided_by`, as JSON, is what the study's examples depend on: others' batches are not read."""
-        self._root = folder
-        digest = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
-        self._folder = None if folder is None else folder / digest
+        self._folder = None if folder is None else folder / short_digest(decided_by)
 
     def get(self, name: str, make: Callable[[], StudyBatch]) -> StudyBatch:
         """The batch of this name: the kept one, else what is made, kept. Raises StorageFull."""
-        if self._root is None or self._folder is None:
+        if self._folder is None:
             return make()
         path = self._folder / f"{name}.parquet"
-        with suppress(
-            OSError, pa.ArrowException, ValueError, KeyError
-        ):  # a damaged one is made again
+        # A damaged one is made again.
+        with suppress(OSError, pa.ArrowException, ValueError, KeyError):
             return _read(path)
         began = time.monotonic()
         batch = make()
@@ -68,7 +65,7 @@ class StudyBatches:
         }
         # Nothing is kept where somebody has deleted the run, or has ended the same study and tidied up.
         with suppress(FileNotFoundError):
-            self._root.mkdir(exist_ok=True)
+            self._folder.parent.mkdir(exist_ok=True)
             self._folder.mkdir(exist_ok=True)
             write_examples(path, batch.examples, time.monotonic() - began, about)
         return batch

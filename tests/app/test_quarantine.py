@@ -252,11 +252,16 @@ def test_a_note_that_outlived_its_document_goes_with_the_next_reconciling(
     assert [*base.noted.kept()] == []
 
 
-def test_what_is_released_while_it_is_held_back_is_found(
-    settings: Settings, base: Foundation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def choir(settings: Settings, base: Foundation) -> Document:
+    """A document that is to be held back: it steers what another one answers."""
     studied(settings, base, put(base, settings, "boiler", BOILER))
-    choir = put(base, settings, "choir", STEERING)
+    return put(base, settings, "choir", STEERING)
+
+
+def test_what_is_released_while_it_is_held_back_is_found(
+    settings: Settings, base: Foundation, choir: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
     removing = Retriever.remove_document
 
     def remove(self: Retriever, collection: str, id: str) -> None:
@@ -271,10 +276,8 @@ def test_what_is_released_while_it_is_held_back_is_found(
 
 
 def test_a_newer_version_that_comes_while_it_is_held_back_is_found(
-    settings: Settings, base: Foundation, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, base: Foundation, choir: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    studied(settings, base, put(base, settings, "boiler", BOILER))
-    choir = put(base, settings, "choir", STEERING)
     removing = Retriever.remove_document
 
     def remove(self: Retriever, collection: str, id: str) -> None:

@@ -168,14 +168,19 @@ def test_an_emptied_redis_is_filled_again_from_the_disk(
             assert wait_for(restarted, waiting)["status"] == "succeeded"
 
 
-def test_a_running_worker_notices_an_emptied_redis(
+@pytest.fixture
+def at_work(
     client: TestClient,
-    settings: Settings,
     start_worker: Callable[[], "subprocess.Popen[bytes]"],
     wait_for: Callable[..., Any],
 ) -> None:
+    """A worker that has trained a document and waits for more."""
     start_worker()
     wait_for(client, add(client, "A trained text.", "trained"))
+
+
+@pytest.mark.usefixtures("at_work")
+def test_a_running_worker_notices_an_emptied_redis(client: TestClient, settings: Settings) -> None:
     base = open_foundation(settings, make_parts())
     base.library.put("default", "waiting", None, "A text that waits.")
     base.client.delete(*base.client.scan_iter(f"{settings.redis_prefix}*"))
@@ -194,14 +199,10 @@ def test_reconciling_twice_sends_nothing_twice(client: TestClient, settings: Set
     base.close()
 
 
+@pytest.mark.usefixtures("at_work")
 def test_a_message_that_was_lost_with_its_machine_is_looked_for_now_and_then(
-    client: TestClient,
-    settings: Settings,
-    start_worker: Callable[[], "subprocess.Popen[bytes]"],
-    wait_for: Callable[..., Any],
+    client: TestClient, settings: Settings
 ) -> None:
-    start_worker()
-    wait_for(client, add(client, "A trained text.", "trained"))
     base = open_foundation(settings, make_parts())
     document, _ = base.library.put("default", "waiting", None, "A text that waits.")
     base.jobs.open(subject_of(document, base.reader))

@@ -15,7 +15,7 @@ import torch
 import training.collection as collection
 from inference.reader import Reader, load_reader
 from tests.models import QUESTIONS, TEXT, studied_questions, write_tiny_model
-from training.collection import Outcome, Text, distil_collection, short_digest
+from training.collection import Outcome, Text, distil_collection
 from training.examples import StudyExample, read_examples, write_examples
 from training.fleet.collection import Finish, Finished, FleetTraining
 from training.fleet.executor import Executor
@@ -24,6 +24,7 @@ from training.fleet.in_process import InProcessExecutor
 from training.fleet.ray_executor import RayExecutor
 from training.fleet.task import TaskFailed
 from training.fleet.work import ReaderSpec, read_slots
+from training.naming import short_digest
 from training.pipeline import distil
 from training.settings import Cancelled, Progress, TrainingRefused, TrainingSettings
 

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from training.collection import JOINT, STUDY, Find, Text, short_digest
+from training.collection import JOINT, STUDY, Find, Text
 from training.company import company_of
 from training.fleet.executor import Executor
 from training.fleet.grouping import affinity, partition
 from training.fleet.task import Json, Task, TaskFailed
 from training.fleet.work import ReaderSpec, spec_of
 from training.joint import Member
+from training.naming import short_digest
 from training.room import write_text
 from training.settings import Progress, TrainingRefused, TrainingSettings
 

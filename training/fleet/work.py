@@ -24,7 +24,6 @@ from training.collection import (
     Text,
     as_begun,
     run_folder,
-    short_digest,
     study_file,
     train_together,
 )
@@ -32,6 +31,7 @@ from training.company import Slots, checked
 from training.examples import StudyExample, read_examples, seconds_before, write_examples
 from training.fleet.task import Context, Json
 from training.joint import Member
+from training.naming import short_digest
 from training.pipeline import Distilled, distil
 from training.settings import Progress, TrainingRefused, TrainingSettings
 from training.studying import kept_study
