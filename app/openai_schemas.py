@@ -1,22 +1,23 @@
 """OpenAI's chat completions, as far as this service answers them. Knows shapes, no meaning.
 
 Fields that would change an answer and are not supported are refused where they ask for something; those
-that change nothing here are accepted, because clients send them by themselves.
+that change nothing here are accepted, because clients send them by themselves, and gateways as null.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.schemas import Id, Mode, SourceOut, Words
 
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
+Nothing = Annotated[list[Any], Field(max_length=0)]
 
 
 class Part(BaseModel):
-    """One part of a message that is sent in parts; only text is read."""
+    """One part of a question that is sent in parts; it has to be text."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore")
 
     type: Literal["text"]
     text: Words
@@ -38,13 +39,12 @@ class UserMessage(BaseModel):
         return "\n".join(part.text for part in self.content)
 
 
-class OtherMessage(BaseModel):
-    """What clients send before a question; it is not read."""
+class Message(BaseModel):
+    """Any message. What was said before the last one is not read, so it may be of any kind."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
 
-    role: Literal["system", "developer", "assistant"]
-    content: str | list[Part] | None = None
+    role: Annotated[str, Field(max_length=40)]
 
 
 class StreamOptions(BaseModel):
@@ -59,8 +59,8 @@ class ChatIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(max_length=400, examples=["cartridge-qa"])
-    messages: list[Annotated[UserMessage | OtherMessage, Field(discriminator="role")]] = Field(
-        min_length=1, max_length=256
+    messages: list[Message] = Field(
+        min_length=1, description="The last one is the question: a user's, of text."
     )
     collection: Id | None = None
     cartridges: list[Id] | None = Field(
@@ -68,17 +68,22 @@ class ChatIn(BaseModel):
     )
     mode: Mode = "auto"
     top_k: int | None = Field(default=None, ge=1, le=20)
-    max_tokens: int | None = Field(default=None, ge=1, le=1024)
-    max_completion_tokens: int | None = Field(default=None, ge=1, le=1024)
+    max_tokens: int | None = Field(
+        default=None, ge=1, le=2**31, description="1,024 at most are said, whatever is asked for."
+    )
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = Field(default=None, ge=0, le=2**53)
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = None
     logprobs: Literal[False] | None = None
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tools: Nothing | None = None
+    functions: Nothing | None = None
+    function_call: Literal["none", "auto"] | None = None
+    modalities: list[Literal["text"]] | None = None
     response_format: dict[Literal["type"], Literal["text"]] | None = None
     # These change nothing here.
     tool_choice: Literal["none", "auto"] | None = None
@@ -92,6 +97,23 @@ class ChatIn(BaseModel):
     store: bool | None = None
     safety_identifier: str | None = Field(default=None, max_length=400)
     prompt_cache_key: str | None = Field(default=None, max_length=400)
+    reasoning_effort: str | None = Field(default=None, max_length=40)
+    verbosity: str | None = Field(default=None, max_length=40)
+    top_logprobs: Literal[0] | None = None
+
+    @field_validator("messages")
+    @classmethod
+    def _require_question(cls, messages: list[Message]) -> list[Message]:
+        last = messages[-1]
+        if last.role != "user":
+            raise ValueError("the last message must be the user's question")
+        UserMessage.model_validate(last.model_dump())
+        return messages
+
+    @property
+    def question(self) -> str:
+        """What the last message asks."""
+        return UserMessage.model_validate(self.messages[-1].model_dump()).text
 
 
 class Said(BaseModel):

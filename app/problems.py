@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cartridge_store.errors import CartridgeNotFound, InvalidId, RegistryUnavailable, StoreError
 from cartridge_store.errors import StorageFull as BlobsFull
 from inference.engine import EngineClosed, RequestRefused
-from inference.requests import EngineUnavailable
+from inference.requests import EngineUnavailable, GenerationFailed, ServerStumbled
 from retrieval.errors import (
     DocumentCorrupt,
     DocumentNotFound,
@@ -126,6 +126,10 @@ def problem_of(error: Exception) -> Problem:
         case EngineUnavailable():
             # So may these name the server, and in its address a key.
             return unavailable("The server that answers cannot be reached; try again in a moment.")
+        case ServerStumbled():  # without what that server said of itself
+            return unavailable("The server that answers failed at this; try again in a moment.")
+        case GenerationFailed():
+            return Problem(500, "generation-failed", str(error))
         case EncoderUnavailable() | EngineClosed():
             return unavailable(str(error))
         case RequestValidationError() | ValidationError():
@@ -144,7 +148,9 @@ def install_problems(app: FastAPI, allowed: Callable[[str], Sequence[str]]) -> N
     async def answer(request: Request, error: Exception) -> JSONResponse:
         problem = problem_of(error)
         if problem.status == 405:
-            problem.headers["Allow"] = ", ".join(allowed(request.url.path))
+            # None are known of pages that no document describes: what the router said stays.
+            if methods := allowed(request.url.path):
+                problem.headers = {"Allow": ", ".join(methods)}
         if problem.status >= 500:
             logger.error("%s %s: %s", request.method, request.url.path, error)
         return problem.response(openai=request.url.path.startswith(OPENAI_ROUTES))

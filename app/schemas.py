@@ -325,6 +325,9 @@ class AnswerOut(Strict):
     answer: str
     mode: Mode
     abstained: bool
+    finish_reason: Literal["stop", "length"] = Field(
+        description='"length" for one that was cut at `max_tokens`.'
+    )
     sources: list[SourceOut]
     usage: UsageOut
     timings_ms: TimingsOut

@@ -134,8 +134,8 @@ def create_router(
     app.add_middleware(LastResort)
     app.add_middleware(Guard, needs_key=lambda: keys.needed, origins=settings.cors_origins)
     install_problems(app, lambda path: _METHODS)
-    app.add_api_route("/health/live", _live, methods=["GET"])
-    app.add_api_route("/health/ready", _ready, methods=["GET"])
+    app.add_api_route("/health/live", _live, methods=["GET", "HEAD"])
+    app.add_api_route("/health/ready", _ready, methods=["GET", "HEAD"])
     app.add_api_route("/metrics", _no_metrics, methods=["GET"])
     app.add_api_route("/{path:path}", _route, methods=_METHODS)
     return app

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from app.asked import Answer, Asked, Question
 from app.keys import Access
 from app.metrics import Metrics
+from app.problems import not_found
 from app.security import require_collection
 from app.tracing import trace_answer
 from app.wiring import Api
@@ -21,12 +22,22 @@ from app.wiring import Api
 async def asked(api: Api, access: Access, question: Question) -> Asked:
     """Hand a question to the engine.
 
-    Raises a 403 problem for a collection that the key is not for, a 429 one when too many wait, and what
-    `Answering.ask` raises.
+    Raises a 403 problem for a collection that the key is not for, a 404 one for one that is not there, a
+    429 one when too many wait, and what `Answering.ask` raises.
     """
     require_collection(access, question.collection)
+    await run_in_threadpool(require_there, api, question.collection)
     with api.admission.entering():
         return await run_in_threadpool(api.answering.ask, question)
+
+
+def require_there(api: Api, collection: str) -> None:
+    """Raise a 404 problem for a collection that is not there; the default one always is.
+
+    "Not stated" to a misspelt name would look like an answer.
+    """
+    if collection != "default" and not api.documents.has_collection(collection):
+        raise not_found(f"collection {collection}")
 
 
 async def answered(request: Request, asked: Asked) -> Answer:

@@ -26,7 +26,6 @@ from app.openai_schemas import (
     ModelOut,
     Said,
     Usage,
-    UserMessage,
 )
 from app.problems import Problem, openai_body, problem_of
 from app.routes.asking import answered, counted, streamed
@@ -45,6 +44,7 @@ router = APIRouter(tags=["openai"])
 
 MODEL = "cartridge-qa"
 _MAX_TOKENS = 96
+_MOST_TOKENS = 1_024  # of clients whose defaults are for larger models
 
 
 @router.get("/models")
@@ -69,12 +69,10 @@ async def complete(
 
     The answer carries its `sources`, and so does the chunk that ends a stream.
     """
-    last = body.messages[-1]
-    if not isinstance(last, UserMessage):
-        raise Problem(422, "invalid-request", "The last message must be the user's question.")
-    question = _question(request, body, last.text)
-    require_collection(access, question.collection)
-    await run_in_threadpool(_require_model, api, access, question.collection, body.model)
+    question = _question(request, body, body.question)
+    if body.collection is None:
+        require_collection(access, question.collection)
+        await run_in_threadpool(_require_model, api, access, question.collection, body.model)
     asked = await handed_in(api, access, question)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
@@ -92,7 +90,7 @@ def _question(request: Request, body: ChatIn, text: str) -> Question:
         documents=tuple(body.cartridges) if body.cartridges else None,
         top_k=body.top_k,
         sampling=Sampling(
-            body.max_completion_tokens or body.max_tokens or _MAX_TOKENS,
+            min(body.max_completion_tokens or body.max_tokens or _MAX_TOKENS, _MOST_TOKENS),
             body.temperature or 0.0,
             seed,
             body.top_p or 1.0,

@@ -13,12 +13,14 @@ from cartridge_store.errors import StoreError
 router = APIRouter(prefix="/health", tags=["health"])
 
 
+@router.head("/live", include_in_schema=False)  # as load balancers ask
 @router.get("/live")
 async def live() -> Health:
     """The process answers."""
     return Health(status="ok")
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 def ready(request: Request, api: Wired) -> Health:
     """Redis, the data folder, the cartridges' store and the reader answer; else 503 with which do not."""

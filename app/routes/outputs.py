@@ -130,6 +130,7 @@ def answer_out(answer: Answer) -> AnswerOut:
         answer=answer.text,
         mode=answer.mode,
         abstained=answer.abstained,
+        finish_reason="length" if done is not None and done.cut else "stop",
         sources=[source_out(source) for source in answer.sources],
         usage=usage,
         timings_ms=timings,

@@ -68,6 +68,7 @@ class FakeEngine:
         self.delay = delay
         self.waiting = self.running = 0
         self.ended: str | None = None
+        self.cut = False
         self._lock = threading.Lock()
 
     def submit(self, request: Request) -> Stream:
@@ -99,7 +100,11 @@ class FakeEngine:
             stream.put(word)
         slots = sum(cartridge.slots for cartridge in request.cartridges)
         tokens = sum(len(text.split()) for text in request.texts)
-        stream.put(Completion("".join(words), tokens, slots, 3, 128 * slots, 0.5, 0.0, 1.0, 2.0))
+        stream.put(
+            Completion(
+                "".join(words), tokens, slots, 3, 128 * slots, 0.5, 0.0, 1.0, 2.0, cut=self.cut
+            )
+        )
 
     def load(self) -> EngineLoad:
         """Nobody waits, unless a test says so."""

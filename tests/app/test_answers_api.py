@@ -141,9 +141,29 @@ def test_naming_documents_restricts_the_search(house: TestClient) -> None:
 
 def test_not_stated_is_an_abstention(house: TestClient) -> None:
     assert ask(house, "How is the weather in the garden?")["abstained"]
+    assert house.put("/v1/collections/empty").status_code == 201
     empty = ask(house, "Who leads the choir?", collection="empty")
     assert (empty["abstained"], empty["answer"]) == (True, "That is not stated.")
     assert empty["usage"]["completion_tokens"] == 0
+
+
+def test_a_collection_that_is_not_there_is_no_abstention(house: TestClient) -> None:
+    for mode in ("auto", "rag", "none"):
+        body = {"question": "Who leads the choir?", "collection": "defualt", "mode": mode}
+        missing = house.post("/v1/answers", json=body)
+        assert missing.status_code == 404
+        assert missing.json()["detail"] == "There is no collection defualt."
+    chat = {"model": "cartridge-qa", "messages": [{"role": "user", "content": "Who?"}]}
+    missing = house.post("/v1/chat/completions", json=chat | {"collection": "defualt"})
+    assert missing.status_code == 404
+    assert missing.json()["error"]["message"] == "There is no collection defualt."
+
+
+def test_an_answer_that_was_cut_says_so(house: TestClient, engine: FakeEngine) -> None:
+    assert ask(house, "Who leads the choir?")["finish_reason"] == "stop"
+    engine.cut = True
+    assert ask(house, "Who leads the choir?")["finish_reason"] == "length"
+    assert events(house, question="Who leads the choir?")[-1][1]["finish_reason"] == "length"
 
 
 def test_sampling_reaches_the_engine(house: TestClient, engine: FakeEngine) -> None:

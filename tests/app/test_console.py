@@ -84,7 +84,8 @@ def test_no_other_name_is_there(client: TestClient, path: str) -> None:
 
 
 def test_it_takes_no_other_method(client: TestClient) -> None:
-    assert client.post("/").status_code == 405
+    refused = client.post("/")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
     assert client.delete("/console/app.js").status_code == 405
 
 

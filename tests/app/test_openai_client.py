@@ -106,6 +106,9 @@ def test_errors_are_the_clients_own(client: openai.OpenAI, url: str) -> None:
         create(model="cartridge-qa/house", messages=ASKED, extra_body={"cartridges": ["nothing"]})
     for change in (
         {"n": 2},
+        {"top_logprobs": 3},
+        {"functions": [{}]},
+        {"modalities": ["audio"]},
         {"tools": [{}]},
         {"logprobs": True},
         {"max_tokens": 0},
@@ -142,3 +145,34 @@ def test_an_empty_collection_abstains(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="cartridge-qa", messages=ASKED)
     assert answer.choices[0].message.content == "That is not stated."
     assert (answer.model_extra or {})["abstained"] is True
+
+
+def test_what_gateways_and_long_chats_bring_along_changes_nothing(
+    client: openai.OpenAI, engine: FakeEngine
+) -> None:
+    before: list[Any] = [
+        {"role": "system", "content": "Be brief.", "name": "house"},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]},
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "tool_call_id": "1", "content": "42"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+    ] * 100
+    part = {"type": "text", "text": "Who leads the choir?", "cache_control": {"type": "ephemeral"}}
+    nulls = ("stream", "tools", "functions", "top_logprobs", "reasoning_effort", "modalities")
+    answer = client.chat.completions.create(
+        model="cartridge-qa/house",
+        messages=[*before, {"role": "user", "content": [part]}],
+        max_tokens=4_096,
+        extra_body={name: None for name in nulls} | {"verbosity": "low"},
+    )
+    assert answer.choices[0].message.content
+    assert engine.requests[-1].question == "Who leads the choir?"
+    assert engine.requests[-1].sampling.max_tokens == 1_024
+    with pytest.raises(openai.UnprocessableEntityError, match="messages"):
+        client.chat.completions.create(
+            model="cartridge-qa/house",
+            messages=[
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}
+            ],
+        )

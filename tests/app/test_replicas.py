@@ -225,7 +225,9 @@ def test_all_other_requests_go_through_too(router: httpx.Client) -> None:
     assert router.get("/health/ready").json() == {"status": "ready", "replicas": ["a", "b"]}
     assert router.get("/").headers["content-type"].startswith("text/html")
     assert router.get("/v1/documents", params={"limit": 1}).json()["next_cursor"]
-    assert router.head("/health/live").status_code == 405  # as a replica says
+    assert router.head("/health/live").status_code == 200
+    assert router.head("/health/ready").status_code == 200
+    assert router.head("/v1/documents").status_code == 405  # as a replica says
     missing = router.get("/v1/documents/nothing-of-the-kind")
     assert (missing.status_code, missing.json()["code"]) == (404, "not-found")
     sent = router.post("/v1/documents", json={"id": "sent", "text": "Sent through the router."})
