@@ -71,11 +71,13 @@ def _indexes(settings: Settings, parts: Parts, rebuild: bool) -> Iterator[Findin
     for collection in library.collections():
         name = f"index of {collection}"
         try:
-            if rebuild:
-                count = retriever.rebuild(collection)
-                yield Finding(name, True, f"Rebuilt: {count} documents.")
-                continue
             ids = library.ids(collection)
+            if rebuild:
+                # What is whole stays: a running service goes on searching it.
+                added, removed = retriever.reconcile(collection)
+                detail = f"{added} added, {removed} removed: {len(ids)} documents."
+                yield Finding(name, True, detail)
+                continue
             there = (library.find(collection, id) for id in ids)
             missing = [each.id for each in there if each is not None and retriever.lacks(each)]
             detail = f"{len(ids)} documents are searchable."

@@ -198,9 +198,9 @@ class Documents:
         id: str,
         require: Require = lambda current: None,
         stored: Mapping[tuple[str, str], Sequence[Manifest]] | None = None,
-        noted: bool = True,
+        many: bool = False,
     ) -> None:
-        """`stored` and `noted` spare who deletes many what is done once for all of them."""
+        """Who deletes `many` does once for all of them what costs as much as the collection is large."""
         self._jobs.ping()
         # The text first: from here on nothing is found, trained or published of it.
         there = self._library.delete(collection, id, require)
@@ -209,10 +209,10 @@ class Documents:
         if job is not None:
             self._work.remove(job.id)
         self._shelf.forget(collection, id)
-        if noted:
-            self._noted.forget(collection, id)
         self._reports.forget_made(collection, id)
-        self._retriever.remove_document(collection, id)
+        if not many:
+            self._noted.forget(collection, id)
+            self._retriever.remove_document(collection, id)
         removed = self._store.remove_document(collection, id, stored)
         newer = self._library.find(collection, id)
         if newer is not None:
@@ -254,9 +254,9 @@ class Documents:
         stored = self._store.stored() if ids else {}  # once, not for each of thousands
         for id in ids:
             with suppress(DocumentNotFound):  # somebody else was faster
-                self._delete(collection, id, stored=stored, noted=False)
+                self._delete(collection, id, stored=stored, many=True)
         self._noted.forget_collection(collection, lambda id: self._library.exists(collection, id))
-        self._purge(collection)
+        self._retriever.forget_collection(collection)
         # What was trained of documents whose texts were gone already.
         trained = [id for name, id in self._store.documents() if name == collection]
         left = [id for id in trained if not self._library.exists(collection, id)]

@@ -147,10 +147,9 @@ def install_problems(app: FastAPI, allowed: Callable[[str], Sequence[str]]) -> N
 
     async def answer(request: Request, error: Exception) -> JSONResponse:
         problem = problem_of(error)
-        if problem.status == 405:
-            # None are known of pages that no document describes: what the router said stays.
-            if methods := allowed(request.url.path):
-                problem.headers = {"Allow": ", ".join(methods)}
+        # None are known of pages that no document describes: what the router said stays.
+        if problem.status == 405 and (methods := allowed(request.url.path)):
+            problem.headers = {"Allow": ", ".join(methods)}
         if problem.status >= 500:
             logger.error("%s %s: %s", request.method, request.url.path, error)
         return problem.response(openai=request.url.path.startswith(OPENAI_ROUTES))

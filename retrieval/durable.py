@@ -91,8 +91,10 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     Every call opens the file anew, and such locks belong to the open file: so threads exclude
     each other too. The system drops the lock when its holder dies.
     """
+    # Over NFS an exclusive lock is granted to who may write alone (flock(2), EBADF).
+    access = os.O_RDONLY if shared else os.O_RDWR
     with full_disk_is_an_error(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+        descriptor = os.open(path, access | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield

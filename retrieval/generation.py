@@ -27,10 +27,13 @@ _MANIFEST = "manifest.json"
 _FORMAT = 1
 
 
-def save_generation(folder: Path, table: ChunkTable, space: str) -> str:
+def save_generation(
+    folder: Path, table: ChunkTable, space: str, folded: tuple[str, int] | None = None
+) -> str:
     """Write the table durably into a new folder; returns the SHA-256 of its manifest.
 
-    `space` names the vectors' space. Raises `StorageFull`.
+    `space` names the vectors' space; `folded` the generation, and the bytes of its journal, that come to
+    the same table. Raises `StorageFull`.
     """
     vectors = faiss.serialize_index(table.vectors).tobytes()
     chunks = b"".join(_to_line(document) for document in table.documents.values())
@@ -42,6 +45,8 @@ def save_generation(folder: Path, table: ChunkTable, space: str) -> str:
         "vectors_sha256": _sha256(vectors),
         "chunks_sha256": _sha256(chunks),
     }
+    if folded is not None:
+        manifest["folded"] = folded
     encoded = json.dumps(manifest, indent=1).encode()
     make_folder(folder)
     write_file(folder / _VECTORS, vectors)
@@ -50,6 +55,15 @@ def save_generation(folder: Path, table: ChunkTable, space: str) -> str:
     write_file(folder / JOURNAL, b"")
     sync_folder(folder)
     return _sha256(encoded)
+
+
+def folded_from(folder: Path, manifest_sha256: str) -> object:
+    """The name of the generation, and the bytes of its journal, that come to the same table.
+
+    None where nothing says so. Raises `IndexCorrupt` when the manifest is not what was written.
+    """
+    manifest: dict[str, Any] = json.loads(_verified(folder / _MANIFEST, manifest_sha256))
+    return manifest.get("folded")
 
 
 def load_generation(folder: Path, manifest_sha256: str, dimension: int, space: str) -> ChunkTable:

@@ -10,7 +10,7 @@ import logging
 import re
 import shutil
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from retrieval.chunking import Chunk
 from retrieval.durable import full_disk_is_an_error, locked, make_folder, replace_file
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexCorrupt, StorageFull
-from retrieval.generation import JOURNAL, load_generation, save_generation
+from retrieval.generation import JOURNAL, folded_from, load_generation, save_generation
 from retrieval.journal import append_records, read_records
 from retrieval.relevance import Rarity
 from retrieval.table import ChunkTable, Entry, Hit, Indexed
@@ -108,7 +108,7 @@ class VectorIndex:
             return True
         with self._mutex, locked(self._lock):
             stamp = self._stamp()
-            if stamp == _NOTHING:
+            if stamp == _NOTHING or not self._leftovers.exists():  # somebody else was faster
                 return True
             folder, _ = self._generation(stamp[0])
             # Before it is read: a large one takes its time, and it is asked for at every deletion.
@@ -116,7 +116,7 @@ class VectorIndex:
             if most_bytes is not None and sum(f.stat().st_size for f in files) > most_bytes:
                 return False
             self._load()
-            self._advance(self._table)
+            self._fold()
             return True
 
     def search(
@@ -166,16 +166,27 @@ class VectorIndex:
 
     def reset(self) -> None:
         """Make the index empty, whatever state it is in. Raises `StorageFull`."""
+        self.replace(())
+
+    def replace(self, batches: Iterable[Sequence[Entry]]) -> None:
+        """Let the index hold these and nothing else, in one step, whatever state it is in.
+
+        It is what it was until all of them are there. Raises `StorageFull` and what `batches` raises.
+        """
+        table = ChunkTable(self._dimension)
+        for batch in batches:
+            for entry in batch:
+                table.put(self._checked(entry))
         make_folder(self._folder)
         with self._mutex, locked(self._lock):
-            self._advance(ChunkTable(self._dimension))
+            self._advance(table)
 
     def compact(self) -> None:
         """Fold the journal into a new generation; writers do so by themselves when it pays."""
         make_folder(self._folder)
         with self._mutex, locked(self._lock):
             self._load()
-            self._advance(self._table)
+            self._fold()
 
     @property
     def _leftovers(self) -> Path:
@@ -218,7 +229,7 @@ class VectorIndex:
         if self._offset <= max(self._least_journal_bytes, generation):
             return
         try:
-            self._advance(self._table)
+            self._fold()
         except StorageFull as error:
             # The write itself is durable: the journal only stays longer than it need be.
             logger.warning("The index could not be compacted. %s", error)
@@ -242,13 +253,23 @@ class VectorIndex:
         # Until all of it is read, the table is no state of the disk.
         self._seen = None
         if known is None or known[0] != current:
-            self._table, self._offset = self._read_generation(current), 0
+            if not self._is_folded(known, current):
+                self._table = self._read_generation(current)
+            self._offset = 0
         if current is not None:
             folder, _ = self._generation(current)
             records, self._offset = read_records(folder / JOURNAL, self._offset)
             for record in records:
                 self._replay(record)
         self._seen = stamp
+
+    def _is_folded(self, known: _Stamp | None, current: bytes | None) -> bool:
+        """Whether the new generation holds just what was read of the last one and its journal."""
+        if known is None or known[0] is None or current is None:
+            return False
+        folder, manifest_sha256 = self._generation(current)
+        before, _ = self._generation(known[0])
+        return folded_from(folder, manifest_sha256) == [before.name, self._offset]
 
     def _read_generation(self, current: bytes | None) -> ChunkTable:
         if current is None:
@@ -273,13 +294,19 @@ class VectorIndex:
         matrix = np.frombuffer(vectors, dtype="<f4").reshape(len(chunks), self._dimension)
         self._table.put(Entry(**fields, chunks=chunks, vectors=matrix))
 
-    def _advance(self, table: ChunkTable) -> None:
+    def _fold(self) -> None:
+        """Publish what was read as a new generation; who has read as much need not read that."""
+        pointer = self._stamp()[0]
+        folder = None if pointer is None else self._generation(pointer)[0].name
+        self._advance(self._table, folded=None if folder is None else (folder, self._offset))
+
+    def _advance(self, table: ChunkTable, folded: tuple[str, int] | None = None) -> None:
         """Publish `table` as a new generation; the caller holds the lock for writing."""
         generations = sorted(self._folder.glob("generation-" + "[0-9]" * 8))
         newest = int(generations[-1].name[-8:]) if generations else 0
         folder = self._folder / f"generation-{newest + 1:08d}"
         try:
-            manifest_sha256 = save_generation(folder, table, self._space)
+            manifest_sha256 = save_generation(folder, table, self._space, folded)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

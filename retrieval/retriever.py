@@ -211,11 +211,26 @@ class Retriever:
         return self._mending(collection, lambda index: self._reconcile(collection, index))
 
     def rebuild(self, collection: str) -> int:
-        """Make the index anew from the library; returns how many documents it then holds."""
+        """Make the index anew from the library; returns how many documents it then holds.
+
+        Searches go by the old one, where there is one, until the new one is whole.
+        """
         index = self._index(collection)
-        index.reset()
-        added, _ = self._reconcile(collection, index)
-        return added
+        shown = (each for each in self._readable(collection) if not self._hidden(each))
+
+        def batches() -> Iterator[list[Entry]]:
+            while batch := list(islice(shown, _DOCUMENTS_PER_WRITE)):
+                yield self._encode(batch)
+
+        index.replace(batches())
+        self._reconcile(collection, index)  # with what came and went meanwhile
+        return len(index.documents())
+
+    def forget_collection(self, collection: str) -> None:
+        """Make a whole collection unsearchable but for documents that are in the library, at one go."""
+        if self._is_on_disk(collection):
+            self._index(collection).reset()
+            self.reconcile(collection)
 
     def _reconcile(self, collection: str, index: VectorIndex) -> tuple[int, int]:
         indexed = index.documents()

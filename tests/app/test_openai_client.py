@@ -164,7 +164,7 @@ def test_what_gateways_and_long_chats_bring_along_changes_nothing(
         model="cartridge-qa/house",
         messages=[*before, {"role": "user", "content": [part]}],
         max_tokens=4_096,
-        extra_body={name: None for name in nulls} | {"verbosity": "low"},
+        extra_body=dict.fromkeys(nulls) | {"verbosity": "low"},
     )
     assert answer.choices[0].message.content
     assert engine.requests[-1].question == "Who leads the choir?"

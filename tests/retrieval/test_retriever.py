@@ -166,6 +166,38 @@ def test_rebuild_leaves_out_what_cannot_be_read(
     assert [found.document_id for found in retriever.search("home", "boiler", 9)] == ["choir"]
 
 
+@pytest.mark.usefixtures("two_documents")
+def test_a_rebuild_that_is_interrupted_leaves_the_index_whole(
+    library: DocumentLibrary, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.put("home", "bees", None, "The bees sleep in winter.")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Retriever, "_encode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            retriever.rebuild("home")
+    assert {found.document_id for found in retriever.search("home", "the", 9)} == {"flat", "choir"}
+    assert retriever.rebuild("home") == 3
+
+
+@pytest.mark.usefixtures("two_documents")
+def test_a_collection_is_forgotten_at_one_go(
+    library: DocumentLibrary, retriever: Retriever, tmp_path: Path
+) -> None:
+    library.delete("home", "flat")
+    retriever.forget_collection("home")
+    # What is in the library stays, or came meanwhile.
+    assert [found.document_id for found in retriever.search("home", "boiler", 9)] == ["choir"]
+    files = [each for each in (tmp_path / "indexes").rglob("*") if each.is_file()]
+    assert files
+    assert all(BOILER.encode() not in each.read_bytes() for each in files)
+    retriever.forget_collection("nowhere")
+    assert not (tmp_path / "indexes/nowhere").exists()
+
+
 def test_reconcile_adds_what_is_missing_and_replaces_what_is_not_the_librarys(
     library: DocumentLibrary, retriever: Retriever, tmp_path: Path
 ) -> None:

@@ -4,7 +4,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 
 from retrieval import durable
 from retrieval.chunking import Chunk
+from retrieval.durable import locked
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexCorrupt, StorageFull
 from retrieval.index import VectorIndex
-from retrieval.table import Entry, Hit
+from retrieval.table import ChunkTable, Entry, Hit
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,6 +146,84 @@ def test_compaction_keeps_everything_and_leaves_one_generation(folder: Path) -> 
     assert [hit.text for hit in view.search(axis(1)[0], 99)] == before
     assert len(before) == len(expected)
     assert len(list(folder.glob("generation-*"))) == 1
+
+
+def test_what_others_fold_is_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, reader, late = reopened(folder), reopened(folder), reopened(folder)
+    for number in range(4):
+        writer.add_many([entry(number)])
+    assert late.document_ids() == {f"doc-{n}" for n in range(4)}
+    writer.remove("doc-2")
+    assert reader.document_ids() == {"doc-0", "doc-1", "doc-3"}
+    assert writer.purge()
+    read: list[str] = []
+    whole = VectorIndex._read_generation
+
+    def noted(self: VectorIndex, current: bytes | None) -> ChunkTable:
+        read.append("again")
+        return whole(self, current)
+
+    monkeypatch.setattr(VectorIndex, "_read_generation", noted)
+    assert reader.document_ids() == {"doc-0", "doc-1", "doc-3"}
+    assert read == []
+    writer.add_many([entry(9)])
+    assert [hit.document_id for hit in reader.search(entry(9).vectors[0], 1)] == ["doc-9"]
+    assert read == []
+    # Whoever had not read all of the journal reads the generation.
+    assert late.document_ids() == {"doc-0", "doc-1", "doc-3", "doc-9"}
+    assert read == ["again"]
+    assert reopened(folder).documents() == reader.documents()
+
+
+def test_several_who_purge_together_write_once(folder: Path) -> None:
+    several = [reopened(folder) for _ in range(4)]
+    several[0].add_many([entry(0), entry(1)])
+    several[0].remove("doc-0")
+    (before,) = folder.glob("generation-*")
+    with ThreadPoolExecutor(4) as threads:
+        with locked(folder / "lock"):
+            # All have seen that there is something to do before the first one may.
+            purging = [threads.submit(each.purge) for each in several]
+            while sum(each.running() for each in purging) < 4:
+                time.sleep(0.01)
+            time.sleep(0.1)
+        assert all(each.result() for each in purging)
+    (after,) = folder.glob("generation-*")
+    assert int(after.name[-8:]) == int(before.name[-8:]) + 1
+
+
+def test_replacing_shows_all_or_nothing(folder: Path) -> None:
+    index, other = reopened(folder), reopened(folder)
+    index.add_many([entry(0), entry(1)])
+
+    def batches() -> Iterator[list[Entry]]:
+        yield [entry(2)]
+        assert other.document_ids() == {"doc-0", "doc-1"}
+        yield [entry(3)]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index.replace(batches())
+    assert reopened(folder).document_ids() == index.document_ids() == {"doc-0", "doc-1"}
+    index.replace([[entry(2)], [entry(3)]])
+    assert other.document_ids() == {"doc-2", "doc-3"}
+
+
+def test_a_lock_is_taken_by_who_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # NFS grants an exclusive lock to nobody else.
+    taken: list[int] = []
+    real = os.open
+
+    def noted(path: Path, flags: int, mode: int = 0o777) -> int:
+        taken.append(flags & os.O_ACCMODE)
+        return real(path, flags, mode)
+
+    monkeypatch.setattr("retrieval.durable.os.open", noted)
+    with locked(tmp_path / "lock"):
+        pass
+    with locked(tmp_path / "lock", shared=True):
+        pass
+    assert taken == [os.O_RDWR, os.O_RDONLY]
 
 
 def test_adding_one_by_one_costs_little_more_than_the_data(
