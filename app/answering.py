@@ -23,7 +23,7 @@ from retrieval.documents import Document, DocumentLibrary
 from retrieval.errors import DocumentCorrupt, DocumentNotFound, QuestionRefused
 from retrieval.retriever import Retriever
 from retrieval.selection import Selected
-from retrieval.text import is_text
+from retrieval.text import is_text, normalise
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,9 @@ class Answering:
         `DocumentRefused` for a bad id, and `RequestRefused` when the prompt is too long.
         """
         began = time.perf_counter()
-        text = question.text.strip()
+        # As documents are: words are compared, and a letter with a loose accent is two characters.
+        question = replace(question, text=normalise(question.text).strip())
+        text = question.text
         if not text or not is_text(text):
             raise QuestionRefused("The question is empty or not text; ask one in words.")
         if len(text) > self._max_question_chars:

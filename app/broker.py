@@ -5,6 +5,7 @@ Knows job ids; does not know what a job does. Making a queue registers nothing g
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import dramatiq
@@ -55,6 +56,13 @@ class JobQueue:
             queue_name=QUEUE, actor_name=QUEUE, args=(job_id,), kwargs={}, options={}
         )
         self._broker.enqueue(message)
+        if self._broker.actors:
+            return
+        # dramatiq takes whoever sends for a worker. One that does not work is soon a dead one, whose
+        # messages every worker's next fetch would look for among all keys of Redis.
+        with suppress(redis.RedisError):
+            name = f"{self._broker.namespace}:__heartbeats__"
+            self._broker.client.zrem(name, self._broker.broker_id)
 
     def job_ids(self) -> set[str]:
         """The jobs that have a message: waiting, with a worker, or waiting for a retry."""

@@ -6,6 +6,7 @@ ids; knows no reader and no index.
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +32,7 @@ class Noted:
 
 
 _FORM = TypeAdapter(Noted)
+_SAYS_NOTHING = len(json.dumps(asdict(Noted("0" * 64, False, ()))))  # bytes of such a record
 
 
 class Conflicts:
@@ -93,8 +95,10 @@ class Conflicts:
             return
         with self._locked():
             path.unlink(missing_ok=True)
-            for other in sorted(path.parent.glob("*.json")):
-                # Most say nothing of it, and parsing takes its time.
+            with os.scandir(path.parent) as others:
+                # Most say nothing of any other one, and reading all of them takes its time.
+                found = [Path(each.path) for each in others if _says_of_others(each)]
+            for other in sorted(found):
                 if f'"{id}"'.encode() in _bytes_of(other):
                     self._leave(other, lambda name: name != id)
 
@@ -141,6 +145,12 @@ class Conflicts:
         except (OSError, ValidationError) as error:
             logger.warning("%s cannot be read and is left out: %s", path.name, error)
             return None
+
+
+def _says_of_others(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # gone meanwhile
+        return entry.name.endswith(".json") and entry.stat().st_size > _SAYS_NOTHING
+    return False
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -57,11 +57,13 @@ redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1
 """
 
-# KEYS: jobs to stop. A queued job ends here; a running one ends at its next step.
+# KEYS: jobs to stop. ARGV: the time. A queued job ends here; a running one ends at its next step.
 CANCEL = """
 for _, job in ipairs(KEYS) do
   local status = redis.call('HGET', job, 'status')
-  if status == 'queued' then redis.call('HSET', job, 'status', 'cancelled', 'cancel', '1') end
+  if status == 'queued' then
+    redis.call('HSET', job, 'status', 'cancelled', 'cancel', '1', 'ended_at', ARGV[1])
+  end
   if status == 'running' then redis.call('HSET', job, 'cancel', '1') end
 end
 """

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, NamedTuple, NoReturn, cast
 
 import redis
 
@@ -55,10 +55,21 @@ class Job:
     subject: Subject | None
     collection: str
     stopping: bool = False  # it was asked to stop, and will at its next step
+    created_at: float | None = None  # seconds since 1970, as the others
+    started_at: float | None = None  # the last time
+    ended_at: float | None = None
 
     @property
     def finished(self) -> bool:
         return self.status not in UNFINISHED
+
+
+class Entry(NamedTuple):
+    """A job in a list of them, in the order of such lists."""
+
+    created_at: float
+    id: str
+    status: JobStatus
 
 
 class Jobs:
@@ -171,13 +182,25 @@ class Jobs:
         jobs = self.get_many(job_id for job_id in last if job_id)
         return {job.subject.document_id: job for job in jobs if job.subject}
 
-    def of_collection(self, collection: str) -> list[Job]:
-        """The last job of the collection and of each of its documents, and its reports', by id."""
-        last = cast(dict[str, str], self._client.hgetall(self._last_key(collection)))
+    def listing(self, collection: str) -> list[Entry]:
+        """The last job of the collection and of each of its documents, and its reports', newest first.
+
+        Of each no more than what a list is made of: there may be a hundred thousand.
+        """
+        ids = cast(list[str], self._client.hvals(self._last_key(collection)))
         whole = cast(str | None, self._client.hget(self._collections_key(), collection))
-        reports = cast(dict[str, str], self._client.hgetall(self._reports_key(collection)))
-        found = self.get_many([*last.values(), *reports.values(), *([whole] if whole else [])])
-        return sorted(found, key=lambda job: job.id)
+        ids += [whole] if whole else []
+        ids += cast(list[str], self._client.hvals(self._reports_key(collection)))
+        with self._client.pipeline(transaction=False) as pipeline:
+            for job_id in ids:
+                pipeline.hmget(self._key(job_id), "status", "created_at")
+            found = zip(ids, pipeline.execute(), strict=True)
+        entries = [
+            Entry(float(created or 0), job_id, cast(JobStatus, status))
+            for job_id, (status, created) in found
+            if status
+        ]
+        return sorted(entries, reverse=True)
 
     def start(self, job_id: str) -> bool:
         """Say that a worker has it now; False when it has ended or is to be stopped.
@@ -201,23 +224,31 @@ class Jobs:
     def succeed(self, job_id: str, result: Mapping[str, Any]) -> None:
         """Say that it has done what it was to do."""
         fields = _fields(
-            status="succeeded", progress=1.0, stage="done", eta_s=0.0, error=None, result=result
+            status="succeeded",
+            progress=1.0,
+            stage="done",
+            eta_s=0.0,
+            error=None,
+            result=result,
+            ended_at=self._clock(),
         )
         self._change(keys=[self._key(job_id)], args=fields)
 
     def fail(self, job_id: str, error: str) -> None:
         """Say that it cannot be done, and why."""
-        fields = _fields(status="failed", stage="failed", eta_s=None, error=error)
+        fields = _fields(
+            status="failed", stage="failed", eta_s=None, error=error, ended_at=self._clock()
+        )
         self._change(keys=[self._key(job_id)], args=fields)
 
     def end_cancelled(self, job_id: str) -> None:
         """Say that it stopped because it was asked to."""
-        fields = _fields(status="cancelled", stage="cancelled", eta_s=None)
+        fields = _fields(status="cancelled", stage="cancelled", eta_s=None, ended_at=self._clock())
         self._change(keys=[self._key(job_id)], args=fields)
 
     def cancel(self, job: Job) -> Job:
         """Ask the job to stop; a job that has ended stays as it is."""
-        self._cancel(keys=[self._key(job.id)])
+        self._cancel(keys=[self._key(job.id)], args=[self._clock()])
         return self.get(job.id) or job
 
     def cancel_requested(self, job_id: str) -> bool:
@@ -236,7 +267,7 @@ class Jobs:
         whole = cast(str | None, self._client.hget(self._collections_key(), collection))
         jobs = [self._key(job) for job in (*reports, *([whole] if whole else []))]
         if jobs:
-            self._cancel(keys=jobs)
+            self._cancel(keys=jobs, args=[self._clock()])
         with self._client.pipeline() as pipeline:
             pipeline.hdel(self._collections_key(), collection)
             pipeline.delete(self._reports_key(collection))
@@ -293,6 +324,9 @@ def _job(record: Mapping[str, str]) -> Job:
         subject=Subject(**subject) if subject else None,
         collection=record["collection"],
         stopping=record.get("cancel") == "1",
+        created_at=value("created_at"),
+        started_at=value("started_at"),
+        ended_at=value("ended_at"),
     )
 
 

@@ -2,8 +2,8 @@
 
 import contextlib
 import logging
-import threading
 from collections.abc import AsyncIterator
+from threading import Event, Thread
 
 import anyio.to_thread
 import redis
@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 _THREADS = 128
 # Reading a PDF takes a core and, at worst, hundreds of megabytes.
 _PARSED_TOGETHER = 2
+_SECONDS_TO_COMPARE = 10.0  # before questions are taken, and before the parts are closed
 
 
 def create_app(
@@ -66,11 +67,17 @@ def create_app(
         app.state.metrics.registry.register(_lookups(opened))
         # Here, as it belongs to the loop that runs.
         app.state.parsing = anyio.CapacityLimiter(_PARSED_TOGETHER)
+        comparing = Thread(target=_compare, args=(opened, app.state.closing), daemon=True)
         try:
             await run_in_threadpool(_reconcile, opened)
+            # Thousands of cartridges in a store that is far away are compared while questions are answered.
+            comparing.start()
+            await run_in_threadpool(comparing.join, _SECONDS_TO_COMPARE)
             yield
         finally:
             app.state.closing.set()
+            if comparing.ident is not None:
+                await run_in_threadpool(comparing.join, _SECONDS_TO_COMPARE)
             end_traces = getattr(app.state, "end_traces", None)
             if end_traces is not None:
                 await run_in_threadpool(end_traces)
@@ -87,7 +94,7 @@ def create_app(
     app.state.settings = settings
     app.state.keys = KeyRing(settings.data, settings.api_keys)
     # Set when the service ends: streams that would go on for ever end with it.
-    app.state.closing = threading.Event()
+    app.state.closing = Event()
     app.state.metrics = Metrics()
     app.add_middleware(BodyLimit, document_bytes=settings.max_upload_bytes)
     app.add_middleware(Door, keys=app.state.keys)
@@ -137,8 +144,21 @@ def _reconcile(api: Api) -> None:
             OSError,
         ) as error:  # of a full disk, say: what is indexed is searchable
             logger.warning("The index of %s is not complete: %s", collection, error)
+
+
+class _Closing(Exception):
+    """The service ends before all was compared; its next start, or a worker, compares."""
+
+
+def _compare(api: Api, closing: Event) -> None:
+    def going_on() -> None:
+        if closing.is_set():
+            raise _Closing
+
     try:
-        api.base.reconciler.run()
+        api.base.reconciler.run(going_on)
+    except _Closing:
+        logger.info("Documents and jobs were not compared to the end.")
     except (redis.RedisError, StoreError, RetrievalError) as error:
         # The texts are searchable; a worker reconciles when Redis, or the object store, is back.
         logger.warning("Documents and jobs were not compared: %s", error)

@@ -7,7 +7,7 @@ it twice, or in two processes at once, changes nothing more. Knows no HTTP.
 
 import logging
 import uuid
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import redis
@@ -93,26 +93,31 @@ class Reconciler:
             logger.info("Queued %d jobs whose messages were lost.", sent)
         return sent
 
-    def run(self) -> Reconciled:
+    def run(self, going_on: Callable[[], object] = lambda: None) -> Reconciled:
         """Queue what is on disk and neither trained nor under way.
 
-        Raises `RedisError`, and of these `LockError` while another process is at it.
+        `going_on` is called now and then; what it raises is passed on. Raises `RedisError`, and of these
+        `LockError` while another process is at it.
         """
         lock = self._client.lock(f"{self._mark}:lock", timeout=_LOCK_SECONDS, blocking_timeout=10)
         with lock:
 
-            def going_on() -> None:
+            def extended() -> None:
+                going_on()
                 lock.extend(_LOCK_SECONDS, replace_ttl=True)
 
-            self._complete_deletions()
-            registered = self._store.rebuild(going_on) if self.is_due() else 0
+            # Every manifest once, and not again for each document.
+            stored = self._store.stored()
+            self._complete_deletions(stored)
+            known = {each.cartridge_id: each for versions in stored.values() for each in versions}
+            registered = self._store.rebuild(extended) if self.is_due() else 0
             requeued = self._requeue_collections() + self._requeue_reports()
             # Jobs with a message are under way, whatever became of the worker that had them.
             under_way = self._queue.job_ids()
             for collection in self._library.collections():
                 for page in self._library.pages(collection, _PAGE):
-                    requeued += self._requeue(page, under_way)
-                    going_on()
+                    requeued += self._requeue(page, under_way, known)
+                    extended()
             self._work.clear(self._is_under_way)
             self._client.set(self._mark, "1")
             self._client.set(self._lately, "1", ex=_SECONDS_BETWEEN_LOOKS)
@@ -124,11 +129,11 @@ class Reconciler:
         job = self._jobs.get(job_id)
         return job is not None and not job.finished
 
-    def _complete_deletions(self) -> None:
+    def _complete_deletions(self, stored: Mapping[tuple[str, str], Sequence[Manifest]]) -> None:
         """Remove what was made of documents that were deleted while a trainer died at them."""
-        for collection, id in self._store.documents():
+        for collection, id in stored:
             if self._library.was_deleted(collection, id):
-                self._store.remove_document(collection, id)
+                self._store.remove_document(collection, id, stored)
         for shelf in (self._shelf, self._noted):
             for collection, id in shelf.kept():
                 if not self._library.exists(collection, id):
@@ -150,7 +155,12 @@ class Reconciler:
             requeued += self._sent(job, under_way)
         return requeued
 
-    def _requeue(self, documents: Sequence[Document], under_way: Container[str]) -> int:
+    def _requeue(
+        self,
+        documents: Sequence[Document],
+        under_way: Container[str],
+        known: Mapping[str, Manifest],
+    ) -> int:
         collection, ids = documents[0].collection, [document.id for document in documents]
         # Jobs first: what one says it has published is there by then.
         last = self._jobs.last_of(collection, ids)
@@ -166,8 +176,9 @@ class Reconciler:
             if job is not None and job.subject == subject and not job.finished:
                 requeued += self._sent(job, under_way)
                 continue
+            id = current.get(document.id)
             try:
-                manifest = manifest_of(self._store, current.get(document.id))
+                manifest = known.get(id or "") or manifest_of(self._store, id)
             except StoreUnavailable as error:  # one of the next runs sees what it is
                 logger.warning("%s", error)
                 continue

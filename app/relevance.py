@@ -9,6 +9,7 @@ is the retriever's to say, and it knows no HTTP.
 import json
 import logging
 import math
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -71,8 +72,11 @@ class RelevanceGate:
         given = _read(self._given(collection))
         if given:
             return Known("questions", len(given), threshold(given, self._refuse))
-        found = sorted(self._shelf.of_collection(collection).glob(f"*/{_NAME}"))
-        values = [value for path in spread(found, _DOCUMENTS) for value in _read(path)]
+        folder = self._shelf.of_collection(collection)
+        # Names alone: there may be a hundred thousand, and somebody's question waits.
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []
+        paths = (folder / name / _NAME for name in spread(names, _DOCUMENTS))
+        values = [value for path in paths for value in _read(path)]
         return Known("studies", len(values), threshold(values, self._refuse))
 
     def give(self, collection: str, values: Sequence[float]) -> Known:

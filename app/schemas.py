@@ -135,6 +135,9 @@ class JobOut(Strict):
     result: dict[str, Any] | None
     collection: str
     document_id: str | None = Field(description="Null for a job of the whole collection.")
+    created_at: datetime | None = None
+    started_at: datetime | None = Field(default=None, description="The last time, if ever.")
+    ended_at: datetime | None = None
 
 
 class JobPage(Strict):

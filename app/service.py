@@ -26,6 +26,7 @@ from app.settings import Settings
 from app.storage import redis_folder, redis_url, require_redis
 from app.wiring import Api, open_api
 from cartridge_store.embedded import EmbeddedRedis
+from cartridge_store.errors import RegistryUnavailable
 from cartridge_store.folder_lock import FolderLock
 from inference.threads import compute_alone, compute_with
 
@@ -36,6 +37,7 @@ __all__ = ["WORKER_COMMAND", "Service", "ServiceError"]
 WORKER_COMMAND = (sys.executable, "-m", "app.cli", "worker")
 _LOCK_FILE = "service.lock"
 _STOP_SECONDS = 40.0
+_SECONDS_BETWEEN_LOOKS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """For workers, unless the service has tunables of its own: training asks for megabytes and frees them many
@@ -100,6 +102,7 @@ class Service:
         self.url = url_of(listening)
         if settings.redis_url is None:
             embedded = self._open.enter_context(EmbeddedRedis(redis_folder(settings)))
+            self._open.enter_context(_kept_alive(embedded))
             settings = settings.model_copy(update={"redis_url": embedded.url})
         require_redis(redis_url(settings))
         # Only here: where nobody says how many, a fleet's workers have one.
@@ -113,6 +116,31 @@ class Service:
         lock = FolderLock(self.settings.data.resolve(), name)
         lock.take(end_orphan=lambda: None, shared=shared)
         self._open.callback(lock.release)
+
+
+@contextlib.contextmanager
+def _kept_alive(embedded: EmbeddedRedis) -> Iterator[None]:
+    """The embedded Redis is started again when it dies: nobody else looks after it."""
+    ending = threading.Event()
+
+    def keep() -> None:
+        while not ending.wait(_SECONDS_BETWEEN_LOOKS):
+            died = embedded.pid is None
+            try:
+                embedded.revive()
+            except RegistryUnavailable as error:
+                logger.warning("%s", error)
+            else:
+                if died:
+                    logger.warning("The embedded Redis had ended; it was started again.")
+
+    keeper = threading.Thread(target=keep, name="redis")
+    keeper.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        keeper.join()
 
 
 @contextlib.contextmanager

@@ -91,6 +91,16 @@ class EmbeddedRedis:
             raise
         atexit.register(self.stop)
 
+    def revive(self) -> None:
+        """Start the server anew at its address where it died; nothing happens while it runs, or is stopped.
+
+        What it had saved is there again. Raises RegistryUnavailable when it does not start.
+        """
+        if self._socket is None or self.pid is not None:
+            return
+        self._process = self._launch(str(self._binary or find_server()))
+        self._wait_until_ready()
+
     def stop(self) -> None:
         """Let the server save and end, then give the folder up; nothing happens when stopped."""
         if os.getpid() != self._owner:

@@ -64,11 +64,12 @@ class Inspection:
                 each
                 for each in found
                 if tombstone_name(each.collection, each.document_id) not in seen
-                or not self._may_be_buried(each)
+                or not self.may_be_buried(each)
             ]
         return living
 
-    def _may_be_buried(self, manifest: Manifest) -> bool:
+    def may_be_buried(self, manifest: Manifest) -> bool:
+        """Whether a version was made before its document was deleted, or a damaged tombstone may say so."""
         try:
             return self._tombstones.bury(manifest)
         except CartridgeRefused as error:

@@ -114,7 +114,7 @@ class ObjectBlobs:
         if self._fs.protocol in ("memory", ("memory",)):
             return
         try:
-            self._fs.ls(bucket)
+            self._fs.info(bucket)  # one request, whatever it holds
         except PermissionError:
             return  # who may see a folder alone is told so of a bucket that is there
         except FileNotFoundError as error:

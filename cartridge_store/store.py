@@ -31,7 +31,7 @@ from cartridge_store.inspection import Inspection, Problem
 from cartridge_store.manifest import Manifest, utc_before, utc_now
 from cartridge_store.registry import Location, Registry
 from cartridge_store.residency import Budget, Held, Residency
-from cartridge_store.tombstones import Tombstone, Tombstones
+from cartridge_store.tombstones import Tombstone, Tombstones, tombstone_name
 from cartridge_store.versions import Health, Versions
 
 logger = logging.getLogger(__name__)
@@ -271,10 +271,13 @@ class CartridgeStore:
         leased = self._registry.leased()
         old = utc_before(grace_seconds)
         collected = []
+        # One listing, and not a look for each document: nearly none was deleted.
+        names = set(self._blobs.names())
         for (collection, document_id), versions in by_document(self._catalogue.manifests()).items():
             current = self._registry.current(collection, [document_id]).get(document_id)
             try:
-                tombstone = self._tombstones.find(collection, document_id)
+                buried = tombstone_name(collection, document_id) in names
+                tombstone = self._tombstones.find(collection, document_id) if buried else None
             except CartridgeRefused as error:
                 logger.warning("%s", error)
                 continue
@@ -286,7 +289,8 @@ class CartridgeStore:
                 current is not None and not is_stored and not self._blobs.exists(blob_name(current))
             )
             decision = decide(versions, None if is_lost else current, tombstone, leased, old)
-            if decision.finish is not None:
+            # It may have been deleted since it was listed.
+            if decision.finish is not None and not self._inspection.may_be_buried(decision.finish):
                 with contextlib.suppress(LostRace):
                     self._registry.promote(decision.finish, expected=current)
             if decision.retire:

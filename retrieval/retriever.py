@@ -21,7 +21,7 @@ from retrieval.index import VectorIndex
 from retrieval.relevance import Rarity, by_relevance, held_of, words_of
 from retrieval.selection import Selected, select_documents
 from retrieval.table import Entry, Hit, Indexed
-from retrieval.text import is_text
+from retrieval.text import is_text, normalise
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +134,7 @@ class Retriever:
         if not self._is_on_disk(collection):
             return []
         wanted = max(top_k, chunk_k)
+        question = normalise(question)  # as texts are
         vector = self._encoder.encode([question])[0]
         return select_documents(
             self._fitting(collection, question, vector, wanted, documents), top_k
@@ -146,6 +147,7 @@ class Retriever:
         for a question that is blank or not text.
         """
         _check((question,))
+        question = normalise(question)
         asked = words_of(question)
         pieces = list(enumerate(chunk(document.text)))
         pieces.sort(key=lambda each: (-len(asked & words_of(each[1].text)), each[0]))
@@ -169,7 +171,8 @@ class Retriever:
         _check(questions)
         if not questions or not self._is_on_disk(collection):
             return [0.0] * len(questions)
-        vectors = self._encoder.encode(list(questions))
+        questions = [normalise(question) for question in questions]
+        vectors = self._encoder.encode(questions)
         found = (
             self._fitting(collection, question, vector, 1)
             for question, vector in zip(questions, vectors, strict=True)

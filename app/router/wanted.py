@@ -102,7 +102,7 @@ def _of_answers(fields: dict[str, Any]) -> Asked:
 def _of_chat(fields: dict[str, Any]) -> Asked:
     content = fields["messages"][-1]["content"]
     if isinstance(content, list):
-        content = "".join(part.get("text", "") for part in content)
+        content = "\n".join(part.get("text", "") for part in content)
     _, _, named = fields["model"].partition("/")
     collection = fields.get("collection") or named or "default"
     return _asked(content, collection, fields.get("cartridges"), fields)

@@ -4,6 +4,8 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from heapq import merge
 from typing import Annotated
 
 import redis
@@ -29,28 +31,43 @@ _SECONDS_BETWEEN_LOOKS = 0.25
 def list_jobs(
     api: Wired,
     access: Reading,
-    collection: CollectionName = "default",
+    collection: CollectionName | None = None,
     status: JobStatus | None = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
-    """The last job of the collection and of each of its documents, and its reports', a page at a time.
+    """The last job of the collection and of each of its documents, and its reports', newest first, a page
+    at a time; without a collection, of all that the key is for.
 
     With `status=failed`, those that ended badly: read why in `error`, and do them again with `retry`.
     """
-    require_collection(access, collection)
-    after = from_cursor(cursor) or ""
-    jobs = [
-        job
-        for job in api.base.jobs.of_collection(collection)
-        if job.id > after and status in (None, job.status)
+    if collection is None:
+        collections = [name for name in api.base.library.collections() if access.sees(name)]
+    else:
+        require_collection(access, collection)
+        collections = [collection]
+    listings = [api.base.jobs.listing(name) for name in collections]
+    before = _place(from_cursor(cursor))
+    found = [
+        each
+        for each in merge(*listings, reverse=True)
+        if status in (None, each.status) and (before is None or each[:2] < before)
     ]
-    more = len(jobs) > limit
-    shown = jobs[:limit]
+    shown = found[:limit]
     return JobPage(
-        jobs=[job_out(job) for job in shown],
-        next_cursor=to_cursor(shown[-1].id) if more else None,
+        jobs=[job_out(job) for job in api.base.jobs.get_many(each.id for each in shown)],
+        next_cursor=to_cursor(f"{shown[-1].created_at!r} {shown[-1].id}")
+        if len(found) > limit
+        else None,
     )
+
+
+def _place(cursor: str | None) -> tuple[float, str] | None:
+    """Where a list goes on: behind the job that was made then and has this id."""
+    made, _, id = (cursor or "").partition(" ")
+    with suppress(ValueError):
+        return float(made), id
+    return None
 
 
 @router.post("/jobs/{id}/retry", status_code=202)

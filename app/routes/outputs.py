@@ -1,5 +1,7 @@
 """How documents, jobs and answers are written as JSON. Knows both sides and decides nothing."""
 
+from datetime import UTC, datetime
+
 from app.asked import Answer
 from app.documents import Mounted, View
 from app.evidence import Source
@@ -77,7 +79,14 @@ def job_out(job: Job) -> JobOut:
         result=job.result,
         collection=job.collection,
         document_id=job.subject.document_id if job.subject else None,
+        created_at=_time(job.created_at),
+        started_at=_time(job.started_at),
+        ended_at=_time(job.ended_at),
     )
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def relevance_out(known: Known) -> RelevanceOut:

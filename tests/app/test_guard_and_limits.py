@@ -310,6 +310,22 @@ class TestCollections:
 
 
 class TestJobs:
+    def test_all_collections_are_listed_together_by_the_page(self, client: TestClient) -> None:
+        for number in range(7):
+            body = {"collection": f"c{number % 3}", "id": f"d{number}", "text": f"It is {number}."}
+            assert client.post("/v1/documents", json=body).status_code == 202
+        seen, cursor = [], ""
+        while cursor is not None:
+            page = client.get(f"/v1/jobs?limit=2{cursor and f'&cursor={cursor}'}").json()
+            seen += [job["document_id"] for job in page["jobs"]]
+            cursor = page["next_cursor"]
+        assert seen == [f"d{number}" for number in (6, 5, 4, 3, 2, 1, 0)]
+        only = client.get("/v1/jobs?collection=c1&status=queued").json()["jobs"]
+        assert [job["document_id"] for job in only] == ["d4", "d1"]
+        stopped = client.delete(f"/v1/jobs/{only[0]['id']}").json()
+        assert stopped["ended_at"] >= stopped["created_at"]
+        assert client.get("/v1/jobs?cursor=bm9uZQ").json()["jobs"]  # one that nobody was given
+
     def test_what_failed_is_listed_and_done_again(
         self, client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
     ) -> None:
@@ -326,8 +342,11 @@ class TestJobs:
             assert wait_for(client, again.json()["job"]["id"])["status"] == "failed"
         first = client.get("/v1/jobs?limit=1").json()
         rest = client.get(f"/v1/jobs?limit=1&cursor={first['next_cursor']}").json()
-        ids = {first["jobs"][0]["document_id"], rest["jobs"][0]["document_id"]}
-        assert ids == {"good", "bad"}
+        ids = [page["jobs"][0]["document_id"] for page in (first, rest)]
+        assert ids == ["bad", "good"]  # the newest first
+        times = [first["jobs"][0][f"{what}_at"] for what in ("created", "started", "ended")]
+        assert times == sorted(times)
+        assert rest["next_cursor"] is None
         good = next(j for j in (*first["jobs"], *rest["jobs"]) if j["document_id"] == "good")
         refused = client.post(f"/v1/jobs/{good['id']}/retry")
         assert (refused.status_code, refused.json()["code"]) == (409, "not-failed")

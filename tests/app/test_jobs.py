@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from app.broker import JobQueue, make_broker, register
 from app.jobs import Job, Jobs, Subject
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.registry import connect
@@ -132,6 +133,19 @@ def test_a_newer_job_of_a_collection_stops_the_older(jobs: Jobs) -> None:
         "default": second.id,
         "manuals": other.id,
     }
+
+
+def test_who_only_sends_is_no_worker_that_died(client: Any, redis_server: EmbeddedRedis) -> None:
+    """dramatiq looks for a dead worker's messages among all keys of Redis."""
+    namespace = f"heard-{uuid.uuid4().hex[:12]}"
+    sending, working = (make_broker(redis_server.url, namespace=namespace) for _ in range(2))
+    register(working, lambda job_id: None)
+    heartbeats = f"{namespace}:__heartbeats__"
+    JobQueue(sending).send("a")
+    assert client.zcard(heartbeats) == 0
+    JobQueue(working).send("b")
+    assert client.zcard(heartbeats) == 1
+    assert JobQueue(sending).job_ids() == {"a", "b"}
 
 
 ACTIONS = ("start", "report", "give_back", "succeed", "fail", "cancel", "end_cancelled", "open")

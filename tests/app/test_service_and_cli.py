@@ -186,6 +186,18 @@ def test_a_dead_worker_is_started_again(service: Service) -> None:
     assert _children(os.getpid(), "worker_with_fakes") != [worker]
 
 
+def test_an_embedded_redis_that_died_is_started_again(service: Service) -> None:
+    (redis,) = _children(os.getpid(), str(service.settings.data))
+    os.kill(redis, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    with httpx.Client(base_url=service.url, timeout=30) as client:
+        while client.post("/v1/documents", json={"id": "after", "text": "It is back."}).is_error:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert client.get("/health/ready").status_code == 200
+    assert _children(os.getpid(), str(service.settings.data)) != [redis]
+
+
 def test_an_abandoned_stream_stops_the_engine(service: Service, engine: FakeEngine) -> None:
     body = {"question": "Talk for ever.", "mode": "none", "stream": True}
     with (

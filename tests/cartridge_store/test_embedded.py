@@ -185,6 +185,26 @@ def test_a_killed_server_can_be_started_again(tmp_path: Path) -> None:
             assert client.get("a") == "one"
 
 
+def test_a_server_that_died_is_revived_at_its_address(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        url, first = server.url, server.pid
+        server.revive()
+        assert server.pid == first  # it runs
+        client = connect(url)
+        client.set("kept", "yes")
+        time.sleep(1.5)  # it saves every second
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        while server.pid is not None:
+            time.sleep(0.01)
+        server.revive()
+        assert (server.url, server.pid is not None) == (url, True)
+        assert client.get("kept") == "yes"
+        client.close()
+    server.revive()
+    assert server.pid is None  # it was stopped
+
+
 def test_a_forked_child_leaves_the_server_alone(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path) as server:
         child = multiprocessing.get_context("fork").Process(target=server.stop)

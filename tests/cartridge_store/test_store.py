@@ -726,3 +726,53 @@ def test_a_killed_publisher_leaves_nothing_or_all(
             for cartridge_id in current.values():
                 store.load(cartridge_id)
     assert announced
+
+
+def test_collecting_asks_for_the_tombstones_that_there_are(registry: Registry) -> None:
+    asked: list[str] = []
+
+    class Noting(MemoryBlobs):
+        def get(self, name: str, length: int | None = None) -> bytes:
+            asked.append(name)
+            return super().get(name, length)
+
+    store = CartridgeStore(Noting(), registry, node="node-1")
+    for number in range(5):
+        store.publish(make_cartridge(f"doc-{number}", seed=number))
+    store.remove_document("house", "doc-4")
+    store.collect(grace_seconds=60)
+    asked.clear()
+    assert store.collect(grace_seconds=60) == []
+    assert asked == []  # headers are remembered, and who lives has no tombstone
+    store.publish(make_cartridge("doc-4", seed=9))
+    asked.clear()
+    store.collect(grace_seconds=60)
+    assert tombstone_name("house", "doc-4") in asked
+
+
+def test_a_document_deleted_while_its_successor_is_finished_stays_deleted(
+    registry: Registry,
+) -> None:
+    blobs = MemoryBlobs()
+    store = CartridgeStore(blobs, registry, node="node-1")
+    first = make_cartridge(seed=1)
+    second = child(first, seed=2)
+    store.publish(first)
+    store.publish(second)
+
+    listed = blobs.names()
+
+    class Late(MemoryBlobs):
+        """Lists what was there before the document was deleted."""
+
+        def names(self) -> list[str]:
+            return listed
+
+        def get(self, name: str, length: int | None = None) -> bytes:
+            return blobs.get(name, length)
+
+    late = CartridgeStore(Late(), registry, node="node-2")
+    late.documents()  # the headers are remembered
+    store.remove_document("house", "boiler.md")
+    late.collect(grace_seconds=-1)
+    assert store.current("house", ["boiler.md"]) == {}

@@ -1,4 +1,5 @@
 import logging
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -144,6 +145,20 @@ def test_those_who_meet_a_corrupt_index_together_rebuild_it_once(
             "flat",
             "choir",
         }
+
+
+def test_letters_with_loose_accents_are_the_same_letters(
+    library: DocumentLibrary, retriever: Retriever
+) -> None:
+    for id, text in (("a", "Käthe Jäger leads the choir."), ("b", "Kate Jager leads the band.")):
+        retriever.index_document(library.put("home", id, None, text)[0])
+    question = "Who is Käthe Jäger?"
+    loose = unicodedata.normalize("NFD", question)
+    assert loose != question
+    assert retriever.search("home", loose, 2) == retriever.search("home", question, 2)
+    assert retriever.relevances("home", [loose]) == retriever.relevances("home", [question])
+    document = library.get("home", "a")
+    assert retriever.passages(document, loose) == retriever.passages(document, question)
 
 
 @pytest.mark.usefixtures("two_documents")
