@@ -5,10 +5,15 @@ be doubted is `certainty`'s to say. This file knows streams; it knows no cartrid
 """
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterator
 
-from inference.requests import Completion, Stream
+from inference.requests import Completion, GenerationFailed, Stream
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_OF_SILENCE = 0.25
 
 
 class SecondLook:
@@ -32,10 +37,13 @@ class SecondLook:
         if self.completion is not None:
             return
         if self._second is None:
-            for _ in self._first:
-                yield ""  # nothing to hear yet, but whoever has gone is noticed
-            said = self._first.result()
-            if self._first.cancelled.is_set() or not self._doubted(said):
+            try:
+                yield from self._silence()
+                said = self._first.result()
+            except GenerationFailed as error:  # the text is at hand
+                logger.warning("Behind the cartridges nothing was said: %s", error)
+                said = None
+            if said is not None and (self._first.cancelled.is_set() or not self._doubted(said)):
                 self.completion = dataclasses.replace(said, first_token_ms=said.total_ms)
                 yield said.text
                 return
@@ -44,13 +52,37 @@ class SecondLook:
             if self._first.cancelled.is_set():  # while it was being asked
                 self._second.cancel()
         yield from self._second
-        self.completion = _both(self._first.result(), self._second.result(), self._before_ms)
+        second = self._second.result()
+        first = self._first.completion
+        self.completion = _both(first or _nothing(second), second, self._before_ms)
+
+    def _silence(self) -> Iterator[str]:
+        """Nothing to hear yet, but whoever has gone is noticed: now and then, as each costs others time."""
+        said_at = float("-inf")
+        for _ in self._first:
+            if time.monotonic() - said_at > _SECONDS_OF_SILENCE:
+                said_at = time.monotonic()
+                yield ""
 
     def cancel(self) -> None:
         """Nobody reads any more."""
         self._first.cancel()
         if self._second is not None:
             self._second.cancel()
+
+
+def _nothing(like: Completion) -> Completion:
+    """What a look came to that failed."""
+    return dataclasses.replace(
+        like,
+        prompt_tokens=0,
+        cartridge_slots=0,
+        completion_tokens=0,
+        kv_bytes=0,
+        compose_ms=0.0,
+        load_ms=0.0,
+        certainty=None,
+    )
 
 
 def _both(first: Completion, second: Completion, before_ms: float) -> Completion:

@@ -221,7 +221,7 @@ class VllmEngine:
                 job.certainty = together(job.certainty, piece.tops[place].probability(token))
                 if job.certainty < sampling.sure_at:
                     return True
-            if token == self._reader.end_id and not sampling.ignore_end:
+            if token in self._reader.end_ids and not sampling.ignore_end:
                 return True
             if sampling.logprobs:
                 job.tops += piece.tops[place : place + 1]

@@ -91,6 +91,7 @@ class Batch:
         self._chunk_tokens = chunk_tokens
         self._plan: Decode | None = None
         self._planned: list[Row] = []
+        self._chunks = 0  # that were read
         self.rows: list[Row] = []
 
     def join(self, row: Row) -> None:
@@ -113,13 +114,25 @@ class Batch:
         if decoding:
             said += self._decode(decoding)
         if reading:
-            said += self._prefill(reading)
+            rows, longest = self._chunk(reading)
+            try:
+                said += self._prefill(rows, longest)
+            except Exception as error:  # such as a lack of memory: those who decode go on
+                said += [Said(row, self._reader.end_id, error=error) for row in rows]
         return said
 
-    def _prefill(self, reading: Sequence[Row]) -> list[Said]:
+    def _chunk(self, reading: Sequence[Row]) -> tuple[list[Row], int]:
+        """Which prompts are read on in this step, and how many tokens of the longest.
+
+        Those that are read soonest come first, as who asks little should not wait for a book; in every
+        second step the oldest does, so that it is not passed by for ever.
+        """
+        self._chunks += 1
+        soonest = sorted(reading, key=lambda row: len(row.ids) - row.read)
+        reading = [*reading[: self._chunks % 2], *soonest]
         rows: list[Row] = []
         longest = deepest = 0
-        for row in reading:
+        for row in dict.fromkeys(reading):
             size = max(longest, min(len(row.ids) - row.read, self._chunk_tokens))
             depth = max(deepest, sum(s.columns for s in row.shared) + row.own.columns + size)
             count = len(rows) + 1
@@ -127,6 +140,9 @@ class Batch:
                 break
             rows.append(row)
             longest, deepest = size, depth
+        return rows, longest
+
+    def _prefill(self, rows: Sequence[Row], longest: int) -> list[Said]:
         sizes = [min(len(row.ids) - row.read, longest) for row in rows]
         ids = torch.full((len(rows), longest), self._reader.end_id)
         positions = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -164,8 +180,10 @@ class Batch:
 
     def _choose(self, rows: Sequence[Row], hidden: Tensor) -> list[Said]:
         logits = self._reader.logits(hidden).cpu()
-        greedy = logits.argmax(-1).tolist()
-        finite = logits.isfinite().all(-1).tolist()
+        best, likely = logits.max(-1)  # which is not finite where any of them is none, or infinite
+        greedy, finite = likely.tolist(), best.isfinite().tolist()
+        sure = any(row.sampling.sure_at is not None for row in rows)
+        of_all = logits.logsumexp(-1) if sure else best
         said = []
         for place, row in enumerate(rows):
             if not finite[place]:  # its own fault alone: others go on
@@ -181,8 +199,7 @@ class Batch:
                 top = likeliest(logits[place : place + 1], row.sampling.logprobs)[0]
             probability = None
             if row.sampling.sure_at is not None:
-                of_all = logits[place].logsumexp(-1)
-                probability = float((logits[place, token] - of_all).exp())
+                probability = float((logits[place, token] - of_all[place]).exp())
             row.said.append(token)
             said.append(Said(row, token, top, probability))
         return said

@@ -44,17 +44,31 @@ class ChatFormat:
         shown = full + bare
         with suppress(Exception):  # templates raise what they like
             shown += self._render([("user", _TURN), ("assistant", _TURN), ("user", _TURN)])
-        turned = {token.content for token in added if token.special or token.content in shown}
+        # A line break may be an added token, too, and stands in every template and every text.
+        turned = {
+            token.content
+            for token in added
+            if token.special or (len(token.content.strip()) > 1 and token.content in shown)
+        }
         self._controls = {*tokenizer.all_special_tokens, *turned} - {""}
         ids = set(tokenizer.convert_tokens_to_ids(sorted(self._controls)))
         self._control_ids = ids - {tokenizer.unk_token_id}
         self.sink_id: int = self._ids(self._before)[0]
+        self.turn_end_id = self._found_turn_end()
+        """The control token behind an answer, or None where the template puts none there."""
 
-    def _render(self, messages: Sequence[tuple[str, str]]) -> str:
+    def _found_turn_end(self) -> int | None:
+        with suppress(Exception):  # templates raise what they like
+            turns = [("user", _QUESTION), ("assistant", _TURN)]
+            ids = self._rendered_ids(self._render(turns, ask=False).split(_TURN)[1])
+            return ids[0] if ids and ids[0] in self._control_ids else None
+        return None
+
+    def _render(self, messages: Sequence[tuple[str, str]], *, ask: bool = True) -> str:
         rendered = self._tokenizer.apply_chat_template(
             [{"role": role, "content": content} for role, content in messages],
             tokenize=False,
-            add_generation_prompt=True,
+            add_generation_prompt=ask,
             enable_thinking=False,
         )
         return str(rendered)

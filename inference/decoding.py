@@ -103,7 +103,7 @@ class Decoder:
             token = self._choosers[row].choose(logits[place]) if sampled else int(greedy[place])
             chosen[row] = token
             self._taken[row] += 1
-            ended = token == self._reader.end_id
+            ended = token in self._reader.end_ids
             if not ended and self._taken[row] < self._samplings[row].max_tokens:
                 kept.append(place)
         self._advance(kept, chosen)
@@ -136,7 +136,7 @@ def decode(reader: Reader, prompts: Sequence[Prompt]) -> list[list[int]]:
     outputs: list[list[int]] = [[] for _ in prompts]
     for tokens in stream(reader, prompts):
         for row, token in tokens.items():
-            if token != reader.end_id:
+            if token not in reader.end_ids:
                 outputs[row].append(token)
     return outputs
 

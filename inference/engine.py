@@ -6,6 +6,7 @@ decoding of the others, and it joins at the next token. This file knows cartridg
 it knows no retrieval, no HTTP and no store.
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -117,7 +118,10 @@ class LocalEngine:
         self._found = self._copied = 0  # cartridges that were on the device already, or not
         self._fetching = 0  # copies to the device that are under way
         self._arrived: deque[tuple[Span, Future[None]]] = deque()
-        self._stream = torch.cuda.Stream() if reader.device.type == "cuda" else None
+        self._dropped: deque[str] = deque()
+        self._stuck = False  # whoever waits first did not fit, and only a copy can change that
+        on_cuda = reader.device.type == "cuda"
+        self._stream = torch.cuda.Stream(reader.device) if on_cuda else None
         self._threads = threads or answering_threads(reader, None)
         self._loader = ThreadPoolExecutor(1, "engine-loader", initializer=compute_alone)
         self._closed = threading.Event()
@@ -206,17 +210,17 @@ class LocalEngine:
                 self._refuse_inbox()
 
     def _fail(self, error: Exception) -> None:
-        for job in [*self._running.values(), *self._loading]:
-            try:
-                self._leave(job)
-            finally:
-                job.stream.put(error)
+        with contextlib.ExitStack() as failing:  # all of them, whatever goes wrong with one
+            for job in [*self._running.values(), *self._loading]:
+                failing.callback(job.stream.put, error)
+                failing.callback(self._leave, job)
 
     def _receive(self) -> None:
         """Take in what has arrived; with nothing to do, wait for it."""
         while True:
-            admissible = self._waiting and not self._fetching
-            busy = self._running or self._arrived or admissible or self._closed.is_set()
+            admissible = self._waiting and not (self._stuck and self._fetching)
+            events = self._arrived or self._dropped
+            busy = self._running or events or admissible or self._closed.is_set()
             try:
                 event = self._inbox.get(block=not busy)
             except queue.Empty:
@@ -224,13 +228,15 @@ class LocalEngine:
             if isinstance(event, _Job):
                 self._waiting.append(event)
             elif isinstance(event, str):
-                self._pool.discard(event)
+                self._dropped.append(event)
             elif event is not None:
                 self._arrived.append(event)
 
     def _turn(self) -> None:
         while self._arrived:
             self._loaded(*self._arrived.popleft())
+        while self._dropped:
+            self._pool.discard(self._dropped.popleft())
         self._drop_cancelled()
         self._admit()
         self._start()
@@ -241,12 +247,9 @@ class LocalEngine:
         for job in [job for job in self._waiting if job.stream.cancelled.is_set()]:
             self._waiting.remove(job)
             self._finish(job)
-        for job in [job for job in self._loading if job.stream.cancelled.is_set()]:
-            self._leave(job)
-            self._finish(job)
-        for job in [job for job in self._running.values() if job.stream.cancelled.is_set()]:
-            self._leave(job)
-            self._finish(job)
+        for job in [*self._loading, *self._running.values()]:
+            if job.stream.cancelled.is_set():
+                self._end(job)
 
     def _admit(self) -> None:
         """Let waiting requests in, in their order: a large one is not passed by for ever."""
@@ -254,12 +257,18 @@ class LocalEngine:
             job = self._waiting[0]
             columns = columns_of(job.prompted.ids, job.sampling)
             if not self._pool.fits(job.prompted.shared, columns):
-                return
+                break
             self._waiting.popleft()
             job.admitted = time.perf_counter()
             arranged = job.prompted.arranged
-            own = self._pool.private(columns)
-            job.row = Row(job.prompted.ids, arranged.question_at, job.spans, own, job.sampling)
+            try:
+                own = self._pool.private(columns)
+                job.row = Row(job.prompted.ids, arranged.question_at, job.spans, own, job.sampling)
+            except (
+                BaseException
+            ) as error:  # it waits no more and is not let in: nobody else tells it
+                job.stream.put(error)
+                raise
             self._loading.append(job)
             # Those that are there first: room for the others is not to be made of them.
             for cartridge in sorted(arranged.cartridges, key=lambda c: not self._pool.holds(c.id)):
@@ -274,11 +283,13 @@ class LocalEngine:
                     raise
                 job.spans.append(span)
             job.compose_ms = _since(job.admitted)
+        self._stuck = bool(self._waiting)
 
     def _fetch(self, span: Span, cartridge: Cartridge) -> None:
         """Copy a cartridge to its pages beside the decoding; one copy serves all who wait for it."""
         # What the engine's own stream does with these pages, such as emptying them, comes first.
-        free = None if self._stream is None else torch.cuda.current_stream().record_event()
+        device = self._reader.device
+        free = None if self._stream is None else torch.cuda.current_stream(device).record_event()
         future = self._loader.submit(self._copy, span, cartridge, free)
         self._fetching += 1
         future.add_done_callback(lambda done: self._inbox.put((span, done)))
@@ -301,8 +312,7 @@ class LocalEngine:
         if error is None:
             return
         for job in [job for job in self._loading if span in job.spans]:
-            self._leave(job)
-            job.stream.put(error)
+            self._end(job, error)
         self._pool.forget(span)
 
     def _start(self) -> None:
@@ -318,29 +328,44 @@ class LocalEngine:
         """Give back all that an admitted job holds."""
         assert job.row is not None
         job.columns = job.row.own.columns + sum(span.columns for span in job.spans)
-        if self._running.pop(job.row, None) is not None:
-            self._batch.leave(job.row)
-        else:
-            self._loading.remove(job)
-            self._pool.forget(job.row.own)
-        for span in job.spans:
-            self._pool.unpin(span)
-        job.spans.clear()
+        # Whatever goes wrong with one of these, the others are given back.
+        with contextlib.ExitStack() as leaving:
+            leaving.callback(job.spans.clear)
+            for span in job.spans:
+                leaving.callback(self._pool.unpin, span)
+            if self._running.pop(job.row, None) is not None:
+                leaving.callback(self._batch.leave, job.row)
+            else:
+                self._loading.remove(job)
+                leaving.callback(self._pool.forget, job.row.own)
+
+    def _end(self, job: _Job, error: BaseException | None = None) -> None:
+        """Let an admitted job go, with its answer as it is or with what went wrong.
+
+        Once it has left nobody else knows of its client: whatever goes wrong here is told to it, too.
+        """
+        try:
+            self._leave(job)
+            if error is None:
+                self._finish(job)
+        except BaseException as broken:
+            job.stream.put(error or broken)
+            raise
+        if error is not None:
+            job.stream.put(error)
 
     def _say(self, job: _Job, said: Said) -> None:
         speech, token, top = job.speech, said.token, said.top
         if said.error is not None:
-            self._leave(job)
-            job.stream.put(said.error)
+            self._end(job, said.error)
             return
         job.token_ms.append(_since(job.arrived))
         if said.probability is not None:
             job.certainty = together(job.certainty, said.probability)
             if job.certainty < (job.sampling.sure_at or 0.0):
-                self._leave(job)
-                self._finish(job)
+                self._end(job)
                 return
-        ended = token == self._reader.end_id and not job.sampling.ignore_end
+        ended = token in self._reader.end_ids and not job.sampling.ignore_end
         if not ended:
             if top is not None:
                 job.tops.append(top)
@@ -350,8 +375,7 @@ class LocalEngine:
         full = len(speech.ids) == job.sampling.max_tokens
         if ended or speech.stopped or full:
             job.cut = full and not (ended or speech.stopped)
-            self._leave(job)
-            self._finish(job)
+            self._end(job)
 
     def _finish(self, job: _Job) -> None:
         piece = job.speech.close()
@@ -378,8 +402,7 @@ class LocalEngine:
     def _refuse(self) -> None:
         closed = EngineClosed("The engine was shut down before this was answered.")
         for job in list(self._loading):
-            self._leave(job)
-            job.stream.put(closed)
+            self._end(job, closed)
         while self._waiting:
             self._waiting.popleft().stream.put(closed)
 

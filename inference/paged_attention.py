@@ -10,6 +10,7 @@ request and no text.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -132,7 +133,7 @@ class Prefill:
             new = columns[first:]
             write_pages[b, :size] = torch.tensor(row.own.pages)[new // slots]
             write_slots[b, :size] = new % slots
-        self._write = (write_pages.flatten().to(device), write_slots.flatten().to(device))
+        self._write = _places(pool, write_pages.flatten(), write_slots.flatten()).to(device)
         kv_heads = pool.shape.kv_heads
         heads = table[:, None] * kv_heads + torch.arange(kv_heads)[:, None]
         self._gathers = heads.flatten().to(device)
@@ -208,7 +209,7 @@ class Decode:
         mask = torch.zeros(covered.shape, dtype=dtype, device=covered.device)
         mask = mask.masked_fill_(covered, float("-inf"))[:, None, None]
         self._masks = [mask if p.pages is None else mask[p.pages] for p in self._passes]
-        self._write = (self._last, self._fills[self._last] - 1)
+        self._write = _places(self._pool, self._last, self._fills[self._last] - 1)
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Put every row's new column into its last page."""
@@ -265,10 +266,18 @@ def flex_partial_attention(
     def masked(score: Tensor, batch: Tensor, _h: Tensor, _q: Tensor, column: Tensor) -> Tensor:
         return score + mask[batch, 0, 0, column]
 
-    run: Any = torch.compile(flex_attention) if query.device.type == "cuda" else flex_attention
+    run: Any = _compiled_flex() if query.device.type == "cuda" else flex_attention
     asked = AuxRequest(lse=True)
     out, aux = run(query, keys, values, score_mod=masked, scale=scale, return_aux=asked)
     return out, aux.lse
+
+
+@cache
+def _compiled_flex() -> Any:
+    """FlexAttention as CUDA runs it: made once, and not in every layer of every step."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention)
 
 
 def _picked(rows: Tensor, index: Tensor) -> Tensor:
@@ -276,12 +285,17 @@ def _picked(rows: Tensor, index: Tensor) -> Tensor:
     return rows.index_select(0, index.flatten()).view(*index.shape, *rows.shape[1:])
 
 
-def _write(
-    pool: PagePool, layer: int, where: tuple[Tensor, Tensor], keys: Tensor, values: Tensor
-) -> None:
-    pages, slots = where
+def _places(pool: PagePool, pages: Tensor, slots: Tensor) -> Tensor:
+    """Where columns lie among all of a layer's, head by head: `[columns * kv_heads]`."""
+    heads = torch.arange(pool.shape.kv_heads, device=pages.device)
+    return ((pages[:, None] * len(heads) + heads) * pool.shape.slots + slots[:, None]).flatten()
+
+
+def _write(pool: PagePool, layer: int, where: Tensor, keys: Tensor, values: Tensor) -> None:
     for store, new in ((pool.keys, keys), (pool.values, values)):
-        store[layer][pages, :, slots] = new.transpose(1, 2).flatten(0, 1)
+        width = new.shape[-1]
+        columns = new.transpose(1, 2).reshape(-1, width)
+        store[layer].view(-1, width).index_copy_(0, where, columns)
 
 
 def _passes(

@@ -49,7 +49,11 @@ class Reader:
             self.chat = ChatFormat(tokenizer, instructions)
         except ValueError as error:
             raise ReaderError(f"{name}: {error}") from error
-        self.end_id = _end_id(model, tokenizer)
+        ends = _end_ids(model, tokenizer, self.chat.turn_end_id)
+        self.end_ids = frozenset(ends)
+        """Each of these ends an answer."""
+        self.end_id = ends[0]
+        """The one that the reader's own answers end with."""
         self.fingerprint = _model_fingerprint(model)
         self.tokenizer_fingerprint = _tokenizer_fingerprint(tokenizer)
         self.max_positions = positions_of(self.config)
@@ -189,11 +193,17 @@ def _key_values(cache: Any) -> KeyValues:
     return tuple((layer.keys, layer.values) for layer in cache.layers)
 
 
-def _end_id(model: Any, tokenizer: Any) -> int:
-    end = tokenizer.eos_token_id
-    if end is None:
+def _end_ids(model: Any, tokenizer: Any, turn_end: int | None) -> tuple[int, ...]:
+    """What ends an answer, the token first that the reader's own turns end with.
+
+    Not all models name that one as their end of sequence: Phi-3 and Gemma end turns with others.
+    """
+    named = getattr(model.generation_config, "eos_token_id", None)
+    named = named if isinstance(named, list) else [named]
+    found = [id for id in (turn_end, tokenizer.eos_token_id, *named) if id is not None]
+    if not found:
         raise ReaderError("The reader's tokenizer names no end-of-sequence token.")
-    return int(end)
+    return tuple(dict.fromkeys(map(int, found)))
 
 
 def _model_fingerprint(model: Any) -> str:

@@ -80,7 +80,7 @@ def _turned(
     foreign = _words(text) - _words(own)
     said = [_answers(reader, order, asked, settings) for order in ([own, text], [text, own])]
     for example, *answers in zip(asked, *said, strict=True):
-        known = reader.decode([t for t in example.answer if t != reader.end_id]).strip()
+        known = reader.decode([t for t in example.answer if t not in reader.end_ids]).strip()
         expected = _words(known) | _words(example.question) | _words(settings.not_stated)
         turned = [each for each in answers if (_words(each) - expected) & foreign]
         if turned:

@@ -288,7 +288,7 @@ def answer(
             continue
         prompt = tuple(reader.chat.question(question))
         example = StudyExample(kind, prompt, said.ids, said.top_ids, said.top_logprobs, question)
-        ended = conversation.ended and said.ids[-1] == reader.end_id
+        ended = conversation.ended and said.ids[-1] in reader.end_ids
         yield place, _grade(said, ended, settings), example
 
 

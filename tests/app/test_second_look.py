@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from app.second_look import SecondLook
 from inference.engine import Completion, Request, RequestRefused, Stream
+from inference.requests import GenerationFailed
 from retrieval.retriever import Retriever
 from tests.app.app_fakes import FakeEngine, fake_distil, make_parts
 from training.pipeline import SURE as SURE_FIGURE
@@ -26,7 +27,7 @@ class UnsureEngine(FakeEngine):
     """Of two minds about everything that it has from cartridges, where it is asked."""
 
     certainty, words = 0.3, "Somebody"
-    refuses_texts = False
+    refuses_texts = breaks = False
 
     def submit(self, request: Request) -> Stream:
         if self.refuses_texts and request.texts:
@@ -36,6 +37,9 @@ class UnsureEngine(FakeEngine):
     def _say(self, request: Request, stream: Stream) -> None:
         if request.sampling.sure_at is None:
             super()._say(request, stream)
+            return
+        if self.breaks:
+            stream.put(GenerationFailed("The reader's logits are not finite."))
             return
         stream.put(self.words)
         sure = self.certainty
@@ -161,6 +165,18 @@ def completion(text: str, certainty: float | None = None) -> Completion:
     return Completion(text, 3, 0, 2, 8, 0.0, 0.0, 1.0, 2.0, certainty=certainty)
 
 
+def test_where_a_cartridge_breaks_the_text_answers(
+    house: TestClient, engine: UnsureEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.breaks = True
+    answer = ask(house)
+    assert [source["via"] for source in answer["sources"]] == ["text"]
+    assert answer["answer"] == "0 cartridges and 1 texts"
+    assert answer["notices"] == [NOTICE]
+    assert answer["usage"]["cartridge_slots"] == 0
+    assert "not finite" in caplog.text
+
+
 def test_nobody_looks_again_for_one_who_has_gone() -> None:
     first = Stream()
     look = SecondLook(first, lambda said: True, lambda: pytest.fail("nobody reads any more"))
@@ -184,16 +200,15 @@ def test_a_second_look_is_cancelled_with_the_first() -> None:
     assert (look.completion.text, look.completion.certainty) == ("yes", 0.1)
 
 
-def test_who_goes_is_noticed_before_anything_is_heard() -> None:
-    first = Stream()
-    look = SecondLook(first, lambda said: False, lambda: Stream())
-    pieces = iter(look)
-    first.put("It was")
-    assert next(pieces) == ""
-    first.put(" Mira.")
-    assert next(pieces) == ""
-    first.put(completion("It was Mira."))
-    assert next(pieces) == "It was Mira."
+def test_who_goes_is_noticed_before_anything_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    for every, silences in ((-1.0, 3), (60.0, 1)):  # at each piece of text; as seldom as that
+        monkeypatch.setattr("app.second_look._SECONDS_OF_SILENCE", every)
+        first = Stream()
+        look = SecondLook(first, lambda said: False, lambda: Stream())
+        for piece in ("It was", " Mira", "."):
+            first.put(piece)
+        first.put(completion("It was Mira."))
+        assert [*look] == [""] * silences + ["It was Mira."]
 
 
 def test_what_broke_is_told_to_whoever_asks_again() -> None:

@@ -96,3 +96,23 @@ def test_what_a_template_leaves_out_of_earlier_turns_is_left_out(reader: Reader)
     (control, *_) = tokenizer.all_special_tokens
     (id,) = tokenizer.convert_tokens_to_ids([control])
     assert asked(f"Ann.{control}").count(id) == asked("Ann.").count(id)
+
+
+def test_a_line_break_is_no_control_though_a_tokenizer_adds_one(reader: Reader) -> None:
+    tokenizer = copy.deepcopy(reader.tokenizer)
+    tokenizer.add_tokens([AddedToken("\n", special=False, normalized=False)])
+    tokenizer.chat_template = TEMPLATE.replace("{% endfor %}", "\n{% endfor %}")
+    chat = ChatFormat(tokenizer)
+    ids = chat.ids_of("One.\n\nTwo.")
+    assert tokenizer.convert_tokens_to_ids("\n") in ids
+    assert tokenizer.decode(ids) == "One.\n\nTwo."
+
+
+def test_what_ends_a_turn_is_the_templates_own(reader: Reader) -> None:
+    tokenizer = copy.deepcopy(reader.tokenizer)
+    assert ChatFormat(tokenizer).turn_end_id in (None, reader.end_id)
+    tokenizer.add_tokens([AddedToken("</turn>", special=False)])
+    tokenizer.chat_template = TEMPLATE
+    assert ChatFormat(tokenizer).turn_end_id == tokenizer.convert_tokens_to_ids("</turn>")
+    tokenizer.chat_template = TEMPLATE.replace("</turn>", " and so on")
+    assert ChatFormat(tokenizer).turn_end_id is None

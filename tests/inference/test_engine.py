@@ -1,7 +1,9 @@
 """The local engine: batches equal solo runs, streams, cancellation, refusals, shutdown."""
 
+import json
+import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartridge_store.cartridge import Cartridge
-from inference.batch import Batch
+from inference.batch import Batch, Row, Said, columns_of, pool_of
 from inference.composer import compose
 from inference.decoding import Prompt, decode
 from inference.engine import (
@@ -27,6 +29,7 @@ from inference.pages import PagePool, Span
 from inference.prompting import build_prompt
 from inference.reader import Reader, ReaderError, load_reader
 from inference.requests import GenerationFailed
+from inference.sampling import Chooser
 from tests.inference.test_composition import cartridge
 from tests.models import TEXT, write_tiny_model
 
@@ -220,6 +223,158 @@ def test_a_failure_at_the_door_leaves_nothing_behind(
         assert engine.submit(Request("Who?", (one,), (), Sampling(4))).result(), name
     assert engine.submit(Request("Who?", (), (), Sampling(4))).result().text == expected
     assert engine.load().pinned_bytes == 0
+
+
+@pytest.mark.parametrize("name", ["unpin", "forget"])
+def test_a_failure_on_the_way_out_leaves_nobody_waiting(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    engine = LocalEngine(reader, max_batch=4)
+    one = cartridge(reader, 1)
+    try:
+        beside = engine.submit(Request("Who?", (), (), Sampling(300, ignore_end=True)))
+        next(iter(beside))
+        whole = getattr(PagePool, name)
+        failed: list[bool] = []
+
+        def broken(pool: PagePool, span: Span) -> None:
+            whole(pool, span)
+            if not failed:
+                failed.append(True)
+                raise RuntimeError("out of memory")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(PagePool, name, broken)
+            with pytest.raises(RuntimeError, match="out of memory"):
+                engine.submit(
+                    Request("Who?", (one, cartridge(reader, 2)), (), Sampling(4))
+                ).result()
+        with pytest.raises(RuntimeError, match="out of memory"):
+            beside.result()
+        assert engine.trouble() is None
+        assert engine.submit(Request("Who?", (one,), (), Sampling(4))).result()
+        assert engine.load().pinned_bytes == 0
+    finally:
+        engine.close()
+
+
+def test_a_prompt_that_cannot_be_read_stops_nobody_else(
+    reader: Reader, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Request("Who?", (), (), Sampling(200, ignore_end=True))
+    expected = engine.submit(short).result().text
+    running = engine.submit(short)
+    next(iter(running))
+    whole = Batch._prefill
+
+    def broken(batch: Batch, rows: Sequence[Row], longest: int) -> list[Said]:
+        if longest > 100:
+            raise RuntimeError("out of memory")
+        return whole(batch, rows, longest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Batch, "_prefill", broken)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            engine.submit(Request("Who?", (), (TEXT * 20,), Sampling(4))).result()
+        assert engine.submit(Request("Who?", (), (), Sampling(4))).result().completion_tokens
+    assert running.result().text == expected
+    assert engine.load().pinned_bytes == 0
+
+
+def test_a_short_question_does_not_wait_for_a_book_nor_a_book_for_ever(reader: Reader) -> None:
+    pool = pool_of(reader, 1 << 24)
+    batch = Batch(reader, pool, chunk_tokens=16)
+
+    def joined(tokens: int) -> Row:
+        sampling = Sampling(1)
+        own = pool.private(columns_of(range(tokens), sampling))
+        row = Row([5] * tokens, 1, [], own, sampling)
+        batch.join(row)
+        return row
+
+    def stepped() -> None:
+        for said in batch.step():
+            batch.leave(said.row)
+
+    book, short = joined(400), joined(12)
+    for _ in range(2):
+        stepped()
+    assert short.said
+    for _ in range(60):  # somebody always asks less
+        joined(12)
+        stepped()
+    assert book.said
+
+
+def test_what_is_resident_does_not_wait_for_what_is_copied(
+    reader: Reader, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, late = cartridge(reader, 1), cartridge(reader, 2)
+    engine.submit(Request("Who?", (here,), (), Sampling(2))).result()
+    copying, go_on = threading.Event(), threading.Event()
+    write = PagePool.write
+
+    def slow(pool: PagePool, span: Span, keys: torch.Tensor, values: torch.Tensor) -> None:
+        if span.key == late.id:
+            copying.set()
+            assert go_on.wait(30)
+        write(pool, span, keys, values)
+
+    monkeypatch.setattr(PagePool, "write", slow)
+    waiting = engine.submit(Request("Who?", (late,), (), Sampling(2)))
+    assert copying.wait(10)
+    try:
+        answered: queue.Queue[str] = queue.Queue()
+        asked = engine.submit(Request("Who?", (here,), (), Sampling(2)))
+        threading.Thread(target=lambda: answered.put(asked.result().text), daemon=True).start()
+        assert answered.get(timeout=10) is not None
+    finally:
+        go_on.set()
+    assert waiting.result()
+
+
+def test_every_token_that_ends_a_turn_ends_an_answer(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path)
+    usual = load_reader(folder, dtype="float32")
+    sampling = Sampling(24, temperature=2.0, seed=3)
+    asked = Request("Who?", (), (), sampling)
+    built = build_prompt(usual, asked)
+    said = decode(usual, [Prompt(compose(usual, []), built.ids, sampling)])[0]
+    assert len(said) > 4
+    for name in ("config.json", "generation_config.json"):
+        path = folder / name
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(kept | {"eos_token_id": [usual.end_id, said[3]]}))
+    several = load_reader(folder, dtype="float32")
+    assert several.end_ids == {usual.end_id, said[3]}
+    assert several.end_id == usual.end_id
+    engine = LocalEngine(several)
+    try:
+        done = engine.submit(asked).result()
+    finally:
+        engine.close()
+    assert (done.completion_tokens, done.cut) == (said.index(said[3]), False)
+
+
+def test_tokens_are_drawn_by_their_shares() -> None:
+    logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0, -float("inf")])
+    for temperature, top_p in ((0.7, 1.0), (0.7, 0.8), (2.0, 0.95)):
+        shares = torch.softmax(logits.double() / temperature, -1)
+        ordered, ids = shares.sort(descending=True)
+        inside = ids[ordered.cumsum(0) - ordered < top_p]
+        expected = torch.zeros_like(shares)
+        expected[inside] = shares[inside] / shares[inside].sum()
+        chooser = Chooser(Sampling(temperature=temperature, top_p=top_p, seed=1))
+        count = 20_000
+        drawn = torch.tensor([chooser.choose(logits) for _ in range(count)])
+        found = torch.bincount(drawn, minlength=len(logits)) / count
+        assert (found[expected == 0] == 0).all()
+        assert (found - expected).abs().max() < 0.015  # four standard deviations
+    # A flat distribution's nucleus is larger than what is looked at first.
+    flat = Chooser(Sampling(temperature=1.0, top_p=0.99, seed=1))
+    far = [flat.choose(torch.zeros(5_000)) for _ in range(400)]
+    assert max(far) > 4_000
+    assert len({*far}) > 300
 
 
 def test_a_broken_cartridge_spoils_its_own_answer_alone(reader: Reader) -> None:
