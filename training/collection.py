@@ -217,7 +217,7 @@ class _Run:
                 trained,
                 {text.name: text.text for text in texts},
                 self._examples,
-                self._settings,
+                self._beginning,  # slots tell as much as where they start from lets them
                 self._folder / "probes",
                 lambda done: self._say("probing", STUDY - _PROBES * (1 - done)),
             )

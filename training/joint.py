@@ -215,9 +215,9 @@ class JointTraining:
 
     def _rotate(self, step: int) -> None:
         settings = self._settings
-        self.pool.rotate(settings.rotate_share, self._weights, self._dice(step), step)
+        self.pool.rotate(settings.rotate_share, self._dice(step), step)
         following = (step // settings.rotate_every + 1) * settings.rotate_every
-        self.pool.expect(settings.rotate_share, self._weights, self._dice(following))
+        self.pool.expect(settings.rotate_share, self._dice(following))
         for name in self._examples.keys() - self.pool.resident.keys():
             del self._examples[name]
 

@@ -1,7 +1,7 @@
 """The budget manager: a few cartridges of a collection are on the device, the others in files.
 
 Cartridges at Scale (arXiv 2606.04557) trains hundreds of cartridges through a pool of about twenty: every
-few steps a share of them is exchanged, those with the fewest steps come in, and Adam's moments travel
+few steps a share of them is exchanged, those with the fewest turns come in, and Adam's moments travel
 with their slots. Device memory is bounded by the pool, whatever the collection's size. A member's
 state is written under a new name, down to the disk, and the list of names last: after a crash the last
 list holds whole files of one moment. Those who leave are written and those who will come are read beside
@@ -60,6 +60,7 @@ class Pool:
         self._states = States(folder)
         self.resident: dict[str, Resident] = {}
         self.steps: dict[str, int] = {}  # of every member
+        self.turns: dict[str, int] = {}  # rotations that each was resident at
         self.losses: list[float] = []  # of the run so far
         self._files: dict[str, str] = {}
 
@@ -69,7 +70,7 @@ class Pool:
         if name in self._files:
             raise ValueError(f"{name!r} is a member already.")
         self._files[name] = self._write(name, {"keys": keys.float(), "values": values.float()}, 0)
-        self.steps[name] = 0
+        self.steps[name] = self.turns[name] = 0
 
     def checkpoint(self, step: int) -> None:
         """Make this moment the one that `resume` finds: residents' states, then the list, in order."""
@@ -81,6 +82,7 @@ class Pool:
             "losses": self.losses,
             "files": self._files,
             "steps": self.steps,
+            "turns": self.turns,
             "in": [*self.resident],
         }
         self._states.put(_LIST, json.dumps(listed).encode())
@@ -101,38 +103,39 @@ class Pool:
                 "another folder, or delete it to begin again."
             )
         self._files, self.steps, self.losses = listed["files"], listed["steps"], listed["losses"]
+        self.turns = listed.get("turns", dict(self.steps))  # those of before counted steps alone
         self.resident.clear()
         for name in listed["in"]:
             self._enter(name)
         return int(listed["step"])
 
-    def rotate(self, share: float, weights: Mapping[str, float], rng: Random, step: int) -> None:
-        """Exchange `share` of the pool: those with the most steps leave, those with the fewest come.
+    def rotate(self, share: float, rng: Random, step: int) -> None:
+        """Exchange `share` of the pool: those that were in it longest leave, those that were least come.
 
-        Steps are counted relative to `weights` (tokens of the document): a long one has more to learn.
-        While others wait, at least one is exchanged.
+        While others wait, at least one is exchanged. All stay equally long: that a long document has more
+        to learn is told by its share of the rows, and counted here as well it would count twice.
         """
-        leaving, coming = self._exchange(share, weights, rng)
+        leaving, coming = self._exchange(share, rng)
+        for name in self.resident:
+            self.turns[name] += 1
         for name in leaving:
             self._files[name] = self._write(name, self._state(name), step)
             del self.resident[name]
         for name in coming:
             self._enter(name)
 
-    def expect(self, share: float, weights: Mapping[str, float], rng: Random) -> None:
+    def expect(self, share: float, rng: Random) -> None:
         """Read ahead those who come at the next `rotate`, given what it will be given.
 
-        Who comes depends on the steps of those outside, which stand still until then.
+        Who comes depends on the turns of those outside, which stand still until then.
         """
-        _, coming = self._exchange(share, weights, rng)
+        _, coming = self._exchange(share, rng)
         self._states.expect(self._files[name] for name in coming)
 
-    def _exchange(
-        self, share: float, weights: Mapping[str, float], rng: Random
-    ) -> tuple[list[str], list[str]]:
+    def _exchange(self, share: float, rng: Random) -> tuple[list[str], list[str]]:
         """Who leaves and who comes."""
-        inside = self._ordered([*self.resident], weights, rng)
-        outside = self._ordered([n for n in self.steps if n not in self.resident], weights, rng)
+        inside = self._ordered([*self.resident], rng)
+        outside = self._ordered([n for n in self.steps if n not in self.resident], rng)
         room = self.size - len(inside)
         exchanged = min(
             max(1, round(share * len(inside))), max(0, len(outside) - room), len(inside)
@@ -156,11 +159,9 @@ class Pool:
         tensors = self._states.read(self._files[name])
         return tensors["keys"], tensors["values"]
 
-    def _ordered(
-        self, names: Sequence[str], weights: Mapping[str, float], rng: Random
-    ) -> list[str]:
-        """Names by steps learned relative to their weight, fewest first; ties in random order."""
-        return sorted(names, key=lambda name: (self.steps[name] / weights[name], rng.random()))
+    def _ordered(self, names: Sequence[str], rng: Random) -> list[str]:
+        """Names by their turns, fewest first; ties in random order."""
+        return sorted(names, key=lambda name: (self.turns[name], rng.random()))
 
     def _enter(self, name: str) -> None:
         tensors = self._states.read(self._files[name])

@@ -57,9 +57,10 @@ class Studies:
     def known(
         self, reader: Reader, text: str, settings: TrainingSettings
     ) -> list[StudyExample] | None:
-        """What this reader was asked about this text: in this way, or else in the last way.
+        """What this reader was asked about this text: in this way, or else in the last way that fits it.
 
-        For those who ask it again. None where nothing is kept.
+        For those who ask it again, beside what is asked in this way: as many of the teacher's choices are
+        kept of each token, and as many conversations for the check. None where nothing is kept.
         """
         found = self.find(reader, text, settings)
         if found is not None:
@@ -67,8 +68,11 @@ class Studies:
         for path in self._newest_first():
             with suppress(OSError, pa.ArrowException):
                 about = read_about(path)
-                if about.get("reader") == reader.fingerprint and about.get("text") == text:
-                    return read_examples(path)
+                mine = about.get("reader") == reader.fingerprint and about.get("text") == text
+                if mine and about.get("held_out", str(settings.held_out)) == str(settings.held_out):
+                    examples = read_examples(path)
+                    if all(each.top_ids.shape[-1] == settings.top_k for each in examples):
+                        return examples
         return None
 
     def earlier(self, reader: Reader, text: str, settings: TrainingSettings) -> Earlier | None:
@@ -90,7 +94,12 @@ class Studies:
     ) -> None:
         """Keep a study that took so many seconds; of older ones only the newest stay."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        about = {"text": text, "way": _way(reader, settings), "reader": reader.fingerprint}
+        about = {
+            "text": text,
+            "way": _way(reader, settings),
+            "reader": reader.fingerprint,
+            "held_out": str(settings.held_out),
+        }
         write_examples(self._path(reader, text, settings), examples, seconds, about)
         for old in self._newest_first()[_KEPT:]:
             old.unlink(missing_ok=True)

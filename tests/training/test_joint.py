@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -22,9 +23,12 @@ from training.joint import Frozen, JointSettings, JointTraining, Member
 from training.mixing import Mixing
 from training.pipeline import first_slots as spread
 from training.pool import Pool
+from training.rows import Draw
 from training.settings import Cancelled, TrainingRefused, TrainingSettings
 from training.student import Lesson, answer_logits, answer_states, distillation_loss
 
+_TOPS = np.zeros((1, 2), np.int32), np.zeros((1, 2), np.float32)
+EXAMPLE = StudyExample("question", (1,), (2,), *_TOPS)
 NAMES = [f"d{number}" for number in range(6)]
 MEMBERS = [Member(name, tokens=10 + number, digest=name) for number, name in enumerate(NAMES)]
 SETTINGS = JointSettings(
@@ -146,7 +150,7 @@ at = pool.resume()
 if at is None:
     for name in names:
         pool.add(name, torch.zeros(1, 1, 400, 16), torch.zeros(1, 1, 400, 16))
-    pool.rotate(0.5, dict.fromkeys(names, 1.0), Random(0), 0)
+    pool.rotate(0.5, Random(0), 0)
     pool.checkpoint(0)
     at = 0
 for step in itertools.count(at + 1):
@@ -155,7 +159,7 @@ for step in itertools.count(at + 1):
         member.values.grad = torch.ones_like(member.values)
     pool.learn(list(pool.resident), dict.fromkeys(names, 0.1))
     if step % 2 == 0:
-        pool.rotate(0.5, dict.fromkeys(names, 1.0), Random(step), step)
+        pool.rotate(0.5, Random(step), step)
     pool.checkpoint(step)
     print(step, flush=True)
 """
@@ -204,14 +208,13 @@ def test_leaving_and_coming_back_changes_no_bit(
     run.run(lambda _: None)
     pool = run.pool
     inside = {name: pool._state(name) for name in pool.resident}
-    weights = dict.fromkeys(NAMES, 1.0)
     while inside.keys() & pool.resident.keys():
         for name in pool.resident:
-            pool.steps[name] += 100
-        pool.rotate(1.0, weights, Random(0), 99)
+            pool.turns[name] += 100
+        pool.rotate(1.0, Random(0), 99)
     for name in inside:
-        pool.steps[name] = -1
-    pool.rotate(1.0, weights, Random(0), 100)
+        pool.turns[name] = -1
+    pool.rotate(1.0, Random(0), 100)
     for name, state in inside.items():
         again = pool._state(name)
         assert state.keys() == again.keys()
@@ -351,13 +354,10 @@ def test_everybody_has_a_turn_however_small_the_share(tmp_path: Path) -> None:
     pool = Pool(tmp_path, 2, torch.device("cpu"), "run")
     for name in "abcd":
         pool.add(name, torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
-    weights = dict.fromkeys("abcd", 1.0)
     inside: set[str] = set()
     for step in range(4):
-        pool.rotate(0.1, weights, Random(step), step)
+        pool.rotate(0.1, Random(step), step)
         assert len(pool.resident) == 2
-        for name in pool.resident:
-            pool.steps[name] += 1
         inside |= pool.resident.keys()
     assert inside == set("abcd")
 
@@ -404,6 +404,24 @@ def test_who_comes_is_read_ahead(
     states.read = watched  # type: ignore[method-assign]
     run.run(lambda _: None)
     assert not missed
+
+
+def test_beyond_the_pool_a_documents_length_counts_once(tmp_path: Path) -> None:
+    names = [f"{kind}{n}" for kind in ("long", "short") for n in range(8)]
+    pool = Pool(tmp_path, 4, torch.device("cpu"), "run")
+    for name in names:
+        pool.add(name, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
+    tokens = {name: 1000.0 if name.startswith("long") else 250.0 for name in names}
+    asked: Counter[str] = Counter()
+    for step in range(1200):
+        if step % 3 == 0:
+            pool.rotate(0.5, Random(step), step)
+        resident = sorted(pool.resident)
+        weights = {name: tokens[name] for name in resident}
+        drawn = Draw(Mixing(alone=1.0), weights, lambda _: [EXAMPLE], {}).rows(4, Random(step))
+        asked.update(row.own[:4] for row in drawn if row.own)
+    # Four times the tokens, four times the rows; it was twelve where residency went by tokens, too.
+    assert 3.2 < asked["long"] / asked["shor"] < 5.0
 
 
 def test_what_cannot_be_written_is_told_at_the_checkpoint(

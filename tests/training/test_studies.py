@@ -132,3 +132,18 @@ def test_too_thin_a_study_is_not_kept(reader: Reader, tmp_path: Path, asked: lis
             reader, "thin", SETTINGS, tmp_path / "a", lambda _: None, studies=tmp_path / "kept"
         )
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.usefixtures("asked")
+def test_another_ways_study_is_known_where_it_can_stand_beside_this_ways(
+    reader: Reader, tmp_path: Path
+) -> None:
+    kept_study(reader, TEXT, SETTINGS, tmp_path / "a", lambda _: None, studies=tmp_path / "kept")
+    studies = Studies(tmp_path / "kept")
+    other = replace(SETTINGS, asking_temperature=0.3)
+    assert studies.find(reader, TEXT, other) is None
+    assert studies.known(reader, TEXT, other) is not None
+    # Rows of other widths make no batch, and what was learned is no check.
+    assert studies.known(reader, TEXT, replace(other, top_k=5)) is None
+    assert studies.known(reader, TEXT, replace(other, held_out=30)) is None
+    assert studies.known(reader, "Another text.", other) is None
