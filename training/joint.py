@@ -85,7 +85,7 @@ class JointSettings:
         return cls(
             steps=steps,
             seed=settings.seed,
-            batch=settings.batch,
+            batch=settings.joint_batch,
             pool=pool,
             mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
             guard=settings.guard,
