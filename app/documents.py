@@ -116,6 +116,7 @@ class Documents:
         text: str,
         marks: Sequence[Mark] | None = None,
         require: Require = lambda current: None,
+        suggested: str | None = None,
     ) -> tuple[View, Job]:
         """Store, index and queue a text; the same content again is the same version and job.
 
@@ -126,7 +127,7 @@ class Documents:
         `DocumentNotFound` where the document was deleted meanwhile.
         """
         self._jobs.ping()
-        stored, _ = self._library.put(collection, id, title, text, marks, require)
+        stored, _ = self._library.put(collection, id, title, text, marks, require, suggested)
         taken_in = self._taken_in(stored)
         if taken_in is None:
             raise _gone(stored)

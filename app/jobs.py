@@ -275,6 +275,14 @@ class Jobs:
                 pipeline.expire(job, _SUPERSEDED_SECONDS)
             pipeline.execute()
 
+    def forget_report(self, collection: str, report_id: str) -> None:
+        """Stop the job of a report that was deleted; it can be read for another day."""
+        self._cancel(keys=[self._key(report_id)], args=[self._clock()])
+        with self._client.pipeline() as pipeline:
+            pipeline.hdel(self._reports_key(collection), report_id)
+            pipeline.expire(self._key(report_id), _SUPERSEDED_SECONDS)
+            pipeline.execute()
+
     def ping(self) -> None:
         """Raise `RedisError` unless Redis answers."""
         self._client.ping()

@@ -126,6 +126,11 @@ class ReportFiles:
             with suppress(DocumentRefused):  # whatever else lies there is no collection's
                 yield from (each for each in self.of_collection(path.name) if not each.finished)
 
+    def remove(self, folder: ReportFolder) -> None:
+        """Remove a report with its answers; whoever is at work on it finds its order gone."""
+        (folder.path / "request.json").unlink(missing_ok=True)
+        folder.follow_order()
+
     def drop(self, collection: str) -> list[str]:
         """Remove all reports over a collection; returns their ids."""
         folder = self._root / check_id(collection)

@@ -71,6 +71,11 @@ class UploadFields(Strict):
     collection: Id = "default"
     id: Id | None = None
     title: str | None = Field(default=None, max_length=300)
+    known_by: Literal["content", "name"] = Field(
+        default="content",
+        description="What an id is made of where none is given: of the title and the text, so that another "
+        "text is another document, or of the file's name, so that it is a new version.",
+    )
 
 
 class LocationOut(Strict):

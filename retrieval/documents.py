@@ -83,26 +83,30 @@ class DocumentLibrary:
         text: str,
         marks: Sequence[Mark] | None = None,
         require: Require = lambda current: None,
+        suggested: str | None = None,
     ) -> tuple[Document, bool]:
         """Store a text durably; returns the document and whether this made a new version.
 
         The same content again is the same version. Without an id, one is derived from title and
-        content, so that sending the same twice is one document; without a title, one is derived
-        from the text; without marks, they stay with the same text or are its Markdown headings.
+        content, so that sending the same twice is one document; without a title, the same text keeps
+        its own, and another has the `suggested` one or one derived from the text; without marks,
+        they stay with the same text or are its Markdown headings.
         `require` is asked whether the document that is there, or None, may be replaced. Raises
         `DocumentRefused`, `StorageFull` and what `require` raises; then nothing has changed.
         """
         check_id(collection, "collection name")
         text, sha256 = self._accept(text)
-        title = _accept_title(title)
+        title, suggested = _accept_title(title), _accept_title(suggested)
         if id is None:
-            id = _derive_id(title or title_of(text) or "", sha256)
+            id = _derive_id(title or suggested or title_of(text) or "", sha256)
         make_folder(self._documents(collection))
         with locked(self._lock(collection)):
             current = self._readable(collection, check_id(id))
             require(current)
+            if title is None and current and current.sha256 == sha256:
+                title = current.title
             if title is None:
-                title = _keep_title(current, text) or title_of(text) or id
+                title = suggested or _keep_title(current, text) or title_of(text) or id
             held = current.marks if current and current.sha256 == sha256 else ()
             kept = choose_marks(marks, held, text)
             created = current is None or (current.sha256, current.title) != (sha256, title)
@@ -311,6 +315,14 @@ def _derive_id(title: str, sha256: str) -> str:
     ascii_title = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_title).strip("-")[:60].strip("-")
     return f"{slug or 'document'}-{sha256[:12]}"
+
+
+def id_of_name(name: str) -> str:
+    """The id of a document that is known by the name of its file, with the folders it is in."""
+    path = "/".join(part for part in normalise(name).replace("\\", "/").split("/") if part)
+    # Of names that look alike here, such as those of other alphabets, each has its own digest.
+    digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()
+    return _derive_id(path, digest)
 
 
 def _to_json(document: Document) -> bytes:

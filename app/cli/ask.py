@@ -24,11 +24,19 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question, in words.")],
     mode: Annotated[Mode, typer.Option(help="How to answer.")] = Mode.auto,
     collection: Annotated[str, typer.Option(help="Which documents to ask.")] = "default",
+    max_tokens: Annotated[
+        int, typer.Option(min=1, max=1024, help="How long the answer may be.")
+    ] = 96,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question; the service is started for as long as it takes, if need be."""
-    body = {"question": question, "mode": mode.value, "collection": collection}
+    body = {
+        "question": question,
+        "mode": mode.value,
+        "collection": collection,
+        "max_tokens": max_tokens,
+    }
     # A question needs no worker.
     with connected(Settings(), url, workers=0) as client:
         answer = client.request("POST", "/v1/answers", json=body)
@@ -48,4 +56,9 @@ def _remarks(answer: dict[str, Any]) -> list[str]:
         f"{usage['prompt_tokens']} prompt tokens, {usage['cartridge_slots']} cartridge slots, "
         f"{timings['total']:.0f} ms",
         *answer["notices"],
+        *(["The answer is cut; ask with a larger --max-tokens."] if _is_cut(answer) else []),
     ]
+
+
+def _is_cut(answer: dict[str, Any]) -> bool:
+    return bool(answer["finish_reason"] == "length")

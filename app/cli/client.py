@@ -19,7 +19,12 @@ Url = Annotated[
 ]
 _ANSWER_SECONDS = 600.0
 _MOST_WAITS, _LONGEST_WAIT = 10, 60.0  # for a key that has asked too often, seconds
+_MOST_TRIES, _SECONDS_BETWEEN_TRIES = 90, 2.0  # of what is looked at for hours
 _TOO_OFTEN = frozenset({"too-many-requests", "busy"})  # what is otherwise in a moment
+
+
+class ServiceAway(CommandFailed):
+    """The service does not answer, or says that it cannot now."""
 
 
 class Client:
@@ -55,19 +60,33 @@ class Client:
                     "What is to be sent holds characters that are not UTF-8; leave them out."
                 ) from error
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise CommandFailed(
+                raise ServiceAway(
                     f"The service does not answer ({error}); is it running?"
                 ) from error
             if waits == _MOST_WAITS or _code(response) not in _TOO_OFTEN:
                 break
             told = response.headers.get("retry-after", "")
             time.sleep(min(float(told) if told.isdigit() else 1.0, _LONGEST_WAIT))
+        if response.is_server_error:
+            raise ServiceAway(_detail(response))
         if response.is_error:
             raise CommandFailed(_detail(response))
         return response
 
-    def send_file(self, path: Path, collection: str) -> dict[str, Any]:
-        """POST one file as a document."""
+    def patient(self, path: str, **options: Any) -> dict[str, Any]:
+        """As `request`, of something that is looked at for hours: a service that is away for some minutes
+        is waited for."""
+        for tries in count():
+            try:
+                return self.request("GET", path, **options)
+            except CommandFailed as error:
+                if not isinstance(error, ServiceAway) or tries == _MOST_TRIES:
+                    raise
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+        raise AssertionError  # count() does not end
+
+    def send_file(self, path: Path, collection: str, name: str | None = None) -> dict[str, Any]:
+        """POST one file as a document; with a `name`, as the version of the document known by it."""
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -75,8 +94,8 @@ class Client:
         return self.request(
             "POST",
             "/v1/documents",
-            files={"file": (shown(path.name), data)},
-            data={"collection": collection},
+            files={"file": (shown(name or path.name), data)},
+            data={"collection": collection} | ({"known_by": "name"} if name else {}),
         )
 
 

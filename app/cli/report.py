@@ -56,6 +56,10 @@ def report(
         int, typer.Option(min=0, max=64, help="Questions at once for throughput; 0 for none.")
     ] = 8,
     title: Annotated[str, typer.Option(help="What stands above it.")] = "",
+    resume: Annotated[
+        str | None,
+        typer.Option(help="Wait for a report that was ordered before, by its id, and write it."),
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,6 +71,11 @@ def report(
 
     if out.suffix not in _FORMS:
         raise CommandFailed(f"{out} must end in .html, .md or .json.")
+    _require_place(out)
+    if resume is not None:
+        with connected(Settings(), url) as client:
+            _written(client, client.patient(f"/v1/jobs/{resume}"), out, as_json=as_json)
+        return
     seeds = seed or [0]
     asked = _loaded(dataset, questions, limit_documents, limit_questions, seeds[0])
     body: dict[str, object] = {
@@ -86,23 +95,34 @@ def report(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise CommandFailed(f"{where}: {first['msg']}".lstrip(": ")) from error
+    with connected(Settings(), url) as client:
+        _send(client, collection, asked, train=train, shown=not as_json)
+        job = client.request("POST", "/v1/reports", json=body)["job"]
+        typer.echo(f"Report {job['id']} is ordered; --resume goes on waiting for it.", err=True)
+        _written(client, job, out, as_json=as_json)
+
+
+def _require_place(out: Path) -> None:
     if out.is_dir():
         raise CommandFailed(f"{out} is a folder; name a file in it.")
     if not out.parent.is_dir():
         raise CommandFailed(f"{out} cannot be written: there is no folder {out.parent}.")
-    with connected(Settings(), url) as client:
-        _send(client, collection, asked, train=train, shown=not as_json)
-        job = client.request("POST", "/v1/reports", json=body)["job"]
-        ended = watched(client, {0: "report"}, {0: job}, shown=not as_json)[0]
-        if ended["status"] != "succeeded":
-            raise CommandFailed(ended["error"] or f"The report was {ended['status']}.")
-        made = client.read(f"/v1/reports/{job['id']}", _FORMS[out.suffix])
-        try:
-            out.write_bytes(made)
-        except OSError as error:
-            raise CommandFailed(
-                f"Report {job['id']} is made, and {out} cannot be written: {error.strerror}."
-            ) from error
+
+
+def _written(client: Client, job: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """Wait for a report and write it."""
+    if job["kind"] != "report":
+        raise CommandFailed(f"{job['id']} is no report's job.")
+    ended = watched(client, {0: "report"}, {0: job}, shown=not as_json)[0]
+    if ended["status"] != "succeeded":
+        raise CommandFailed(ended["error"] or f"The report was {ended['status']}.")
+    made = client.read(f"/v1/reports/{job['id']}", _FORMS[out.suffix])
+    try:
+        out.write_bytes(made)
+    except OSError as error:
+        raise CommandFailed(
+            f"Report {job['id']} is made, and {out} cannot be written: {error.strerror}."
+        ) from error
     if as_json:
         print_json({"report": job["id"], "written": str(out), **ended["result"]})
         return

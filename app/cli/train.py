@@ -8,6 +8,7 @@ from rich.console import Console
 
 from app.cli.client import Url, connected
 from app.cli.output import AsJson, print_json
+from app.cli.watching import stage_of
 from app.settings import Settings
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -23,9 +24,9 @@ def train(
         job = client.request("POST", f"/v1/collections/{collection}/train")["job"]
         with Console(stderr=True, quiet=as_json).status("training") as status:
             while job["status"] in ("queued", "running"):
-                status.update(f"{job['stage']}, {job['progress']:.0%}")
+                status.update(f"{stage_of(job)}, {job['progress']:.0%}")
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
-                job = client.request("GET", f"/v1/jobs/{job['id']}")
+                job = client.patient(f"/v1/jobs/{job['id']}")
     if as_json:
         print_json(job)
     else:

@@ -29,16 +29,22 @@ def watched(
         while True:
             for key, job in latest.items():
                 if job["status"] not in _FINISHED:
-                    latest[key] = job = client.request("GET", f"/v1/jobs/{job['id']}")
+                    latest[key] = job = client.patient(f"/v1/jobs/{job['id']}")
                 bars.update(
                     tasks[key],
                     completed=job["progress"],
-                    description=f"{names[key]} ({job['stage']})",
+                    description=f"{names[key]} ({stage_of(job)})",
                 )
             left = sum(job["status"] not in _FINISHED for job in latest.values())
             if not left:
                 return latest
             time.sleep(max(_SECONDS_BETWEEN_LOOKS, _SECONDS_FOR_EACH * left))
+
+
+def stage_of(job: Mapping[str, Any]) -> str:
+    """What a job is at; of one that a worker gave back, why."""
+    waits = job["status"] == "queued" and job["error"]
+    return f"waits to try again: {job['error']}" if waits else str(job["stage"])
 
 
 @contextlib.contextmanager

@@ -5,16 +5,23 @@ import { byId } from "./element.js";
 import { plural } from "./format.js";
 import { calm, complain, say } from "./messages.js";
 
+const MOST_WAITS = 20;
+const LONGEST_WAIT = 60; // seconds
+const MOST_TOLD = 3; // refusals, one sentence each
+
 let sendings = 0;
 let usual;
 
-/** Make the forms work; `onAccepted` is called with what the service answers for each document. */
-export function startAdding(onAccepted) {
+/**
+ * Make the forms work; `onAccepted` is called with what the service answers for each document, and `onDone`
+ * when all that were sent together have been.
+ */
+export function startAdding(onAccepted, onDone) {
   const files = byId("files");
   const drop = byId("drop");
   files.addEventListener("change", async () => {
     const chosen = [...files.files];
-    await sendFiles(chosen, onAccepted);
+    await sendFiles(chosen, onAccepted, onDone);
     // So that the same file can be chosen again.
     files.value = "";
   });
@@ -25,14 +32,14 @@ export function startAdding(onAccepted) {
     if (!drop.contains(event.relatedTarget)) drop.classList.remove("over");
   });
   window.addEventListener("drop", () => drop.classList.remove("over"));
-  drop.addEventListener("drop", (event) => sendFiles([...event.dataTransfer.files], onAccepted));
+  drop.addEventListener("drop", (event) => sendFiles([...event.dataTransfer.files], onAccepted, onDone));
   byId("paste-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    sendText(event.target, onAccepted);
+    sendText(event.target, onAccepted, onDone);
   });
 }
 
-async function sendFiles(files, onAccepted) {
+async function sendFiles(files, onAccepted, onDone) {
   const collection = collectionField();
   if (!collection || !files.length) return;
   const hint = byId("files-hint");
@@ -46,8 +53,9 @@ async function sendFiles(files, onAccepted) {
     const form = new FormData();
     form.append("file", file);
     form.append("collection", collection);
+    if (byId("files-by-name").checked) form.append("known_by", "name");
     try {
-      onAccepted(await getJson("documents", { method: "POST", form }));
+      onAccepted(await taken({ method: "POST", form }));
     } catch (error) {
       refused.push(error.detail ? new Problem(`${file.name}: ${error.detail}`, error.status) : error);
       if (error.status === 401) break;
@@ -55,11 +63,24 @@ async function sendFiles(files, onAccepted) {
   }
   sendings -= 1;
   if (!sendings) hint.textContent = usual;
+  onDone();
   if (refused.length < files.length) say(`${plural(files.length - refused.length, "document")} accepted.`);
   if (refused.length) complain(joined(refused));
 }
 
-async function sendText(form, onAccepted) {
+/** What the service answers for a document, however often this key has to wait until it may send more. */
+async function taken(options) {
+  for (let waits = 0; ; waits += 1) {
+    try {
+      return await getJson("documents", options);
+    } catch (error) {
+      if (error.status !== 429 || waits === MOST_WAITS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(error.retryAfter || 1, LONGEST_WAIT)));
+    }
+  }
+}
+
+async function sendText(form, onAccepted, onDone) {
   const collection = collectionField();
   if (!collection) return;
   const button = form.querySelector("button");
@@ -71,7 +92,8 @@ async function sendText(form, onAccepted) {
   button.setAttribute("aria-disabled", "true");
   calm();
   try {
-    onAccepted(await getJson("documents", { method: "POST", json }));
+    onAccepted(await taken({ method: "POST", json }));
+    onDone();
     form.reset();
     say("The document was accepted.");
   } catch (error) {
@@ -88,5 +110,7 @@ function collectionField() {
 
 function joined(problems) {
   if (problems.length === 1 || problems.some(({ status }) => status === 401)) return problems.at(-1);
-  return new Problem(problems.map(({ detail }) => detail).join(" "));
+  const first = problems.slice(0, MOST_TOLD).map(({ detail }) => detail).join(" ");
+  const others = problems.length - MOST_TOLD;
+  return new Problem(others > 0 ? `${first} And ${plural(others, "other file")} like these.` : first);
 }

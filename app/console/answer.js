@@ -50,7 +50,8 @@ export class AnswerCard {
     this.showSources(answer);
     this.text.textContent = answer.answer;
     this.end(answer.abstained ? "Not in the documents" : "Answered", answer.abstained ? "badge" : "badge good");
-    this.notices.replaceChildren(...answer.notices.map(notice));
+    const cut = answer.finish_reason === "length" ? ["The answer ends here because it may not be longer."] : [];
+    this.notices.replaceChildren(...[...answer.notices, ...cut].map(notice));
     this.figures.hidden = false;
     this.figures.replaceChildren(...figuresOf(answer).map(([name, value]) => figure(name, value)));
   }

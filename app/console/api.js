@@ -6,17 +6,20 @@ import { events } from "./events.js";
 
 /** A request that failed; `detail` is a sentence for a person. */
 export class Problem extends Error {
-  constructor(detail, status = 0) {
+  constructor(detail, status = 0, retryAfter = 0) {
     super(detail);
     this.name = "Problem";
     this.detail = detail;
     this.status = status;
+    this.retryAfter = retryAfter; // seconds, where the service says so
   }
 }
 
 /** The response to a request, when it is a good one. Raises Problem, and AbortError when aborted. */
-export async function request(path, { method = "GET", json, form, accept, signal } = {}) {
+export async function request(path, { method = "GET", json, form, accept, signal, once } = {}) {
   const headers = {};
+  // Sent again under the same name it gets the first answer.
+  if (once) headers["Idempotency-Key"] = once;
   const key = currentKey();
   if (key) headers.Authorization = `Bearer ${key}`;
   if (accept) headers.Accept = accept;
@@ -62,7 +65,8 @@ function asProblem(error) {
 async function problemOf(response) {
   try {
     const body = await response.json();
-    if (body.detail) return new Problem(body.detail, response.status);
+    const after = Number(response.headers.get("Retry-After")) || 0;
+    if (body.detail) return new Problem(body.detail, response.status, after);
   } catch {
     // Not a problem of the service's own: perhaps of a proxy in between.
   }

@@ -48,7 +48,8 @@ function show() {
 window.addEventListener("hashchange", show);
 onKeyChanged(() => {
   calm();
-  views[current].leave();
+  // What was read with one key is not for who comes with another.
+  for (const view of Object.values(views)) view.forget();
   views[current].enter();
 });
 show();

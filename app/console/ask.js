@@ -44,6 +44,12 @@ export class AskView {
 
   leave() {}
 
+  /** Show no answer any more. */
+  forget() {
+    this.running?.abort();
+    byId("result").replaceChildren();
+  }
+
   explain() {
     byId("mode-hint").textContent = this.mode().hint;
   }

@@ -36,6 +36,12 @@ export class CollectionsView {
     this.following?.abort();
     this.following = null;
   }
+
+  /** Show nothing any more. */
+  forget() {
+    this.leave();
+    byId("collections-list").replaceChildren();
+  }
 }
 
 class CollectionCard {

@@ -1,12 +1,12 @@
-// The question before a document is deleted.
+// The question before a document or a report is deleted.
 
 import { byId } from "./element.js";
 
-/** Whether the person says yes. */
-export function confirmDeletion(title) {
+/** Whether the person says yes; `what` goes with it. */
+export function confirmDeletion(title, what = "its passages, its cartridge and its training") {
   const dialog = byId("delete-dialog");
   byId("delete-sentence").textContent =
-    `“${title}” goes with its passages, its cartridge and its training. This cannot be undone.`;
+    `“${title}” goes with ${what}. This cannot be undone.`;
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {

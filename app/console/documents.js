@@ -7,7 +7,7 @@ import { confirmDeletion } from "./deletion.js";
 import { documentsTable } from "./documents_table.js";
 import { byId, element } from "./element.js";
 import { Ingestion } from "./ingestion.js";
-import { getJob, isFinished } from "./jobs.js";
+import { getJob, isFinished, newestJobs } from "./jobs.js";
 import { calm, complain, say } from "./messages.js";
 
 const PAGE = 20;
@@ -20,7 +20,9 @@ export class DocumentsView {
     this.listed = null; // which documents these are of
     this.loading = null;
     this.ingestion = new Ingestion((job) => this.jobChanged(job));
-    startAdding((accepted) => this.accepted(accepted));
+    this.shown = false;
+    this.came = null; // the collection of what was accepted since the list was read
+    startAdding((accepted) => this.accepted(accepted), () => this.added());
     byId("list-collection").addEventListener("change", (event) => this.turnTo(event.target.value));
     byId("page-on").addEventListener("click", () => this.turnPage([...this.cursors, this.next]));
     byId("page-back").addEventListener("click", () => this.turnPage(this.cursors.slice(0, -1)));
@@ -28,15 +30,26 @@ export class DocumentsView {
 
   /** Show the collection as it stands. */
   enter() {
+    this.shown = true;
     byId("add-collection").value = chosen();
     this.ingestion.enter();
     return this.refresh();
   }
 
   leave() {
-    clearTimeout(this.refreshing);
+    this.shown = false;
     this.loading?.abort();
     this.ingestion.leave();
+  }
+
+  /** Show nothing any more: what was read with one key is not for who comes with another. */
+  forget() {
+    this.leave();
+    this.cursors = [null];
+    this.rows = new Map();
+    this.listed = null;
+    byId("documents-list").replaceChildren();
+    this.ingestion.forget();
   }
 
   async refresh() {
@@ -91,7 +104,11 @@ export class DocumentsView {
   /** What is being trained is followed, also after the page was loaded anew. */
   async loadJobs(documents, signal) {
     const pending = documents.filter(({ status, job }) => status !== "ready" && job);
-    const jobs = await Promise.all(pending.map(({ job }) => getJob(job, signal).catch(() => null)));
+    if (!pending.length) return;
+    const newest = await newestJobs(chosen(), signal).catch(() => new Map());
+    const jobs = await Promise.all(
+      pending.map(({ job }) => newest.get(job) ?? getJob(job, signal).catch(() => null)),
+    );
     jobs.forEach((job, index) => {
       if (!job || signal.aborted) return;
       this.rows.get(pending[index].id)?.showJob(job);
@@ -117,13 +134,17 @@ export class DocumentsView {
 
   accepted({ document, job }) {
     this.ingestion.add(job, document.title);
-    if (document.collection !== chosen()) {
-      this.turnTo(document.collection);
-      return;
-    }
-    // Once for files that are taken in one after the other.
-    clearTimeout(this.refreshing);
-    this.refreshing = setTimeout(() => this.refresh(), 300);
+    // With the first file: who looks at another list meanwhile is not called back by every next one.
+    const first = this.came === null;
+    this.came = document.collection;
+    if (first && this.shown && document.collection !== chosen()) this.turnTo(document.collection);
+  }
+
+  /** Once for files that were sent together. */
+  added() {
+    const came = this.came;
+    this.came = null;
+    if (this.shown && came === chosen()) this.refresh();
   }
 
   async jobChanged(job) {

@@ -17,10 +17,21 @@ export class Ingestion {
   add(job, name) {
     if (this.rows.has(job.id)) return;
     const row = new JobRow(name, job, byId("ingestion-heading"));
+    row.onAgain = (again) => this.again(row, again);
     this.rows.set(job.id, row);
     byId("ingestion-list").prepend(row.whole);
     byId("ingestion").hidden = false;
-    if (!isFinished(job)) this.watch(row);
+    // While another view is looked at nothing is followed; `enter` does when this one is again.
+    if (!isFinished(job) && this.following) this.watch(row);
+    this.showClear();
+  }
+
+  /** A job that ended badly is done again, perhaps as another one. */
+  again(row, job) {
+    for (const [id, other] of this.rows) if (other === row) this.rows.delete(id);
+    this.rows.set(job.id, row);
+    this.onChange(job);
+    if (this.following) this.watch(row);
     this.showClear();
   }
 
@@ -36,8 +47,15 @@ export class Ingestion {
     this.following = null;
   }
 
+  /** Let go of all of them. */
+  forget() {
+    this.leave();
+    this.rows.clear();
+    byId("ingestion-list").replaceChildren();
+    byId("ingestion").hidden = true;
+  }
+
   async watch(row) {
-    this.following ??= new AbortController();
     const { signal } = this.following;
     const show = (job) => {
       row.show(job);

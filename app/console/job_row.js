@@ -2,7 +2,7 @@
 
 import { element } from "./element.js";
 import { left, plural } from "./format.js";
-import { cancelJob, isFinished } from "./jobs.js";
+import { cancelJob, isFinished, retryJob } from "./jobs.js";
 import { complain, say } from "./messages.js";
 
 const STAGES = {
@@ -14,6 +14,9 @@ const STAGES = {
   replay: "Neighbours learn along",
   check: "Held-out check",
   screening: "Looking at what it says of others",
+  throughput: "Asking many at once",
+  compaction: "Compacting",
+  monolithic: "Training one cartridge for all",
   probing: "Finding out how many slots each needs",
   asking: "Asking every question by every arm",
   report: "Comparing",
@@ -21,6 +24,8 @@ const STAGES = {
 
 /** What a job is at, in words. */
 export function stageOf(job) {
+  // Given back by a worker: of a full disk, say, or a store that did not answer.
+  if (job.status === "queued" && job.error) return `Waits to try again: ${job.error}`;
   return STAGES[job.stage] ?? job.stage;
 }
 
@@ -53,13 +58,19 @@ export class JobRow {
     this.rest = element("span");
     this.what = element("p", { class: "what" }, this.stage, this.rest);
     const task = job.kind === "report" ? "the comparison" : `the training of ${name}`;
+    this.onAgain = null; // called with the job that is to be followed where it is done again
+    this.tryAgain = element(
+      "button",
+      { type: "button", class: "quiet", hidden: true, "aria-label": `Try ${task} again`, onclick: () => this.again() },
+      "Try again",
+    );
     this.bar = element("progress", { max: "1", "aria-label": `Progress of ${task}` });
     this.button = element(
       "button",
       { type: "button", class: "quiet", "aria-label": `Cancel ${task}`, onclick: () => this.cancel() },
       "Cancel",
     );
-    this.whole = element(tag, { class: "job" }, element("span", { class: "name" }, name), this.button, this.bar, this.what);
+    this.whole = element(tag, { class: "job" }, element("span", { class: "name" }, name), this.button, this.tryAgain, this.bar, this.what);
     this.show(job);
   }
 
@@ -73,7 +84,10 @@ export class JobRow {
     this.what.classList.toggle("bad", ended && fellShort(job));
     this.stage.textContent = ended ? outcomeOf(job) : stageOf(job);
     this.rest.textContent = ended ? "" : share(job);
+    const badly = ended && (fellShort(job) || job.status === "cancelled");
+    this.tryAgain.hidden = !(badly && this.onAgain);
     if (ended) this.dropButton();
+    else this.button.hidden = false;
   }
 
   /** Show that the job cannot be followed. */
@@ -93,6 +107,24 @@ export class JobRow {
     } catch (error) {
       this.button.textContent = "Cancel";
       complain(error);
+    }
+  }
+
+  async again() {
+    if (this.tryAgain.getAttribute("aria-disabled")) return;
+    this.tryAgain.setAttribute("aria-disabled", "true");
+    try {
+      const job = await retryJob(this.id);
+      this.retreat.focus();
+      this.id = job.id;
+      this.ended = undefined;
+      this.button.textContent = "Cancel";
+      this.show(job);
+      this.onAgain(job);
+    } catch (error) {
+      complain(error);
+    } finally {
+      this.tryAgain.removeAttribute("aria-disabled");
     }
   }
 

@@ -1,14 +1,14 @@
-// Jobs: followed by their event streams until they end, over broken connections too.
+// Jobs: looked at again and again until they end, over broken connections too.
 // Knows nothing of how they are shown.
 
-import { getJson, path, stream } from "./api.js";
+import { getJson, path } from "./api.js";
 
-// A browser opens six connections to a server; some must be left for everything else.
-const MOST_STREAMS = 3;
-const RETRY_MS = 2000;
-// Of those looked at every two seconds; more are looked at less often, as a key may ask so often and no more.
-const LOOKED_AT_TOGETHER = 8;
-let streams = 0;
+// Not by their event streams: a browser has six connections to a server for all its tabs, and each stream
+// would hold one of them for as long as its job takes.
+const LOOK_MS = 500;
+// Of those looked at twice a second; more are looked at less often, as a key may ask so often and no more.
+const LOOKED_AT_TOGETHER = 2;
+const UNSEEN = 10; // times as seldom while the page is not looked at
 let followed = 0;
 
 /** Whether the job has ended. */
@@ -21,48 +21,42 @@ export function getJob(id, signal) {
   return getJson(path("jobs", id), { signal });
 }
 
+/** The last jobs of a collection, the newest first, by id. */
+export async function newestJobs(collection, signal) {
+  const { jobs } = await getJson(`jobs?${new URLSearchParams({ collection, limit: 200 })}`, { signal });
+  return new Map(jobs.map((job) => [job.id, job]));
+}
+
+/** Do a job that ended badly again; what is then waited for may be another one. */
+export async function retryJob(id) {
+  return (await getJson(path("jobs", id, "retry"), { method: "POST" })).job;
+}
+
 /** Ask a job to stop. */
 export function cancelJob(id) {
   return getJson(path("jobs", id), { method: "DELETE" });
 }
 
-/** Call `onChange` with the job at every change, until it has ended. Raises Problem and AbortError. */
+/** Call `onChange` with the job at every look, until it has ended. Raises Problem and AbortError. */
 export async function follow(id, onChange, signal) {
   followed += 1;
   try {
     for (;;) {
-      let times = Math.max(1, (followed - MOST_STREAMS) / LOOKED_AT_TOGETHER);
+      let times = Math.max(1, followed / LOOKED_AT_TOGETHER) * (document.hidden ? UNSEEN : 1);
       try {
-        if (await look(id, onChange, signal)) return;
+        const job = await getJob(id, signal);
+        onChange(job);
+        if (isFinished(job)) return;
       } catch (error) {
         // Without an answer the service may be starting again; a refusal will stay one, but for "too often".
         const refused = error.status > 0 && error.status < 500 && error.status !== 429;
         if (error.name === "AbortError" || refused) throw error;
-        if (error.status === 429) times *= 5;
+        times *= error.status === 429 ? 10 : 2;
       }
-      await pause(RETRY_MS * times, signal);
+      await pause(LOOK_MS * times, signal);
     }
   } finally {
     followed -= 1;
-  }
-}
-
-async function look(id, onChange, signal) {
-  if (streams >= MOST_STREAMS) {
-    const job = await getJob(id, signal);
-    onChange(job);
-    return isFinished(job);
-  }
-  streams += 1;
-  try {
-    for await (const { event, data } of stream(path("jobs", id, "events"), { signal })) {
-      if (event !== "job") continue;
-      onChange(data);
-      if (isFinished(data)) return true;
-    }
-    return false;
-  } finally {
-    streams -= 1;
   }
 }
 

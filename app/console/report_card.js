@@ -1,6 +1,7 @@
 // A report's card: how far it is, and once it is made its first paragraph, its arms and the files to keep.
 
 import { getJson, path, request } from "./api.js";
+import { confirmDeletion } from "./deletion.js";
 import { cell, element, table } from "./element.js";
 import { count, milliseconds, NONE, plural } from "./format.js";
 import { follow, getJob, isFinished } from "./jobs.js";
@@ -15,8 +16,9 @@ const FILES = [
 
 /** The card of one report. */
 export class ReportCard {
-  constructor(report, signal) {
+  constructor(report, signal, onGone) {
     this.report = report;
+    this.onGone = onGone;
     this.signal = signal;
     this.heading = element("h2", { tabindex: "-1" }, report.title);
     this.body = element("div");
@@ -25,7 +27,16 @@ export class ReportCard {
       "article",
       { class: "card report" },
       this.heading,
-      element("p", { class: "hint" }, `${plural(report.questions, "question")}, ${when}`),
+      element(
+        "p",
+        { class: "hint" },
+        `${plural(report.questions, "question")}, ${when} `,
+        element(
+          "button",
+          { type: "button", class: "quiet", "aria-label": `Delete the report ${report.title}`, onclick: () => this.remove() },
+          "Delete",
+        ),
+      ),
       this.body,
     );
   }
@@ -44,6 +55,8 @@ export class ReportCard {
   async watch() {
     let last = await getJob(this.report.id, this.signal);
     const row = new JobRow("Report", last, this.heading, "div");
+    row.onAgain = () => this.resume();
+    row.show(last);
     this.body.replaceChildren(row.whole);
     const show = (changed) => {
       last = changed;
@@ -51,6 +64,16 @@ export class ReportCard {
     };
     if (!isFinished(last)) await follow(this.report.id, show, this.signal);
     this.report.finished = last.status === "succeeded";
+  }
+
+  async remove() {
+    if (!(await confirmDeletion(this.report.title, "its answers and its scores"))) return;
+    try {
+      await request(path("reports", this.report.id), { method: "DELETE" });
+      this.onGone();
+    } catch (error) {
+      complain(error);
+    }
   }
 
   async show() {

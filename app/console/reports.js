@@ -46,14 +46,39 @@ export class ReportsView {
     this.following = new AbortController();
     const { signal } = this.following;
     try {
-      const collection = byId("report-collection").value;
-      const { reports } = await getJson(`reports?collection=${encodeURIComponent(collection)}`, { signal });
-      const cards = reports.map((report) => new ReportCard(report, signal));
-      byId("reports-list").replaceChildren(...(cards.length ? cards.map((card) => card.whole) : [none()]));
-      for (const card of cards) card.resume();
+      const cards = await this.page(null, signal);
+      byId("reports-list").replaceChildren(...(cards.length ? cards : [none()]));
     } catch (error) {
       complain(error);
     }
+  }
+
+  /** The cards of a page, and the button that puts the next one in its own place. */
+  async page(cursor, signal) {
+    const query = new URLSearchParams({ collection: byId("report-collection").value });
+    if (cursor) query.set("cursor", cursor);
+    const { reports, next_cursor: next } = await getJson(`reports?${query}`, { signal });
+    const cards = reports.map((report) => new ReportCard(report, signal, () => this.list()));
+    for (const card of cards) card.resume();
+    const shown = cards.map((card) => card.whole);
+    if (!next) return shown;
+    const more = element("button", { type: "button" }, "Show older reports");
+    more.addEventListener("click", async () => {
+      try {
+        const older = await this.page(next, signal);
+        more.replaceWith(...older);
+        older[0]?.querySelector("h2")?.focus();
+      } catch (error) {
+        complain(error);
+      }
+    });
+    return [...shown, more];
+  }
+
+  /** Show nothing any more. */
+  forget() {
+    this.leave();
+    byId("reports-list").replaceChildren();
   }
 
   async read(input) {
@@ -64,20 +89,38 @@ export class ReportsView {
 
   async order(event) {
     event.preventDefault();
+    const button = event.submitter ?? byId("report-form").querySelector('button[type="submit"]');
+    if (button.getAttribute("aria-disabled")) return;
     calm();
+    button.setAttribute("aria-disabled", "true");
     try {
       const questions = parseQuestions(byId("report-questions").value);
       const arms = [...document.querySelectorAll("#report-arms input:checked")].map((input) => input.value);
       if (!arms.length) throw new Problem("Choose at least one way of answering.");
       const title = byId("report-title").value.trim();
       const json = { collection: byId("report-collection").value, questions, arms, ...(title ? { title } : {}) };
-      await getJson(path("reports"), { method: "POST", json });
+      await getJson(path("reports"), { method: "POST", json, once: named(json) });
+      ordering = null;
       say(`A report over ${plural(questions.length, "question")} was ordered.`);
       await this.list();
     } catch (error) {
       complain(error);
+    } finally {
+      button.removeAttribute("aria-disabled");
     }
   }
+}
+
+let ordering = null;
+
+/** The name of an order: the same until it was answered, so that pressing twice orders one report. */
+function named(json) {
+  const text = JSON.stringify(json);
+  if (ordering?.text !== text) {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    ordering = { text, name: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
+  }
+  return ordering.name;
 }
 
 function none() {

@@ -1,7 +1,6 @@
 """/v1/documents: take documents in, list them, show one, remove one."""
 
 import json
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -28,8 +27,8 @@ from app.schemas import DocumentAccepted, DocumentIn, DocumentOut, DocumentPage,
 from app.security import Reading, Writing, require_collection
 from app.wiring import Api
 from cartridge_store.errors import RegistryUnavailable
-from retrieval.documents import Require
-from retrieval.marks import Mark
+from retrieval.documents import Require, id_of_name
+from retrieval.parsing import Parsed
 
 router = APIRouter(tags=["documents"])
 
@@ -41,7 +40,7 @@ _FORM = {
         "file": {"type": "string", "format": "binary"},
         **{
             name: UploadFields.model_json_schema()["properties"][name]
-            for name in ("collection", "id", "title")
+            for name in ("collection", "id", "title", "known_by")
         },
     },
 }
@@ -72,9 +71,9 @@ async def add_document(
     is replaced; with an `Idempotency-Key`, sending again gets the first answer.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    marks: Sequence[Mark] | None = None
+    found: Parsed | None = None
     if kind == "multipart/form-data":
-        document, marks = await _uploaded(request, api)
+        document, found = await _uploaded(request, api)
     elif kind == "application/json":
         document = DocumentIn.model_validate(await _json(request))
     else:
@@ -84,7 +83,7 @@ async def add_document(
     require_collection(access, document.collection)
     key = own_key(access, idempotency_key)
     require = required(if_match, if_none_match)
-    accepted = await run_in_threadpool(_accept, api, document, marks, key, require)
+    accepted = await run_in_threadpool(_accept, api, document, found, key, require)
     response.headers["Location"] = f"/v1/jobs/{accepted.job.id}"
     response.headers["ETag"] = etag(accepted.document.version, accepted.document.sha256)
     return accepted
@@ -162,7 +161,7 @@ def release_document(
 def _accept(
     api: Api,
     document: DocumentIn,
-    marks: Sequence[Mark] | None,
+    found: Parsed | None,
     key: str | None,
     require: Require,
 ) -> DocumentAccepted:
@@ -172,8 +171,9 @@ def _accept(
             document.id,
             document.title,
             document.text,
-            marks,
+            None if found is None else found.marks,
             require,
+            None if found is None else found.title,
         )
         return DocumentAccepted(document=document_out(view), job=job_out(job))
 
@@ -199,8 +199,8 @@ async def _json(request: Request) -> Any:
         ) from error
 
 
-async def _uploaded(request: Request, api: Api) -> tuple[DocumentIn, Sequence[Mark]]:
-    async with request.form(max_files=1, max_fields=3) as form:
+async def _uploaded(request: Request, api: Api) -> tuple[DocumentIn, Parsed]:
+    async with request.form(max_files=1, max_fields=4) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise Problem(422, "invalid-request", "The form has no file in its field 'file'.")
@@ -212,10 +212,12 @@ async def _uploaded(request: Request, api: Api) -> tuple[DocumentIn, Sequence[Ma
     parsed = await anyio.to_thread.run_sync(
         api.parse, data, file.filename, file.content_type, limiter=request.app.state.parsing
     )
-    document = DocumentIn(
-        collection=fields.collection,
-        id=fields.id,
-        title=fields.title or parsed.title,
-        text=parsed.text,
-    )
-    return document, parsed.marks
+    id = fields.id
+    if id is None and fields.known_by == "name":
+        if not file.filename:
+            raise Problem(
+                422, "invalid-request", "The file has no name to be known by; send an id."
+            )
+        id = id_of_name(file.filename)
+    document = DocumentIn(collection=fields.collection, id=id, title=fields.title, text=parsed.text)
+    return document, parsed

@@ -129,6 +129,14 @@ def get_report(
     return Response(form, media_type=media_type, headers=_headers(media_type))
 
 
+@router.delete("/reports/{id}", status_code=204)
+def delete_report(api: Wired, access: Writing, id: str) -> None:
+    """Remove a report with every answer in it, and stop its job."""
+    folder = _found(api, access, id)
+    api.base.jobs.forget_report(folder.collection, id)
+    api.reports.remove(folder)
+
+
 def _headers(media_type: str) -> dict[str, str]:
     if media_type != "text/html":
         return {}

@@ -274,6 +274,7 @@ def test_an_idempotency_key_is_the_api_keys_own(house: Any) -> None:
         ("read", "POST", "/v1/documents/sheet/release?collection=mine", False),
         ("read", "POST", "/v1/collections/mine/train", False),
         ("read", "PUT", "/v1/collections/mine", False),
+        ("read", "DELETE", "/v1/reports/r0123456789abcdef0123456789abcde", False),
         ("write", "PUT", "/v1/collections/mine", True),
         ("write", "DELETE", "/v1/collections/mine", False),
         ("write", "GET", "/metrics", False),

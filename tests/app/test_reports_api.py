@@ -296,6 +296,31 @@ def test_a_report_is_its_collections_own(house: TestClient, settings: Settings) 
         assert house.get("/v1/reports", headers=headers).status_code == {409: 200, 404: 403}[status]
 
 
+def test_a_report_is_deleted_with_its_answers(
+    house: TestClient, settings: Settings, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    with worker():
+        made, kept = order(house), order(house)
+        for job in (made, kept):
+            wait_for(house, job["id"])
+    waiting = order(house)
+    _, other = (ring := KeyRing(settings.data)).create("b", "write", ["else"])
+    _, mine = ring.create("a", "write")
+    headers = {"Authorization": f"Bearer {mine}"}
+    for job in (made, waiting):
+        path = f"/v1/reports/{job['id']}"
+        foreign = house.delete(path, headers={"Authorization": f"Bearer {other}"})
+        assert foreign.status_code == 404
+        assert house.delete(path, headers=headers).status_code == 204
+        assert house.delete(path, headers=headers).status_code == 404
+    assert house.get(f"/v1/jobs/{waiting['id']}", headers=headers).json()["status"] == "cancelled"
+    listed = house.get("/v1/reports", headers=headers).json()["reports"]
+    assert [each["id"] for each in listed] == [kept["id"]]
+    assert [path.name for path in (settings.data / "reports").glob("*/*")] == [kept["id"]]
+    jobs = house.get("/v1/jobs", headers=headers).json()["jobs"]
+    assert {job["id"] for job in jobs}.isdisjoint({made["id"], waiting["id"]})
+
+
 def test_reports_go_with_their_collection(
     house: TestClient, settings: Settings, worker: Callable[..., Any], wait_for: Callable[..., Any]
 ) -> None:

@@ -122,6 +122,32 @@ def test_the_same_file_again_is_the_same_version(client: TestClient) -> None:
     assert send(client, "book.pdf", BOOK, id="book").json()["document"]["version"] == 1
 
 
+def test_a_title_that_somebody_chose_stays_with_the_same_file(client: TestClient) -> None:
+    first = send(client, "book.pdf", BOOK, id="book", title="Our house").json()["document"]
+    again = send(client, "book.pdf", BOOK, id="book").json()["document"]
+    assert (again["title"], again["version"]) == ("Our house", 1) == (first["title"], 1)
+
+
+def test_a_file_of_the_same_name_is_a_new_version_where_it_is_known_by_that(
+    client: TestClient,
+) -> None:
+    def sent(name: str, rent: int, **fields: str) -> dict[str, Any]:
+        data = f"# Rent\n\nThe rent of the garden flat is {rent} euros.".encode()
+        response = send(client, name, data, **fields)
+        assert response.status_code == 202, response.text
+        return dict(response.json()["document"])
+
+    by_name = {"known_by": "name"}
+    first, second = sent("flats/garden.md", 700, **by_name), sent("flats/garden.md", 800, **by_name)
+    assert (second["id"], second["version"]) == (first["id"], 2)
+    assert (
+        len({sent(name, 900, **by_name)["id"] for name in ("a.md", "b/a.md", "ä.md", "ö.md")}) == 4
+    )
+    assert sent("flats/garden.md", 700)["id"] != first["id"]  # by its content, as ever
+    found = client.get("/v1/documents?limit=200").json()["documents"]
+    assert sum(each["id"] == first["id"] for each in found) == 1
+
+
 def test_an_archive_carries_pages_and_sections(
     client: TestClient, settings: Settings, tmp_path: Path
 ) -> None:

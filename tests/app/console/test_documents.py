@@ -158,7 +158,9 @@ def test_a_collection_is_trained_together(page: Any, url: str, worker: Callable[
         expect(card).to_contain_text(re.compile(r"Distillation|Starting|Waiting"))
         see(page, "Ask")
         see(page, "Collections")
-        expect(card).to_contain_text("2 cartridges published, 1 document left as before.")
+        expect(card).to_contain_text(
+            "2 cartridges published, 1 document left as before.", timeout=20_000
+        )
     expect(card.locator("li").filter(has_text="two")).to_contain_text("cannot be trained on")
     expect(card.locator("li").filter(has_text="one")).to_contain_text("4 slots")
 
@@ -182,3 +184,86 @@ def test_a_document_in_quarantine_says_why_and_is_released(
     expect(row(page, "The choir")).not_to_contain_text("Quarantined")
     expect(page.get_by_role("button", name="Release The choir")).to_have_count(0)
     expect(page.get_by_role("heading", name="In this collection")).to_be_focused()
+
+
+def test_files_wait_where_a_key_has_sent_too_often(open_page: Callable[..., Any], url: str) -> None:
+    page = open_page(refused=(429,))
+    page.goto(f"{url}#documents")
+    posts: list[str] = []
+
+    def refuse(route: Any) -> None:
+        if route.request.method != "POST" or len(posts) % 2:
+            posts.append("taken")
+            route.continue_()
+            return
+        posts.append("refused")
+        body = '{"detail": "Too many requests.", "code": "too-many-requests"}'
+        headers = {"Retry-After": "1", "Content-Type": "application/problem+json"}
+        route.fulfill(status=429, headers=headers, body=body)
+
+    page.route("**/v1/documents", refuse)
+    names = [f"{letter}.txt" for letter in "ab"]
+    page.get_by_label("Choose files").set_input_files(
+        [
+            {"name": name, "mimeType": "text/plain", "buffer": f"The page {name}.".encode()}
+            for name in names
+        ]
+    )
+    for letter in "ab":
+        expect(row(page, f"The page {letter}")).to_be_visible(timeout=15_000)
+    assert "refused" in posts
+    assert len(httpx.get(f"{url}v1/documents").json()["documents"]) == 2
+
+
+def test_many_refusals_are_told_in_a_few_sentences(open_page: Callable[..., Any], url: str) -> None:
+    page = open_page(refused=(422,))
+    page.goto(f"{url}#documents")
+    files = [
+        {"name": f"bad{number}.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7 broken"}
+        for number in range(7)
+    ]
+    page.get_by_label("Choose files").set_input_files(files)
+    expect(page.get_by_text("And 4 other files like these.")).to_be_visible()
+
+
+def test_what_failed_is_tried_again(page: Any, url: str, worker: Callable[..., Any]) -> None:
+    with worker():
+        page.goto(f"{url}#documents")
+        page.get_by_label("Text", exact=True).fill("It is UNTRAINABLE.")
+        page.get_by_role("button", name="Add text").click()
+        again = page.locator("#ingestion-list").get_by_role("button", name="again")
+        expect(again).to_be_visible(timeout=15_000)
+        first = httpx.get(f"{url}v1/jobs").json()["jobs"][0]["id"]
+        again.click()
+        expect(page.locator("#ingestion-list li")).to_have_count(1)
+        expect(again).to_be_visible(timeout=15_000)
+        assert httpx.get(f"{url}v1/jobs").json()["jobs"][0]["id"] != first
+
+
+def test_two_pages_that_watch_many_jobs_leave_each_other_room(page: Any, url: str) -> None:
+    for number in range(4):
+        add(url, f"It is {number}.", id=f"d{number}")
+    other = page.context.new_page()
+    for each in (page, other):
+        each.goto(f"{url}#documents")
+        expect(each.locator("#ingestion-list li")).to_have_count(4)
+    # A browser has six connections to a server: streams of two pages would hold them all.
+    for each in (page, other):
+        status = each.evaluate("fetch('v1/collections').then((response) => response.status)")
+        assert status == 200
+
+
+def test_another_key_sees_nothing_of_the_last_ones(open_page: Callable[..., Any], url: str) -> None:
+    page = open_page(refused=(401,))
+    add(url, id="flat", title="The flat")
+    page.goto(f"{url}#documents")
+    expect(row(page, "The flat")).to_be_visible()
+    expect(page.locator("#ingestion-list li")).to_have_count(1)
+    page.route(
+        "**/v1/**", lambda route: route.fulfill(status=401, body='{"detail": "A key is needed."}')
+    )
+    page.evaluate("sessionStorage.setItem('cartridges-api-key', 'old')")
+    page.locator("#key-open").click()
+    page.locator("#key-forget").click()
+    expect(row(page, "The flat")).to_have_count(0)
+    expect(page.locator("#ingestion-list li")).to_have_count(0)

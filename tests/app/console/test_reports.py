@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.app.console.pages import add
@@ -50,6 +51,35 @@ def test_a_report_is_ordered_read_and_saved(
         assert path.read_text("utf-8").lstrip().startswith(start), name
     page.reload()
     expect(page.locator(".report").get_by_role("table")).to_be_visible()
+
+
+def test_pressing_twice_orders_one_report_which_can_be_deleted(page: Any, url: str) -> None:
+    add(url, id="flat", title="The flat")
+    page.goto(f"{url}#reports")
+    page.get_by_label("What to ask").fill(LINES)
+    button = page.get_by_role("button", name="Compare them")
+    button.evaluate("button => { button.click(); button.click(); }")
+    expect(page.locator(".report")).to_have_count(1)
+    assert len(httpx.get(f"{url}v1/reports").json()["reports"]) == 1
+    page.get_by_role("button", name="Delete the report").click()
+    page.locator("#delete-dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator(".report")).to_have_count(0)
+    assert httpx.get(f"{url}v1/reports").json()["reports"] == []
+
+
+def test_older_reports_are_shown_when_asked_for(page: Any, url: str) -> None:
+    add(url, id="flat")
+    for number in range(5):
+        order = {"questions": [{"question": "Who?"}], "title": f"Report {number}"}
+        assert httpx.post(f"{url}v1/reports", json=order).status_code == 202
+    short = "**/v1/reports?*"
+    page.route(short, lambda route: route.continue_(url=f"{route.request.url}&limit=3"))
+    page.goto(f"{url}#reports")
+    expect(page.locator(".report")).to_have_count(3)
+    page.get_by_role("button", name="Show older reports").click()
+    expect(page.locator(".report")).to_have_count(5)
+    expect(page.get_by_role("heading", name="Report 1", exact=True)).to_be_focused()
+    expect(page.get_by_role("button", name="Show older reports")).to_have_count(0)
 
 
 def test_a_question_keeps_its_options_and_its_kind(page: Any, url: str) -> None:
