@@ -21,6 +21,7 @@ from inference.reader import Reader
 from retrieval.documents import Document, DocumentLibrary
 from retrieval.durable import make_folder, replace_file
 from retrieval.errors import DocumentCorrupt, DocumentNotFound
+from training.collection import as_begun
 from training.draft import draft_slots
 from training.examples import seconds_before
 from training.monolithic import distil_whole
@@ -100,12 +101,14 @@ class MadeCartridges:
                     f"place, {self._settings.question_offset}."
                 )
             resumed = workdir.exists()
+            # As those begin that it is held against.
+            settings = as_begun(self._reader, self._settings)
             try:
                 keys, values = distil_whole(
                     self._reader,
                     {each.id: each.text for each in documents},
                     {id: manifest.slots for id, manifest in self._manifests.items()},
-                    self._settings,
+                    settings,
                     workdir=workdir,
                     kept=lambda id: self._shelf.folder(self._collection, id),
                     report=self._report,
@@ -122,7 +125,7 @@ class MadeCartridges:
                 "monolithic",
                 _digest(documents),
                 tokens,
-                self._settings.initialiser,
+                settings.initialiser,
                 None if resumed else began - before,  # nobody knows how long what was stopped took
             )
 

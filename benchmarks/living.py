@@ -224,8 +224,8 @@ def _together(
     report: Report,
 ) -> Row:
     """All documents trained at once, from the same studies: what joining is held to."""
-    rows = trained_whole(asker, _texts(sheets), settings, report)["rows"]
-    return {"whole_rows": rows, "whole": scored(asker, sheets, plan.asked)}
+    steps = trained_whole(asker, _texts(sheets), settings, report)["steps"]
+    return {"whole_steps": steps, "whole": scored(asker, sheets, plan.asked)}
 
 
 def _texts(sheets: Sequence[Changed]) -> list[Document]:
@@ -268,9 +268,9 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
         return max(100 * (right - joined[way]) for way, right in whole.items() if way != READ)
 
     def per_document(row: Row) -> float:
-        """Joining's conversations over joint training's, whatever share of the documents joined."""
-        whole: float = row["whole_rows"] / (plan.documents + plan.joined)
-        return fmean(row["join_rows"]) / whole
+        """Joining's steps over joint training's, whatever share of the documents joined."""
+        whole: float = row["whole_steps"] / (plan.documents + plan.joined)
+        return fmean(row["join_steps"]) / whole
 
     claims: dict[str, Claim] = {}
     over("living_documents", lambda row: plan.documents, ">= 100")
@@ -284,8 +284,7 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
     over("joined_published", lambda row: fmean(row["joined_published"]), ">= 0.9")
     over("joined_read_as_text", lambda row: row["joined"][READ])
     over("whole_read_as_text", lambda row: row["whole"][READ])
-    # In conversations learned: a step of one document has fewer of them than a joint step.
-    over("join_step_ratio", lambda row: sum(row["join_rows"]) / row["whole_rows"], "<= 0.35")
+    over("join_step_ratio", lambda row: sum(row["join_steps"]) / row["whole_steps"], "<= 0.35")
     # Where as many join as there were, half of it is the ratio above.
     over("join_steps_per_document_ratio", per_document, "<= 0.7")
     over("changed_facts_new", lambda row: row["changed_new"], ">= 0.9")

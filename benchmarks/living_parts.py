@@ -98,7 +98,7 @@ def asking(service: AbstractContextManager[tuple[str, Any]]) -> Iterator[Asker]:
 def trained_whole(
     asker: Asker, documents: Sequence[Document], settings: TrainingSettings, report: Report
 ) -> Row:
-    """Documents sent and trained together; the conversations that were learned, again and again."""
+    """Documents sent and trained together; the steps that it took."""
     ingested(asker.http, asker.collection, documents)
     job = (
         asker.http.post(f"/v1/collections/{asker.collection}/train")
@@ -110,7 +110,7 @@ def trained_whole(
     found = (each.get("figures") for each in result["documents"].values())
     studied = [figures["conversations"] for figures in found if figures]
     steps = settings.joint_share * sum(map(settings.steps, studied))
-    return {"rows": round(steps) * settings.joint_batch, "published": result["published"]}
+    return {"steps": round(steps), "published": result["published"]}
 
 
 def arrive(asker: Asker, sheet: Changed) -> Row:
@@ -128,7 +128,7 @@ def arrive(asker: Asker, sheet: Changed) -> Row:
         # What no draft answered rightly was answered by a cartridge only when it was trained.
         "seconds_to_draft": trained if drafted is None else drafted - began,
         "seconds_to_trained": trained,
-        "join_rows": result.get("figures", {}).get("rows", 0),
+        "join_steps": result.get("figures", {}).get("steps", 0),
         "joined_published": int(result["published"]),
     }
 
@@ -205,8 +205,7 @@ def changed(
         result = asker.wait(asker.send(sheet.after))["result"]
         published += result["published"]
         if figures := result.get("figures"):
-            anew = settings.own_share * settings.steps(figures["conversations"]) * settings.batch
-            ratios.append(figures["rows"] / anew)
+            ratios.append(figures["steps"] / settings.steps(figures["conversations"]))
         since += _kept(asker, sheet, after=True)
         for each in (each for each in sheet.asked if each.changed):
             said = asker.ask(each.question, mode="cartridge", documents=[id])["answer"]

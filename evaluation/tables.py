@@ -137,7 +137,7 @@ _WORDS = {
     "joined_published": "Share of the joined documents whose cartridge passed",
     "joined_read_as_text": "Of the answers after joining, read from text: a document had no cartridge",
     "whole_read_as_text": "The same after joint training",
-    "join_step_ratio": "Steps (of as many conversations) of joining over joint training of all documents",
+    "join_step_ratio": "Steps of joining over joint training of all documents",
     "join_steps_per_document_ratio": "Steps of a document that joins over one's that is trained together",
     "changed_facts_new": "Changed facts that are answered as they are now",
     "changed_facts_old": "Changed facts that are answered as they were",

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from inference.reader import Reader
 from training.beginning import kept_beginning
+from training.compaction import is_watchable
 from training.company import Slots, checked, company_of
 from training.examples import StudyExample, read_examples, seconds_before
 from training.joint import JointSettings, JointTraining, Member
@@ -130,6 +131,17 @@ def in_dtype(slots: tuple[Tensor, Tensor], reader: Reader) -> Slots:
     return keys.to(reader.dtype), values.to(reader.dtype)
 
 
+def as_begun(reader: Reader, settings: TrainingSettings) -> TrainingSettings:
+    """The settings of those who learn beside each other: with what they begin by as the initialiser.
+
+    That is `joint_initialiser`, but for compaction by a reader whose attention cannot be watched.
+    """
+    first = settings.joint_initialiser
+    if first == "compaction" and not is_watchable(reader):
+        first = settings.initialiser
+    return replace(settings, initialiser=first)
+
+
 @dataclass(frozen=True, slots=True)
 class _Settled:
     """Who is trained; `left_out` are names and digests with reasons. `steps` is the whole run's."""
@@ -152,6 +164,7 @@ class _Run:
         cancelled: Callable[[], bool],
     ) -> None:
         self._reader, self._settings, self._find = reader, settings, find
+        self._beginning = as_begun(reader, settings)
         self._progress, self._cancelled = progress, cancelled
         self._folder = run_folder(reader, settings, workdir)
         self._list = self._folder / "members.json"
@@ -204,7 +217,7 @@ class _Run:
                 trained,
                 {text.name: text.text for text in texts},
                 self._examples,
-                self._settings,
+                self._beginning,  # slots tell as much as where they start from lets them
                 self._folder / "probes",
                 lambda done: self._say("probing", STUDY - _PROBES * (1 - done)),
             )
@@ -218,7 +231,7 @@ class _Run:
 
         def made(member: Member) -> Slots:
             wanted, text = member.slots or settings.slots(member.tokens), texts[member.name]
-            return first_slots(reader, text, wanted, settings, self._study(member))
+            return first_slots(reader, text, wanted, self._beginning, self._study(member))
 
         def first(name: str) -> Slots:
             self._say("distillation", STUDY)
@@ -258,7 +271,7 @@ class _Run:
             company = company_of(member, names, self._settings)
             distilled = checked(
                 self._reader,
-                self._settings,
+                self._beginning,
                 member,
                 {
                     name: in_dtype(joint.pool.slots(name), self._reader)

@@ -13,7 +13,7 @@ from cartridge_store.manifest import PositionRule
 from inference.reader import Reader
 from training.examples import StudyExample
 from training.joint import Member
-from training.pipeline import Checked, Distilled, begins_by, check, in_eight_bits, sure_figures
+from training.pipeline import Checked, Distilled, check, in_eight_bits, sure_figures
 from training.settings import TrainingSettings
 from training.studying import split_study
 
@@ -72,7 +72,7 @@ def checked(
         values=values,
         document_tokens=member.tokens,
         position_rule=PositionRule("fixed", settings.question_offset),
-        initialiser=begins_by(reader, settings, examples),
+        initialiser=settings.initialiser,
         recipe=settings.to_dict() | dict(recipe),
         figures={
             "held_out_agreement": round(alone, 4),

@@ -149,8 +149,7 @@ class _Joining:
         slots = {each.text.name: each.slots for each in serving}
         frozen = [*slots]
         share = settings.join_share * (1.0 if former is None else settings.update_share)
-        steps = self._steps(examples, share * settings.own_share)
-        rows = steps * settings.batch
+        steps = self._steps(examples, share)
         wanted = settings.slots(member.tokens)
 
         def first(_: str) -> Slots:
@@ -195,9 +194,8 @@ class _Joining:
             for each_, was in alone.items():
                 lost_alone = was - around.alone(known[each_])
                 after[each_] = min(after[each_], before[each_] - lost_alone)
-            steps, rows = steps + replay, rows + replay * settings.joint_batch
+            steps += replay
         found = around.checked(known[name], steps, studied_before, member.neighbours)
-        found = replace(found, figures=found.figures | {"rows": rows})
         found = judged(found, before, after, settings)
         relearned = []
         for each_ in again:
@@ -267,7 +265,7 @@ class _Joining:
             learning_rate=settings.learning_rate if single else settings.replay_rate,
         )
         if single:
-            recipe = replace(recipe, batch=settings.batch, second_moment=OWN_SECOND_MOMENT)
+            recipe = replace(recipe, second_moment=OWN_SECOND_MOMENT)
         beside = [
             Frozen(
                 each,

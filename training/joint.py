@@ -85,7 +85,7 @@ class JointSettings:
         return cls(
             steps=steps,
             seed=settings.seed,
-            batch=settings.joint_batch,
+            batch=settings.batch,
             pool=pool,
             mixing=Mixing(settings.alone, settings.distractors, hard=settings.hard),
             guard=settings.guard,

@@ -17,7 +17,6 @@ from torch import Tensor
 from cartridge_store.manifest import PositionRule
 from cartridge_store.quantisation import dequantised, quantised
 from inference.reader import Reader
-from training.compaction import is_watchable
 from training.distillation import Distillation, distilling
 from training.examples import StudyExample, seconds_before
 from training.initialisers import Source, document_key_values, initialiser
@@ -109,11 +108,10 @@ def distil(
 
     if before is None:
         first = first_slots(reader, text, slots, settings, studied)
-        share = settings.own_share
+        steps = settings.steps(len(studied))
     else:
         first = (before.keys.float(), before.values.float())
-        share = settings.own_share * settings.update_share
-    steps = max(1, round(settings.steps(len(studied)) * share))
+        steps = max(1, round(settings.steps(len(studied)) * settings.update_share))
     training = Distillation(*first, steps, settings, workdir)
     training.run(
         distilling(reader, studied, settings),
@@ -139,7 +137,6 @@ def distil(
         "conversations": len(studied),
         "studied_before_seconds": round(seconds_before(studied_at), 1),
         "steps": training.step,
-        "rows": training.step * settings.batch,
     }
     progress(Progress("check", 1.0))
     return Distilled(
@@ -147,7 +144,7 @@ def distil(
         values=values,
         document_tokens=tokens,
         position_rule=PositionRule("fixed", settings.question_offset),
-        initialiser=begins_by(reader, settings, studied),
+        initialiser=settings.initialiser,
         recipe=settings.to_dict(),
         figures=figures,
         passed=passed,
@@ -168,15 +165,7 @@ def first_slots(
 ) -> tuple[Tensor, Tensor]:
     """The settings' initial keys and values for a text `[layers, kv_heads, slots, head_dim]`, float32."""
     source = Source(document_key_values(reader, text), reader, studied, settings.question_offset)
-    return initialiser(begins_by(reader, settings, studied))(source, slots, settings.seed)
-
-
-def begins_by(
-    reader: Reader, settings: TrainingSettings, studied: Sequence[StudyExample] = ()
-) -> str:
-    """The initialiser: the settings' own, or `spread` where compaction has nothing to go by."""
-    chosen = settings.initialiser
-    return "spread" if chosen == "compaction" and not (studied and is_watchable(reader)) else chosen
+    return initialiser(settings.initialiser)(source, slots, settings.seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,8 @@ class TrainingSettings:
     probe_steps: int = 40  # with each number of slots that is tried
     least_told: float = 0.5  # of a document, by the most slots, for it to have its share of them
     draft_compression: float = 1.0  # of what answers until the training ends; 0 makes none
-    initialiser: str = (
-        "compaction"  # spread where there is no study, or no way to see what is looked at
-    )
+    initialiser: str = "spread"
+    joint_initialiser: str = "compaction"  # of documents that learn beside each other
     question_offset: int = 1024  # where questions stand; above the slots of any cartridge
     window_min: int = 12  # the chunk that self-study talks about, one sentence at least
     window_max: int = 120
@@ -56,13 +55,10 @@ class TrainingSettings:
     unanswered: float = 0.15  # share of questions that the text leaves open
     top_k: int = 20  # teacher log-probabilities kept for each answer token
     generation_batch: int = 64
-    batch: int = 8  # conversations a step; small ones, since Adam is short of steps and not of rows
+    batch: int = 24
     steps_per_conversation: float = 1.4
     min_steps: int = 120
     max_steps: int = 800
-    own_share: float = (
-        1.5  # of these steps, for a document that learns for itself, in small batches
-    )
     learning_rate: float = 0.1
     warm_up: int = 20
     final_rate: float = 0.02  # share of the learning rate at the last step
@@ -73,7 +69,6 @@ class TrainingSettings:
     checkpoint_every: int = 40
     # Of a collection's joint training:
     pool: int = 20  # cartridges on the device at a time
-    joint_batch: int = 24  # conversations a step, of all documents together
     joint_rate: float = 0.04  # learning rate; a batch has few rows of each document
     alone: float = 0.3  # share of examples that see no distractor
     distractors: int = 19  # at most, beside an example's own cartridge
@@ -87,7 +82,7 @@ class TrainingSettings:
     # Of a document that joins a collection:
     join_company: int = 24  # cartridges, at most, that it learns beside
     join_share: float = 1.0  # of the steps that training it for itself would take
-    guard: float = 0.4  # share of its rows that ask about those already there
+    guard: float = 0.25  # share of its rows that ask about those already there
     replay_most: int = 4  # neighbours, at most, that learn along where they lost by it
     replay_share: float = 0.3  # of its steps, for that
     replay_rate: float = 0.01  # learning rate, of what is trained already
@@ -101,21 +96,17 @@ class TrainingSettings:
             raise TrainingRefused("draft_compression must be at least 1, or 0 for no drafts.")
         if self.window_min < 1 or self.window_max < self.window_min:
             raise TrainingRefused("window_max must be at least window_min, and both at least 1.")
-        counts = (self.batch, self.joint_batch, self.generation_batch, self.top_k, self.rounds)
-        if min(counts) < 1:
-            raise TrainingRefused(
-                "batch, joint_batch, generation_batch, top_k, rounds: at least 1 each."
-            )
+        if min(self.batch, self.generation_batch, self.top_k, self.rounds) < 1:
+            raise TrainingRefused("batch, generation_batch, top_k, rounds: at least 1 each.")
         if min(self.min_steps, self.warm_up, self.checkpoint_every) < 1 or self.held_out < 0:
             raise TrainingRefused(
                 "min_steps, warm_up, checkpoint_every: at least 1 each; held_out: at least 0."
             )
         if self.pool < 2 or self.beside < 1 or self.joint_share <= 0:
             raise TrainingRefused("pool: at least 2; beside: at least 1; joint_share: above 0.")
-        shares = (self.own_share, self.join_share, self.replay_share, self.update_share)
-        if self.join_company < 1 or min(shares) <= 0:
+        if self.join_company < 1 or min(self.join_share, self.replay_share, self.update_share) <= 0:
             raise TrainingRefused(
-                "join_company: at least 1; own_share, join_share, replay_share and update_share: above 0."
+                "join_company: at least 1; join_share, replay_share and update_share: above 0."
             )
         if not 0 <= self.guard < 1 or self.replay_most < 0 or not 0 <= self.harm <= 1:
             raise TrainingRefused("guard is below 1; replay_most at least 0; harm from 0 to 1.")

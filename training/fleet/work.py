@@ -22,6 +22,7 @@ from training.collection import (
     JOINT,
     STUDY,
     Text,
+    as_begun,
     run_folder,
     study_file,
     train_together,
@@ -142,7 +143,7 @@ def checked_member(spec: Json, context: Context) -> Distilled:
     context.report(0.0)
     return checked(
         reader,
-        settings,
+        as_begun(reader, settings),
         member,
         {name: read_slots(folder / file) for name, file in spec["slots"].items()},
         read_examples(studied_at),
