@@ -253,11 +253,16 @@ class Documents:
         """
         ids = self._library.ids(collection)
         stored = self._store.stored() if ids else {}  # once, not for each of thousands
-        for id in ids:
-            with suppress(DocumentNotFound):  # somebody else was faster
-                self._delete(collection, id, stored=stored, many=True)
+        try:
+            for id in ids:
+                with suppress(DocumentNotFound):  # somebody else was faster
+                    self._delete(collection, id, stored=stored, many=True)
+        finally:  # of those that are gone, however far it came
+            try:
+                self._retriever.forget_collection(collection)
+            except StorageFull as error:  # nobody finds them; the next start tidies up
+                logger.warning("%s", error)
         self._noted.forget_collection(collection, lambda id: self._library.exists(collection, id))
-        self._retriever.forget_collection(collection)
         # What was trained of documents whose texts were gone already.
         trained = [id for name, id in self._store.documents() if name == collection]
         left = [id for id in trained if not self._library.exists(collection, id)]

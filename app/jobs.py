@@ -142,7 +142,15 @@ class Jobs:
         """A job, which becomes the last one under a name of `keys` if that is of no newer version."""
         self._open(
             keys=keys,
-            args=[name, self._key(""), job_id, _SUPERSEDED_SECONDS, version, *fields],
+            args=[
+                name,
+                self._key(""),
+                job_id,
+                _SUPERSEDED_SECONDS,
+                version,
+                self._clock(),
+                *fields,
+            ],
         )
         found = self.get(job_id)
         if found is None:  # it was not opened
@@ -208,7 +216,12 @@ class Jobs:
         One whose workers have ended again and again without getting further fails: the next would, too.
         """
         fields = _fields(status="running", started_at=self._clock(), stage="starting", error=None)
-        args = [str(_MOST_STARTS), json.dumps(_KILLS), *fields]
+        args: list[str | float] = [
+            str(_MOST_STARTS),
+            json.dumps(_KILLS),
+            self._clock(),
+            *fields,
+        ]
         return bool(self._start(keys=[self._key(job_id)], args=args))
 
     def report(self, job_id: str, progress: float, stage: str, eta_s: float | None) -> None:
@@ -259,7 +272,7 @@ class Jobs:
         """Stop the last job of a document that was deleted; it can be read for another day."""
         self._forget(
             keys=[self._last_key(collection)],
-            args=[document_id, self._key(""), _SUPERSEDED_SECONDS],
+            args=[document_id, self._key(""), _SUPERSEDED_SECONDS, self._clock()],
         )
 
     def forget_collection(self, collection: str, reports: Iterable[str] = ()) -> None:

@@ -159,6 +159,6 @@ def _compare(api: Api, closing: Event) -> None:
         api.base.reconciler.run(going_on)
     except _Closing:
         logger.info("Documents and jobs were not compared to the end.")
-    except (redis.RedisError, StoreError, RetrievalError) as error:
+    except (redis.RedisError, StoreError, RetrievalError, OSError) as error:
         # The texts are searchable; a worker reconciles when Redis, or the object store, is back.
         logger.warning("Documents and jobs were not compared: %s", error)

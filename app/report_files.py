@@ -116,9 +116,12 @@ class ReportFiles:
         if not folder.is_dir():
             return
         found = [path for path in folder.iterdir() if _ID.fullmatch(path.name)]
-        ordered = [path for path in found if (path / "request.json").is_file()]
-        folders = [ReportFolder(path.name, path) for path in ordered]
-        yield from sorted(folders, key=lambda folder: folder.place, reverse=True)
+        placed: list[tuple[str, ReportFolder]] = []
+        for path in found:
+            with suppress(FileNotFoundError):  # deleted, perhaps just now
+                each = ReportFolder(path.name, path)
+                placed.append((each.place, each))
+        yield from (each for _, each in sorted(placed, key=lambda pair: pair[0], reverse=True))
 
     def unfinished(self) -> Iterator[ReportFolder]:
         """Every report that was ordered and is not made."""

@@ -5,6 +5,7 @@ row, as Sarathi-Serve does (arXiv 2403.02310) but in two forwards. This file kno
 and the reader; it knows no cartridge, no text and no thread.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from inference.pages import PagePool, PageShape, Span
 from inference.reader import Reader, stacked
 from inference.requests import GenerationFailed
 from inference.sampling import Chooser, Sampling, Top, likeliest
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
@@ -118,6 +121,7 @@ class Batch:
             try:
                 said += self._prefill(rows, longest)
             except Exception as error:  # such as a lack of memory: those who decode go on
+                logger.exception("A chunk of %d prompts could not be read.", len(rows))
                 said += [Said(row, self._reader.end_id, error=error) for row in rows]
         return said
 

@@ -103,7 +103,7 @@ class Pool:
                 "another folder, or delete it to begin again."
             )
         self._files, self.steps, self.losses = listed["files"], listed["steps"], listed["losses"]
-        self.turns = listed.get("turns", dict(self.steps))  # those of before counted steps alone
+        self.turns = listed.get("turns", dict.fromkeys(self.steps, 0))  # once they were not counted
         self.resident.clear()
         for name in listed["in"]:
             self._enter(name)

@@ -1,6 +1,6 @@
 """`cartridges ingest`: files go in, and their training is watched until it ends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +28,8 @@ def ingest(
 ) -> None:
     """Add documents and train them; the service is started for as long as it takes, if need be."""
     named = dict(_files(paths))
+    if replace:
+        _require_apart(named)
     files = [*named]
     with connected(Settings(), url) as client:
         jobs, refused = {}, {}
@@ -52,6 +54,16 @@ def ingest(
             typer.echo(f"{document['file']}: {document['outcome']}")
     if refused or any(job["status"] != "succeeded" for job in finished.values()):
         raise typer.Exit(1)
+
+
+def _require_apart(named: Mapping[Path, str]) -> None:
+    first: dict[str, Path] = {}
+    for path, name in named.items():
+        if (other := first.setdefault(name, path)) is not path:
+            raise CommandFailed(
+                f"{other} and {path} would be versions of one document, {name}; "
+                "name a folder that holds both."
+            )
 
 
 def _document(client: Client, collection: str, job: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ const LONGEST_WAIT = 60; // seconds
 const MOST_TOLD = 3; // refusals, one sentence each
 
 let sendings = 0;
+let stopping = new AbortController();
 let usual;
 
 /**
@@ -47,6 +48,7 @@ async function sendFiles(files, onAccepted, onDone) {
   usual ??= hint.textContent;
   sendings += 1;
   const refused = [];
+  const { signal } = stopping;
   calm();
   for (const [index, file] of files.entries()) {
     hint.textContent = `Sending ${index + 1} of ${files.length}: ${file.name}`;
@@ -55,8 +57,9 @@ async function sendFiles(files, onAccepted, onDone) {
     form.append("collection", collection);
     if (byId("files-by-name").checked) form.append("known_by", "name");
     try {
-      onAccepted(await taken({ method: "POST", form }));
+      onAccepted(await taken({ method: "POST", form, signal }));
     } catch (error) {
+      if (error.name === "AbortError") break;
       refused.push(error.detail ? new Problem(`${file.name}: ${error.detail}`, error.status) : error);
       if (error.status === 401) break;
     }
@@ -64,13 +67,21 @@ async function sendFiles(files, onAccepted, onDone) {
   sendings -= 1;
   if (!sendings) hint.textContent = usual;
   onDone();
+  if (signal.aborted) return;
   if (refused.length < files.length) say(`${plural(files.length - refused.length, "document")} accepted.`);
   if (refused.length) complain(joined(refused));
+}
+
+/** Send nothing more of what was chosen: another key is another person's. */
+export function stopSending() {
+  stopping.abort();
+  stopping = new AbortController();
 }
 
 /** What the service answers for a document, however often this key has to wait until it may send more. */
 async function taken(options) {
   for (let waits = 0; ; waits += 1) {
+    options.signal.throwIfAborted();
     try {
       return await getJson("documents", options);
     } catch (error) {
@@ -92,7 +103,7 @@ async function sendText(form, onAccepted, onDone) {
   button.setAttribute("aria-disabled", "true");
   calm();
   try {
-    onAccepted(await taken({ method: "POST", json }));
+    onAccepted(await taken({ method: "POST", json, signal: stopping.signal }));
     onDone();
     form.reset();
     say("The document was accepted.");

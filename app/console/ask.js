@@ -47,7 +47,7 @@ export class AskView {
   /** Show no answer any more. */
   forget() {
     this.running?.abort();
-    byId("result").replaceChildren();
+    for (const id of ["result", "ask-collection"]) byId(id).replaceChildren();
   }
 
   explain() {

@@ -1,6 +1,6 @@
 // The view of documents: the pages of a collection, with what is being trained and what was added.
 
-import { startAdding } from "./adding.js";
+import { startAdding, stopSending } from "./adding.js";
 import { getJson, path, request } from "./api.js";
 import { choose, chosen, loadCollections, offer } from "./catalogue.js";
 import { confirmDeletion } from "./deletion.js";
@@ -48,8 +48,9 @@ export class DocumentsView {
     this.cursors = [null];
     this.rows = new Map();
     this.listed = null;
-    byId("documents-list").replaceChildren();
+    for (const id of ["documents-list", "collection-names", "list-collection"]) byId(id).replaceChildren();
     this.ingestion.forget();
+    stopSending();
   }
 
   async refresh() {

@@ -18,6 +18,7 @@ export class Ingestion {
     if (this.rows.has(job.id)) return;
     const row = new JobRow(name, job, byId("ingestion-heading"));
     row.onAgain = (again) => this.again(row, again);
+    row.show(job);
     this.rows.set(job.id, row);
     byId("ingestion-list").prepend(row.whole);
     byId("ingestion").hidden = false;
@@ -29,6 +30,11 @@ export class Ingestion {
   /** A job that ended badly is done again, perhaps as another one. */
   again(row, job) {
     for (const [id, other] of this.rows) if (other === row) this.rows.delete(id);
+    // A newer version's, say, is followed already in a row of its own.
+    if (this.rows.has(job.id)) {
+      row.whole.remove();
+      return;
+    }
     this.rows.set(job.id, row);
     this.onChange(job);
     if (this.following) this.watch(row);

@@ -62,14 +62,25 @@ export async function follow(id, onChange, signal) {
 
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
-    const aborted = () => {
+    const done = () => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", aborted);
+      document.removeEventListener("visibilitychange", seen);
+    };
+    const aborted = () => {
+      done();
       reject(new DOMException("Not followed any more.", "AbortError"));
     };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", aborted);
+    const over = () => {
+      done();
       resolve();
-    }, milliseconds);
+    };
+    // Whoever comes back to the page wants to see how things are now.
+    const seen = () => {
+      if (!document.hidden) over();
+    };
+    const timer = setTimeout(over, milliseconds);
+    document.addEventListener("visibilitychange", seen);
     if (signal.aborted) aborted();
     signal.addEventListener("abort", aborted, { once: true });
   });

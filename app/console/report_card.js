@@ -2,11 +2,11 @@
 
 import { getJson, path, request } from "./api.js";
 import { confirmDeletion } from "./deletion.js";
-import { cell, element, table } from "./element.js";
+import { byId, cell, element, table } from "./element.js";
 import { count, milliseconds, NONE, plural } from "./format.js";
 import { follow, getJob, isFinished } from "./jobs.js";
 import { JobRow } from "./job_row.js";
-import { complain } from "./messages.js";
+import { calm, complain, say } from "./messages.js";
 
 const FILES = [
   ["HTML", "text/html", "html"],
@@ -68,9 +68,12 @@ export class ReportCard {
 
   async remove() {
     if (!(await confirmDeletion(this.report.title, "its answers and its scores"))) return;
+    calm();
     try {
       await request(path("reports", this.report.id), { method: "DELETE" });
-      this.onGone();
+      await this.onGone();
+      byId("reports-heading").focus();
+      say(`${this.report.title} was deleted.`);
     } catch (error) {
       complain(error);
     }

@@ -64,12 +64,16 @@ export class ReportsView {
     if (!next) return shown;
     const more = element("button", { type: "button" }, "Show older reports");
     more.addEventListener("click", async () => {
+      if (more.getAttribute("aria-disabled")) return;
+      more.setAttribute("aria-disabled", "true");
       try {
         const older = await this.page(next, signal);
         more.replaceWith(...older);
         older[0]?.querySelector("h2")?.focus();
       } catch (error) {
         complain(error);
+      } finally {
+        more.removeAttribute("aria-disabled");
       }
     });
     return [...shown, more];
@@ -78,7 +82,7 @@ export class ReportsView {
   /** Show nothing any more. */
   forget() {
     this.leave();
-    byId("reports-list").replaceChildren();
+    for (const id of ["reports-list", "report-collection"]) byId(id).replaceChildren();
   }
 
   async read(input) {

@@ -182,8 +182,11 @@ def _accept(
         plain = accepted.document.model_copy(update={"conflicts": []})
         return accepted.model_copy(update={"document": plain})
 
+    # With the title that a file brings: another one's is another request.
+    title = document.title or (None if found is None else found.title)
+    asked = document.model_dump() | {"title": title}
     try:
-        return api.idempotency.once(key, document.model_dump(), DocumentAccepted, accept, kept)
+        return api.idempotency.once(key, asked, DocumentAccepted, accept, kept)
     except (redis.RedisError, RegistryUnavailable) as error:
         raise unavailable(
             "Redis does not answer, so the document was not accepted; send it again in a moment."

@@ -1,6 +1,7 @@
 """/v1/reports: comparisons of ways of answering, over a collection and questions."""
 
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -96,15 +97,18 @@ def list_reports(
     """The reports over a collection, newest first, a page at a time."""
     require_collection(access, collection)
     last = from_cursor(cursor)
-    folders = [
-        folder
-        for folder in api.reports.of_collection(collection)
-        if last is None or folder.place < last
-    ]
-    shown, more = folders[:limit], len(folders) > limit
+    found: list[tuple[str, ReportOut]] = []
+    for folder in api.reports.of_collection(collection):
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            place = folder.place
+            if last is None or place < last:
+                found.append((place, _out(folder)))
+        if len(found) > limit:
+            break
+    shown, more = found[:limit], len(found) > limit
     return ReportPage(
-        reports=[_out(folder) for folder in shown],
-        next_cursor=to_cursor(shown[-1].place) if more else None,
+        reports=[report for _, report in shown],
+        next_cursor=to_cursor(shown[-1][0]) if more else None,
     )
 
 

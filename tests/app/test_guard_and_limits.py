@@ -324,6 +324,17 @@ class TestJobs:
         assert [job["document_id"] for job in only] == ["d4", "d1"]
         stopped = client.delete(f"/v1/jobs/{only[0]['id']}").json()
         assert stopped["ended_at"] >= stopped["created_at"]
+        # Of one that another version supersedes, and of one whose document was deleted, too.
+        old = only[1]["id"]
+        newer = {"collection": "c1", "id": "d1", "text": "It is another one."}
+        assert client.post("/v1/documents", json=newer).status_code == 202
+        gone = client.get("/v1/jobs?collection=c2").json()["jobs"][0]
+        assert (
+            client.delete(f"/v1/documents/{gone['document_id']}?collection=c2").status_code == 204
+        )
+        for id in (old, gone["id"]):
+            ended = client.get(f"/v1/jobs/{id}").json()
+            assert (ended["status"], ended["ended_at"] is None) == ("cancelled", False)
         assert client.get("/v1/jobs?cursor=bm9uZQ").json()["jobs"]  # one that nobody was given
 
     def test_what_failed_is_listed_and_done_again(

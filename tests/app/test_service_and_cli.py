@@ -177,6 +177,12 @@ def test_an_edited_file_is_a_new_version_where_that_is_wanted(run: Any, tmp_path
         (document,) = json.loads(out)["documents"]
         found.append((document["id"], document["version"]))
     assert found == [(found[0][0], 1), (found[0][0], 2)]
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "garden.md").write_text("Another garden.")
+    result = CliRunner().invoke(
+        cli, ["ingest", str(folder), str(tmp_path / "b"), "--replace"], catch_exceptions=True
+    )
+    assert "versions of one document, garden.md" in str(result.exception)
 
 
 def test_verify_reads_every_cartridge_and_deletes_what_was_replaced(
