@@ -74,21 +74,14 @@ class Chooser:
         # Less the largest first: a tiny temperature would make infinity minus infinity of them. In double:
         # the tiniest would be 0 in float32, and 0 through 0 is no number.
         shares = torch.softmax((logits - logits.max()).double() / sampling.temperature, -1)
-        if sampling.top_p == 1:
-            return self._drawn(shares)
+        if sampling.top_p == 1:  # as ever: with other draws a seed's studies would be others
+            return int(torch.multinomial(shares, 1, generator=self._generator))
         ordered, ids = shares.topk(min(_NUCLEUS, len(shares)))
         if ordered.sum() < sampling.top_p:  # of a flat distribution the nucleus is larger
             ordered, ids = shares.sort(descending=True, stable=True)
         beyond = ordered.cumsum(0) - ordered >= sampling.top_p
-        return int(ids[self._drawn(ordered.masked_fill(beyond, 0))])
-
-    def _drawn(self, shares: Tensor) -> int:
-        """A place among shares `[n]`, drawn by them; they need not add up to 1."""
-        until = shares.cumsum(0)
-        drawn = torch.rand((), generator=self._generator, dtype=torch.double) * until[-1]
-        # The first place whose end is beyond: never one of no share, unless rounding says so.
-        found = int(torch.searchsorted(until, drawn, right=True))
-        return found if found < len(shares) and shares[found] > 0 else int(shares.argmax())
+        nucleus = ordered.masked_fill(beyond, 0)
+        return int(ids[torch.multinomial(nucleus, 1, generator=self._generator)])
 
 
 def likeliest(logits: Tensor, count: int) -> list[Top]:

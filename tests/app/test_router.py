@@ -51,7 +51,7 @@ def answers(**fields: Any) -> bytes:
             CHAT,
             b'{"model": "cartridge-qa", "cartridges": ["a"], "messages": [{"role": "user", "content": '
             b'[{"type": "text", "text": "Wh"}, {"type": "text", "text": "o?"}]}]}',
-            Asked("Who?", "default", ("a",), "auto", None),
+            Asked("Wh\no?", "default", ("a",), "auto", None),
         ),
         ("/v1/documents", answers(), None),
         (ANSWERS, b"not JSON", None),

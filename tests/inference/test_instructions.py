@@ -76,7 +76,7 @@ def test_questions_are_asked_with_them_and_seed_prompts_without(
 def test_a_study_made_under_others_is_made_again_and_its_questions_are_known(
     reader: Reader, folder: Path, tmp_path: Path
 ) -> None:
-    settings, studies = TrainingSettings(), Studies(tmp_path)
+    settings, studies = TrainingSettings(top_k=2), Studies(tmp_path)
     plain = load_reader(folder, dtype="float32")
     assert plain.fingerprint == plain.as_told == reader.fingerprint != reader.as_told
     examples = studied_questions(plain, TEXT, ["Who?"], max_tokens=3, top_k=2)
