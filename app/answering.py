@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from app.asked import Asked, Question, plain, since
 from app.evidence import Evidence, Mounting, added_texts, best_chunks
+from app.numerals import cut_numerals
 from app.second_look import SecondLook
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
@@ -48,14 +49,16 @@ class Answering:
         second_look: int = 1,
         sure_at: SureAt = lambda collection, mounted: None,
         least_relevance: Callable[[str], float | None] = lambda collection: None,
+        damaged: Callable[[Document, str], None] = lambda document, cartridge_id: None,
     ) -> None:
         """`second_look` passages are read where cartridges are doubted; zero is never. `sure_at` is how
         probable an answer from a collection's cartridges must be (`app.certainty`), `least_relevance`
-        what a question to it must have (`app.relevance`); None for any."""
+        what a question to it must have (`app.relevance`); None for any. `damaged` is told of cartridges
+        whose bytes are not what was published."""
         self._library = library
         self._retriever = retriever
         self._engine = engine
-        self._mounting = Mounting(store, reader, passages)
+        self._mounting = Mounting(store, reader, passages, damaged)
         self._max_question_chars = max_question_chars
         self._passages = passages
         self._not_stated = not_stated
@@ -215,7 +218,9 @@ class Answering:
 
         def doubted(said: Completion) -> bool:
             unsure = said.certainty is not None and said.certainty < least
-            return unsure or plain(said.text) == plain(self._not_stated)
+            if unsure or plain(said.text) == plain(self._not_stated):
+                return True
+            return any(cut_numerals(said.text, [piece.whole for piece in evidence]))
 
         return SecondLook(
             self._submit(replace(question, sampling=wanted), evidence, added),
@@ -250,7 +255,7 @@ class Answering:
     ) -> Stream:
         return self._engine.submit(
             Request(
-                question=question.text.strip(),
+                question=question.text,
                 cartridges=question.mounted
                 or tuple(e.cartridge for e in evidence if e.cartridge is not None),
                 texts=(*(e.text for e in evidence if e.cartridge is None), *added),

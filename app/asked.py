@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from app.evidence import Evidence, Mode, Source
+from app.numerals import cut_numerals
 from app.second_look import SecondLook
 from cartridge_store.cartridge import Cartridge
 from inference.engine import Completion, Sampling, Stream
@@ -109,12 +110,17 @@ class Asked:
             for _ in self:
                 pass
         text = self._completion.text if self._completion is not None else self._not_stated
+        wholes = [piece.whole for piece in self._evidence]
+        cut = tuple(
+            f"The answer says {said}, the text {written}: the reader may have stopped too early."
+            for said, written in cut_numerals(text, wholes)
+        )
         return Answer(
             text=text,
             mode=self.mode,
             abstained=self._stream is None or plain(text) == plain(self._not_stated),
             sources=self.sources,
-            notices=self.notices,
+            notices=(*self.notices, *cut),
             completion=self._completion,
             retrieve_ms=self._retrieve_ms,
             load_ms=self._load_ms,

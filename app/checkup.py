@@ -60,7 +60,8 @@ def _redis_and_cartridges(settings: Settings, rebuild: bool) -> Iterator[Finding
             yield Finding("cartridges", not problems, broken or whole)
             if rebuild:
                 count = store.rebuild()
-                yield Finding("registry", True, f"Rebuilt: {count} documents have a cartridge.")
+                said = f"Rebuilt: {count} documents have a cartridge; a service trains others at its start."
+                yield Finding("registry", True, said)
     except (StoreError, redis.RedisError) as error:
         yield Finding("redis", False, str(error))
 

@@ -141,7 +141,7 @@ class Documents:
             document = now
             if not self._retriever.is_indexed(document):
                 self._retriever.index_document(document)
-            job = self._job_for(document)
+            job = self.queued(document)
             # Reading and encoding took a while: the document may be another one now, or gone.
             now = self._library.find(document.collection, document.id) or self._undone(document)
             if now is not None and now.version == document.version:
@@ -159,6 +159,10 @@ class Documents:
     def get(self, collection: str, id: str) -> View:
         """One document. Raises `DocumentNotFound`, `DocumentCorrupt`, `DocumentRefused`."""
         return self.views([self._library.get(collection, id)])[0]
+
+    def read(self, collection: str, id: str) -> Document:
+        """One document with its text. Raises as `get` does."""
+        return self._library.get(collection, id)
 
     def page(self, collection: str, after: str | None, limit: int) -> list[View]:
         """Up to `limit` documents with ids after `after`, in order."""
@@ -199,9 +203,9 @@ class Documents:
         id: str,
         require: Require = lambda current: None,
         stored: Mapping[tuple[str, str], Sequence[Manifest]] | None = None,
-        many: bool = False,
     ) -> None:
-        """Who deletes `many` does once for all of them what costs as much as the collection is large."""
+        """Who deletes many gives what is `stored`, and does itself, once, what costs as much as the
+        collection is large."""
         self._jobs.ping()
         # The text first: from here on nothing is found, trained or published of it.
         there = self._library.delete(collection, id, require)
@@ -211,7 +215,7 @@ class Documents:
             self._work.remove(job.id)
         self._shelf.forget(collection, id)
         self._reports.forget_made(collection, id)
-        if not many:
+        if stored is None:
             self._noted.forget(collection, id)
             self._retriever.remove_document(collection, id)
         removed = self._store.remove_document(collection, id, stored)
@@ -238,6 +242,10 @@ class Documents:
         if not self._library.has(collection):
             raise DocumentNotFound(f"There is no collection {collection}.")
 
+    def has(self, collection: str, id: str) -> bool:
+        """Whether a document is there. Raises `DocumentRefused` for a bad id."""
+        return self._library.exists(collection, id)
+
     def has_collection(self, collection: str) -> bool:
         """Whether a collection is there."""
         return self._library.has(collection)
@@ -256,7 +264,7 @@ class Documents:
         try:
             for id in ids:
                 with suppress(DocumentNotFound):  # somebody else was faster
-                    self._delete(collection, id, stored=stored, many=True)
+                    self._delete(collection, id, stored=stored)
         finally:  # of those that are gone, however far it came
             try:
                 self._retriever.forget_collection(collection)
@@ -294,6 +302,11 @@ class Documents:
         job = self._jobs.open_collection(collection, uuid.uuid4().hex)
         self._queue.send(job.id)
         return job
+
+    def train(self, collection: str, id: str) -> tuple[View, Job]:
+        """Train one document anew. Raises `RedisError`, and what `get` raises."""
+        job = self._retrained(self._library.get(collection, id))
+        return self.get(collection, id), job
 
     def release(self, collection: str, id: str) -> tuple[View, Job]:
         """Answer from a document in quarantine, in spite of what it was held back for, and train it.
@@ -345,8 +358,8 @@ class Documents:
         self._queue.send(job.id)
         return job
 
-    def _job_for(self, document: Document) -> Job:
-        """The document version's last job, or a new one on its way to a worker."""
+    def queued(self, document: Document) -> Job:
+        """The document version's last job, or a new one on its way to a worker. Raises `RedisError`."""
         subject = subject_of(document, self._reader)
         job = self._jobs.last_of(document.collection, [document.id]).get(document.id)
         if job is not None and is_ahead(job, document, self._library):

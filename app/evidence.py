@@ -5,7 +5,7 @@ Knows the store and what passages are; knows no search, no engine and no HTTP.
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +45,7 @@ class Evidence:
     source: Source
     cartridge: Cartridge | None
     text: str
+    whole: str = ""  # the document's text, of which `text` is what would be read
 
     @property
     def is_trained(self) -> bool:
@@ -53,14 +54,22 @@ class Evidence:
 
     def as_text(self) -> "Evidence":
         """The same document without its cartridge."""
-        return Evidence(dataclasses.replace(self.source, via="text"), None, self.text)
+        source = dataclasses.replace(self.source, via="text")
+        return dataclasses.replace(self, source=source, cartridge=None)
 
 
 class Mounting:
     """Finds each document's cartridge; a text has at most `passages` of what was found in it."""
 
-    def __init__(self, store: CartridgeStore, reader: Reader, passages: int) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: CartridgeStore,
+        reader: Reader,
+        passages: int,
+        damaged: Callable[[Document, str], None] = lambda document, cartridge_id: None,
+    ) -> None:
+        """`damaged` is told of a document whose cartridge's bytes are not what was published."""
+        self._store, self._damaged = store, damaged
         self._reader = reader
         self._passages = passages
 
@@ -113,7 +122,7 @@ class Mounting:
         text = document.text if whole else as_text(document, passages)
         via: Literal["cartridge", "text"] = "cartridge" if cartridge is not None else "text"
         source = Source(document.id, document.title, found.score, via, passages, document.marks)
-        return Evidence(source, cartridge, text)
+        return Evidence(source, cartridge, text, document.text)
 
     def _cartridge(
         self, document: Document, version: str | None, notices: list[str]
@@ -122,13 +131,13 @@ class Mounting:
         if version is None:
             return None
         try:
-            cartridge = self._store.load(version)
+            cartridge = self._loaded(document, version)
             if cartridge.manifest.document_sha256 != document.sha256:
                 # Of an older version; the new one is being trained.
                 return None
             cartridge.require_reader(self._reader.fingerprint, self._reader.tokenizer_fingerprint)
         except (CartridgeRefused, CartridgeNotFound) as error:
-            logger.warning("%s", error)
+            logger.warning("Document %s of %s: %s", document.id, document.collection, error)
             notices.append(f"The cartridge of document {document.id} was refused. {error}")
             return None
         except StoreError as error:
@@ -139,6 +148,13 @@ class Mounting:
             )
             return None
         return cartridge
+
+    def _loaded(self, document: Document, version: str) -> Cartridge:
+        try:
+            return self._store.load(version)
+        except CartridgeRefused:
+            self._damaged(document, version)
+            raise
 
 
 def best_chunks(found: Sequence[Selected], chunks: int) -> list[Selected]:

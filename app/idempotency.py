@@ -46,16 +46,20 @@ class IdempotencyKeys:
         model: type[Answer],
         do: Callable[[], Answer],
         kept: Callable[[Answer], Answer] = lambda answer: answer,
+        holds: Callable[[Answer], bool] = lambda answer: True,
     ) -> Answer:
         """What `do` gives; sent again under the same key, what it gave then, as `kept` has it.
 
+        An answer that does not hold any more is forgotten, and the request carried out.
         Raises what `claim` and `do` raise; a request that failed may be sent again.
         """
         if key is None:
             return do()
-        answered = self.claim(key, asked)
-        if answered is not None:
-            return model.model_validate(answered)
+        while (answered := self.claim(key, asked)) is not None:
+            given = model.model_validate(answered)
+            if holds(given):
+                return given
+            self.release(key)
         try:
             answer = do()
         except BaseException:

@@ -5,6 +5,7 @@ traceback or a secret.
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.schemas import PATTERNS
 from cartridge_store.errors import CartridgeNotFound, InvalidId, RegistryUnavailable, StoreError
 from cartridge_store.errors import StorageFull as BlobsFull
 from inference.engine import EngineClosed, RequestRefused
@@ -37,6 +39,8 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 
 _REFUSED_DOCUMENT = {"too_large": 413, "unsupported_type": 415}
+
+_NO_OBJECT = frozenset({"model_type", "model_attributes_type", "dict_type"})
 
 
 class Problem(Exception):
@@ -205,8 +209,12 @@ class LastResort:
 
 def _invalid(error: RequestValidationError | ValidationError) -> Problem:
     # Without "input" and "ctx": what was sent may be large or secret.
+    if any(found["type"] == "json_invalid" or _is_no_object(found) for found in error.errors()):
+        return no_json()
+    # What is validated by hand is a body.
+    whole = () if isinstance(error, RequestValidationError) else ("body",)
     errors = [
-        {"field": ".".join(map(str, found["loc"])), "message": found["msg"]}
+        {"field": _field((*whole, *found["loc"])), "message": _said(found)}
         for found in error.errors()
     ]
     first = errors[0] if errors else {"field": "body", "message": "not valid"}
@@ -214,7 +222,34 @@ def _invalid(error: RequestValidationError | ValidationError) -> Problem:
     return Problem(422, "invalid-request", detail, more={"errors": errors})
 
 
+def no_json() -> Problem:
+    """The body is no JSON at all, or none of an object."""
+    return Problem(
+        422, "invalid-request", "The body is not JSON; send a JSON object as application/json."
+    )
+
+
+def _is_no_object(found: Mapping[str, Any]) -> bool:
+    return found["loc"] in ((), ("body",)) and found["type"] in _NO_OBJECT
+
+
+def _field(place: Sequence[str | int]) -> str:
+    """Where it is; without what says which of several forms was tried."""
+    first, *rest = place or ("body",)
+    kept = [str(part) for part in rest if first == "header" or re.fullmatch(r"\w+", str(part))]
+    return ".".join([str(first), *kept])
+
+
+def _said(found: Mapping[str, Any]) -> str:
+    words: str = found["msg"]
+    if found["type"] == "string_pattern_mismatch":
+        return PATTERNS.get(found["ctx"]["pattern"], words)
+    return words
+
+
 def _from_http(error: HTTPException) -> Problem:
+    if error.status_code == 400 and error.detail == "There was an error parsing the body":
+        return no_json()  # no UTF-8, or nested without end
     details = {
         404: "There is nothing at this address.",
         405: "This address does not take that method.",

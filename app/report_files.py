@@ -62,9 +62,14 @@ class ReportFolder:
         except FileNotFoundError:
             return None
 
+    @property
+    def ordered(self) -> bool:
+        """Whether somebody wants the report still."""
+        return (self.path / "request.json").exists()
+
     def follow_order(self) -> None:
         """Remove what was written since the order was removed: whoever was at work had not heard of it."""
-        if not (self.path / "request.json").exists():
+        if not self.ordered:
             shutil.rmtree(self.path, ignore_errors=True)
             with suppress(OSError):  # other reports are there
                 self.path.parent.rmdir()

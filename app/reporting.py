@@ -41,7 +41,7 @@ from inference.requests import ServerStumbled
 from retrieval.documents import DocumentLibrary
 from retrieval.durable import replace_file
 from retrieval.errors import DocumentCorrupt, DocumentNotFound
-from training.settings import Progress, TrainingSettings
+from training.settings import Cancelled, Progress, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ class Reporting:
     ) -> dict[str, Any]:
         """Make the report, or what is left of it; a summary for its job.
 
-        Raises Cancelled, with everything that was answered kept, and DocumentNotFound for a report that
-        was never ordered.
+        Raises Cancelled, with everything that was answered kept, or where its order went meanwhile, and
+        DocumentNotFound for a report that was never ordered.
         """
         folder, run = self._opened(report_id, progress, cancelled)
         try:
@@ -106,6 +106,10 @@ class Reporting:
                     "text/html": to_html(found),
                 }
             )
+        except FileNotFoundError as error:
+            if folder.ordered:
+                raise
+            raise Cancelled from error
         finally:
             folder.follow_order()
         return {"report": report_id, "lead": found.lead, "questions": len(run.questions)}

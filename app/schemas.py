@@ -3,17 +3,26 @@
 Knows shapes and limits; knows nothing of how an answer is made.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Id = Annotated[
-    str,
-    # As the ids of the store and the library: no two dots beside each other.
-    Field(pattern=r"^[a-z0-9](\.?[a-z0-9_-])*\.?$", max_length=128, examples=["default"]),
-]
-Words = Annotated[str, Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+# As the ids of the store and the library: no two dots beside each other.
+_ID = r"^[a-z0-9](\.?[a-z0-9_-])*\.?$"
+_WORDS = r"^[^\x00]*[^\s\x00][^\x00]*$"
+PATTERNS: Mapping[str, str] = MappingProxyType(
+    {
+        _ID: "use lower-case letters, digits, '.', '_' or '-', beginning with a letter or digit and "
+        "without '..'",
+        _WORDS: "write something, and no NUL",
+    }
+)
+"""What is to be done about a text that does not fit."""
+Id = Annotated[str, Field(pattern=_ID, max_length=128, examples=["default"])]
+Words = Annotated[str, Field(pattern=_WORDS)]
 """Text with something in it and no NUL."""
 MOST_QUESTIONS = 500
 """That a collection is told at once to be for."""

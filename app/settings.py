@@ -6,6 +6,8 @@ Knows names, defaults and limits; opens nothing and connects to nothing.
 import ipaddress
 import json
 import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +22,21 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 ConflictPolicy = Literal["ignore", "warn", "quarantine"]
 """What becomes of documents that change others' answers."""
+
+
+# Of the command line, the tests and the tools; no settings of a service.
+_OTHERS = frozenset({"API_KEY", "REAL_DATA", "VLLM_MODEL", "VLLM_PYTHON"})
+
+
+def mistaken(environment: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each variable that looks like a setting and is none."""
+    names = {name.upper() for name in Settings.model_fields}
+    for variable in sorted(environment):
+        name = variable.removeprefix(PREFIX)
+        if variable.startswith(PREFIX) and name not in names | _OTHERS:
+            close = get_close_matches(name, names, 1)
+            meant = f"; did you mean {PREFIX}{close[0]}?" if close else "; see docs/settings.md."
+            yield f"{variable} is no setting{meant}"
 
 
 class Settings(BaseSettings):

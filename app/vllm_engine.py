@@ -263,7 +263,13 @@ class VllmEngine:
                 listed = await self._client.get(f"{self._url}/v1/models", headers=self._headers)
                 if listed.status_code != 200:
                     raise self._unserved(listed.status_code)
-                model = str(listed.json()["data"][0]["id"])
+                try:
+                    model = str(listed.json()["data"][0]["id"])
+                except (ValueError, LookupError, TypeError) as error:
+                    raise EngineUnavailable(
+                        f"What answers at {self._url} is not vLLM; set CARTRIDGES_VLLM_URL to its "
+                        "address."
+                    ) from error
                 asked = await self._client.post(
                     f"{self._url}/v1/completions",
                     json=self._probe.body(model),

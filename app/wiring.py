@@ -18,6 +18,7 @@ from app.foundation import Foundation, open_foundation, training_settings
 from app.heartbeat import Heartbeat
 from app.idempotency import IdempotencyKeys
 from app.limits import Admission, RateLimit
+from app.mending import Mending
 from app.parts import Parts
 from app.report_files import ReportFiles
 from app.reporting import Reporting
@@ -30,6 +31,7 @@ from app.wide_encoder import WideEncoder
 from cartridge_store.changes import Changes
 from inference.engine import Engine
 from inference.requests import Drops
+from retrieval.documents import Document
 from retrieval.retriever import Retriever
 
 
@@ -99,7 +101,9 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         work=base.work,
         noted=base.noted,
     )
-    answering = open_answering(settings, base, retriever, engine)
+    answering = open_answering(
+        settings, base, retriever, engine, Mending(base.store, documents.queued)
+    )
     return Api(
         base,
         retriever,
@@ -120,9 +124,13 @@ def open_api(settings: Settings, parts: Parts) -> Api:
 
 
 def open_answering(
-    settings: Settings, base: Foundation, retriever: Retriever, engine: Engine
+    settings: Settings,
+    base: Foundation,
+    retriever: Retriever,
+    engine: Engine,
+    damaged: Callable[[Document, str], None] = lambda document, cartridge_id: None,
 ) -> Answering:
-    """What answers questions, from the library and the store."""
+    """What answers questions, from the library and the store; `damaged` is told of cartridges that are."""
     return Answering(
         library=base.library,
         retriever=retriever,
@@ -135,6 +143,7 @@ def open_answering(
         second_look=settings.second_look,
         sure_at=Certainty(base.store, base.library, base.reader, settings.doubt).least,
         least_relevance=base.gate.least,
+        damaged=damaged,
     )
 
 

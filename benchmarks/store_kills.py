@@ -6,6 +6,7 @@ over, no orphan; what was trained must be what a run that nobody stopped would h
 the store; children are forked from a server that has imported their roles.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -93,6 +94,9 @@ def attack(
             for _, pipe in children:
                 pipe.recv()
             time.sleep(rng.uniform(0.005, 0.12))
+            events: list[tuple[Any, ...]] = []
+            if not runs and number == rounds - 1:  # of few rounds: one must have trained to its end
+                events += _until_trained(children[roles.index(train_forever)][1])
             with_redis = number % 10 == 9
             if with_redis:
                 os.kill(server.pid or 0, signal.SIGKILL)
@@ -102,7 +106,7 @@ def attack(
                 process.kill()
                 kills += 1
                 time.sleep(rng.random() * 0.004)
-            events = [event for process, pipe in children for event in _said(process, pipe)]
+            events += [event for process, pipe in children for event in _said(process, pipe)]
             if with_redis:
                 server.__exit__(None, None, None)
                 server = EmbeddedRedis(folder / "redis")
@@ -124,6 +128,17 @@ def attack(
         "trained": runs,
         "losses": losses[:20],
     }
+
+
+def _until_trained(pipe: Connection) -> list[tuple[Any, ...]]:
+    """What a trainer says until it has ended a run; less if it says nothing for a minute."""
+    events: list[tuple[Any, ...]] = []
+    with contextlib.suppress(EOFError):
+        while pipe.poll(60.0):
+            events.append(pipe.recv())
+            if events[-1][0] == "trained":
+                break
+    return events
 
 
 def _losses(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cartridge_store.blobs import BlobStore
+from cartridge_store.catalogue import Catalogue
 from cartridge_store.errors import (
     CartridgeNotFound,
     CartridgeRefused,
@@ -97,4 +98,15 @@ class Inspection:
         except StoreUnavailable:
             raise
         except StoreError as error:
-            return Problem(name, str(error))
+            return Problem(name, f"{error}{self._whose(name)}")
+
+    def _whose(self, name: str) -> str:
+        """Of which document it is, where its manifest can still be read."""
+        try:
+            manifest = Catalogue(self._blobs).manifest(cartridge_id_of(name))
+        except StoreError:
+            return ""
+        return (
+            f" It is of document {manifest.document_id} of {manifest.collection}, which is read as text "
+            "and trained anew when it is asked about."
+        )

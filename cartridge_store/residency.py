@@ -70,6 +70,10 @@ class Residency:
         self.reads[self._fetched.pop(cartridge_id, "host")] += 1
         return held
 
+    def at_hand(self, cartridge_id: str) -> bool:
+        """Whether a load would find it in memory now."""
+        return cartridge_id in self._host
+
     def prefetch(self, cartridge_ids: Iterable[str]) -> None:
         """Begin to load these; whoever asks for one meanwhile waits for the same read."""
         for cartridge_id in cartridge_ids:

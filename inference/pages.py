@@ -7,8 +7,10 @@ One thread owns a pool; `write` alone may run in another. This file knows no mod
 """
 
 import heapq
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import torch
 from torch import Tensor
@@ -69,6 +71,17 @@ class Span:
         return self.key is not None and not self.pins and not self.loading
 
 
+def _zeros(size: tuple[int, ...], shape: PageShape) -> Tensor:
+    """Zeros. In main memory a page takes none until it is written to: a service that starts does not
+    wait for the whole budget to be filled, and an idle one does not hold it."""
+    if shape.device.type != "cpu":
+        return torch.zeros(size, dtype=shape.dtype, device=shape.device)
+    memory = mmap.mmap(-1, prod(size) * shape.dtype.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=shape.dtype).view(size)
+
+
 class PagePool:
     """Pages under a byte budget, with exact accounting."""
 
@@ -83,8 +96,7 @@ class PagePool:
             )
         size = (shape.layers, self.capacity + 1, shape.kv_heads, shape.slots, shape.head_dim)
         # Zeros, not garbage: a hidden column has weight zero, and zero times NaN is NaN.
-        self.keys = torch.zeros(size, dtype=shape.dtype, device=shape.device)
-        self.values = torch.zeros_like(self.keys)
+        self.keys, self.values = _zeros(size, shape), _zeros(size, shape)
         self.front = 1  # pages before this one are read by attention
         self.version = 0  # changes whenever a page is taken, given back or moved
         self._owners: list[Span | None] = [None] * (self.capacity + 1)

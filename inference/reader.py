@@ -55,7 +55,7 @@ class Reader:
         self.end_id = ends[0]
         """The one that the reader's own answers end with."""
         self.fingerprint = _model_fingerprint(model)
-        self.tokenizer_fingerprint = _tokenizer_fingerprint(tokenizer)
+        self.tokenizer_fingerprint = tokenizer_fingerprint(tokenizer)
         self.max_positions = positions_of(self.config)
         self.sink: KeyValues = self.prefill([self.chat.sink_id])
         ids = torch.tensor([[self.chat.sink_id, *self.chat.bare_question(name)[:8]]])
@@ -220,7 +220,8 @@ def _model_fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _tokenizer_fingerprint(tokenizer: Any) -> str:
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """SHA-256 over all that a tokenizer does, its chat template included."""
     digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
     digest.update(str(tokenizer.chat_template).encode())
     return digest.hexdigest()

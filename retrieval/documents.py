@@ -103,11 +103,11 @@ class DocumentLibrary:
         with locked(self._lock(collection)):
             current = self._readable(collection, check_id(id))
             require(current)
-            if title is None and current and current.sha256 == sha256:
-                title = current.title
+            same = current if current and current.sha256 == sha256 else None
             if title is None:
-                title = suggested or _keep_title(current, text) or title_of(text) or id
-            held = current.marks if current and current.sha256 == sha256 else ()
+                known = same.title if same else suggested or _chosen_title(current)
+                title = known or title_of(text) or id
+            held = same.marks if same else ()
             kept = choose_marks(marks, held, text)
             created = current is None or (current.sha256, current.title) != (sha256, title)
             if current and not created:
@@ -304,9 +304,9 @@ def _accept_title(title: str | None) -> str | None:
     return title or None
 
 
-def _keep_title(current: Document | None, text: str) -> str | None:
-    """A title that someone chose stays; one that was derived from the old text does not."""
-    if current is None or (text != current.text and current.title == title_of(current.text)):
+def _chosen_title(current: Document | None) -> str | None:
+    """A title that someone chose; None for one that was derived from the text."""
+    if current is None or current.title == title_of(current.text):
         return None
     return current.title
 

@@ -3,6 +3,7 @@
 Knows no documents and no index.
 """
 
+import contextlib
 import hashlib
 import math
 import re
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from retrieval.errors import EncoderUnavailable
 
 Vectors = NDArray[np.float32]
+
+_MOST_AHEAD = 16
 
 
 class Encoder(Protocol):
@@ -46,7 +49,7 @@ class MiniLmEncoder:
     the same model. They are loaded at the first `encode`. Texts beyond 256 tokens are truncated.
     """
 
-    def __init__(self, path: Path | None = None, *, batch_size: int = 32) -> None:
+    def __init__(self, path: Path | None = None, *, batch_size: int = 8) -> None:
         """Raises `EncoderUnavailable` when there is no such folder."""
         self._path = Path(path) if path is not None else _packaged_model()
         if not (self._path / "modules.json").is_file():
@@ -54,7 +57,7 @@ class MiniLmEncoder:
                 f"{self._path} holds no sentence encoder; name a folder with all-MiniLM-L6-v2."
             )
         self._batch_size = batch_size
-        self._lock = threading.Lock()
+        self._turns = _Turns()
         self._model: Any = None
 
     @property
@@ -72,7 +75,7 @@ class MiniLmEncoder:
             batch = list(texts[start : start + self._batch_size])
             # Tokenizers cannot be shared while in use; between batches of a long document, a
             # question gets its turn.
-            with self._lock:
+            with self._turns.taken(hurried=len(texts) <= self._batch_size):
                 self._model = self._model or self._load()
                 vectors[start : start + len(batch)] = self._model.encode(
                     batch,
@@ -107,6 +110,37 @@ class MiniLmEncoder:
                 f"{self.dimension}; name a folder with that model."
             )
         return model
+
+
+class _Turns:
+    """One at a time, and whoever wants little before whoever wants much, though not for ever."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken = False
+        self._waiting = {True: 0, False: 0}  # by whether they want little
+        self._ahead = 0  # of these, who went since anybody who wants much did
+
+    @contextlib.contextmanager
+    def taken(self, *, hurried: bool) -> Iterator[None]:
+        with self._changed:
+            self._waiting[hurried] += 1
+            try:
+                self._changed.wait_for(lambda: not self._taken and self._may(hurried))
+            finally:
+                self._waiting[hurried] -= 1
+            self._taken = True
+            self._ahead = self._ahead + 1 if hurried else 0
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken = False
+                self._changed.notify_all()
+
+    def _may(self, hurried: bool) -> bool:
+        hurried_first = self._ahead < _MOST_AHEAD
+        return not self._waiting[not hurried] or hurried is hurried_first
 
 
 class LexicalEncoder:

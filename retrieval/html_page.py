@@ -5,6 +5,7 @@ Knows tags; loads nothing and runs nothing.
 
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 from retrieval.deadline import Deadline
@@ -16,6 +17,7 @@ _END = {
     name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE | re.ASCII)
     for name in ("script", "style")
 }
+_MOST_OF_A_ROW = 2_000  # characters
 
 
 def read_html(page: str, draft: Draft) -> str | None:
@@ -66,6 +68,27 @@ def _tame(page: str) -> str:
     return text[:complete] + text[complete:].replace("<", "&lt;")
 
 
+@dataclass(slots=True)
+class _Row:
+    """A table's row: where its cells begin among the pieces of text. `whole` is false for what is none."""
+
+    pieces: list[str]
+    start: int
+    cells: list[int] = field(default_factory=list)
+    whole: bool = True
+
+    def texts(self, pieces: list[str]) -> list[str] | None:
+        """Its cells' texts, each in one line; None unless it is a row of a table of facts."""
+        # A heading within starts a section; a single cell, or a long one, is there for the layout.
+        if not self.whole or pieces is not self.pieces or len(self.cells) < 2:
+            return None
+        if sum(map(len, pieces[self.start :])) > _MOST_OF_A_ROW:
+            return None
+        ends = [*self.cells[1:], len(pieces)]
+        cells = [one_line("".join(pieces[a:b])) for a, b in zip(self.cells, ends, strict=True)]
+        return cells if any(cells) else None
+
+
 class _Page(HTMLParser):
     """Collects the visible text of a page; `sections` are pairs of a heading's words and a text."""
 
@@ -87,6 +110,7 @@ class _Page(HTMLParser):
         self._titles: dict[str, list[str]] = {"title": [], "h1": []}
         self._open_title: str | None = None
         self._open_heading: str | None = None
+        self._rows: list[_Row] = []  # open ones, of tables in tables
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._deadline.check()
@@ -98,12 +122,28 @@ class _Page(HTMLParser):
         if tag in self._HEADINGS and not self._hidden:
             self.sections.append(([], []))
             self._open_heading = tag
+        if tag == "tr" and self._rows:
+            self._end_row()  # one without an end tag
         if tag in self._BLOCKS:
             self._pieces.append("\n\n")
         elif tag in self._LINES:
             self._pieces.append("\n")
+        if tag == "table":
+            self._rows.append(_Row(self._pieces, len(self._pieces), whole=False))
+        elif tag == "tr" and self._rows:
+            self._rows[-1] = _Row(self._pieces, len(self._pieces))
         elif tag in self._CELLS:
             self._pieces.append(" ")
+            if self._rows:
+                self._rows[-1].cells.append(len(self._pieces))
+
+    def _end_row(self) -> None:
+        """Write a row of several short cells as one line with borders, as tables of other files are."""
+        row = self._rows[-1]
+        cells = row.texts(self._pieces)
+        if cells is not None:
+            row.pieces[row.start :] = [f"| {' | '.join(cells)} |"]
+        self._rows[-1] = _Row(self._pieces, len(self._pieces), whole=False)
 
     def handle_endtag(self, tag: str) -> None:
         self._deadline.check()
@@ -115,6 +155,12 @@ class _Page(HTMLParser):
             self._open_title = None
         if tag == self._open_heading:
             self._open_heading = None
+        if tag in ("tr", "table") and self._rows:
+            self._end_row()
+        if tag == "table" and self._rows:
+            self._rows.pop()
+            if self._rows:
+                self._rows[-1].whole = False  # a table in a cell: the outer one is for the eye
         if tag in self._BLOCKS:
             self._pieces.append("\n\n")
 

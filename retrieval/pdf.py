@@ -46,7 +46,8 @@ _LIMITS: dict[str, Any] = {
 
 # What programs write into the title when nobody gave one.
 _NO_TITLE = re.compile(
-    r"microsoft \w+ - .*|untitled.*|.*\.(docx?|pdf|odt|rtf|txt|tex|dvi|indd|qxd|pptx?|xlsx?)",
+    r"microsoft \w+ - .*|untitled.*|.*\.(docx?|pdf|odt|rtf|txt|tex|dvi|indd|qxd|pptx?|xlsx?"
+    r"|html?|md|csv|php|aspx?|jsp)|\w+://.*",
     re.IGNORECASE,
 )
 _NUMBERED = r"^[ \t]*(?:[\dA-Z][\d.]*[ \t]+)?"

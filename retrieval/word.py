@@ -11,6 +11,7 @@ from typing import Any
 
 import docx
 from docx.document import Document
+from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.oxml.ns import qn
 
 from retrieval.deadline import Deadline
@@ -48,7 +49,15 @@ def read_docx(data: bytes, draft: Draft) -> str | None:
     document = docx.Document(BytesIO(trusted(data)))
     writer = _Writer(draft, _styles(document, deadline), deadline)
     writer.write(document.element.body)
-    return writer.title or one_line(only_text(document.core_properties.title or "")) or None
+    return writer.title or _property(document)
+
+
+def _property(document: Any) -> str | None:
+    """The title among the file's properties. Where it has none at all, the library would invent one."""
+    package = document.part.package
+    if not any(each.reltype == RELATIONSHIP_TYPE.CORE_PROPERTIES for each in package.rels.values()):
+        return None
+    return one_line(only_text(document.core_properties.title or "")) or None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from moto.server import ThreadedMotoServer
 from xdist.scheduler import LoadFileScheduling
 
@@ -21,6 +23,14 @@ _WITH_VLLM = (
 )
 
 
+_COVERED = ("cartridge_store", "inference", "retrieval", "training")
+
+
+# How long an example takes is the machine's, and whatever runs beside it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+
 class _OneServer(LoadFileScheduling):  # type: ignore[misc]  # it comes without types
     """A file's tests in one process, and those that ask the vLLM server in the same: it starts once."""
 
@@ -32,6 +42,14 @@ class _OneServer(LoadFileScheduling):  # type: ignore[misc]  # it comes without 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneServer | None:
     return _OneServer(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is measured is how a folder's own tests cover it; tracing all takes half as long again."""
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).parts[0] not in _COVERED:
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 Commands that need a model import it when they run: `--help` must answer at once.
 """
 
+import os
 import sys
 
 import typer
@@ -11,6 +12,7 @@ from app.cli.ask import ask
 from app.cli.bench import bench
 from app.cli.calibrate import calibrate
 from app.cli.doctor import doctor
+from app.cli.documents import documents
 from app.cli.exchange import export, import_
 from app.cli.ingest import ingest
 from app.cli.keys import keys
@@ -25,6 +27,7 @@ from app.cli.verify import verify
 from app.cli.worker import worker
 from app.cli.world import world
 from app.demo.run import demo
+from app.settings import mistaken
 
 cli = typer.Typer(
     name="cartridges",
@@ -55,7 +58,16 @@ for _command in (
 ):
     cli.command()(_command)
 cli.command("import")(import_)
+
+
+@cli.callback()
+def _begin() -> None:
+    for sentence in mistaken(os.environ):
+        typer.echo(f"cartridges: {sentence}", err=True)
+
+
 cli.add_typer(bench, name="bench")
+cli.add_typer(documents, name="documents")
 cli.add_typer(keys, name="keys")
 
 

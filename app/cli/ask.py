@@ -51,14 +51,11 @@ def ask(
 def _remarks(answer: dict[str, Any]) -> list[str]:
     sources = [f"{source['title']} (as {source['via']})" for source in answer["sources"]]
     usage, timings = answer["usage"], answer["timings_ms"]
+    cut = answer["finish_reason"] == "length"
     return [
         f"from: {', '.join(sources) or 'nothing'}",
         f"{usage['prompt_tokens']} prompt tokens, {usage['cartridge_slots']} cartridge slots, "
         f"{timings['total']:.0f} ms",
         *answer["notices"],
-        *(["The answer is cut; ask with a larger --max-tokens."] if _is_cut(answer) else []),
+        *(["The answer is cut; ask with a larger --max-tokens."] if cut else []),
     ]
-
-
-def _is_cut(answer: dict[str, Any]) -> bool:
-    return bool(answer["finish_reason"] == "length")

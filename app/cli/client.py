@@ -18,6 +18,7 @@ Url = Annotated[
     str | None, typer.Option(help="Address of a running service; else one is found or started.")
 ]
 _ANSWER_SECONDS = 600.0
+_BYTES_A_SECOND = 2_000  # of a text that is searched through, on a slow machine
 _MOST_WAITS, _LONGEST_WAIT = 10, 60.0  # for a key that has asked too often, seconds
 _MOST_TRIES, _SECONDS_BETWEEN_TRIES = 90, 2.0  # of what is looked at for hours
 _TOO_OFTEN = frozenset({"too-many-requests", "busy"})  # what is otherwise in a moment
@@ -47,9 +48,13 @@ class Client:
             ) from error
         return body
 
-    def read(self, path: str, media_type: str) -> bytes:
+    def read(self, path: str, media_type: str, **options: Any) -> bytes:
         """What stands at a path, in one of its forms. Raises CommandFailed with the problem's detail."""
-        return self._answer("GET", path, headers={"Accept": media_type}).content
+        return self._answer("GET", path, headers={"Accept": media_type}, **options).content
+
+    def delete(self, path: str, **options: Any) -> None:
+        """Remove what stands at a path. Raises CommandFailed with the problem's detail."""
+        self._answer("DELETE", path, **options)
 
     def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
         for waits in count():
@@ -76,14 +81,12 @@ class Client:
     def patient(self, path: str, **options: Any) -> dict[str, Any]:
         """As `request`, of something that is looked at for hours: a service that is away for some minutes
         is waited for."""
-        for tries in count():
+        for _ in range(_MOST_TRIES):
             try:
                 return self.request("GET", path, **options)
-            except CommandFailed as error:
-                if not isinstance(error, ServiceAway) or tries == _MOST_TRIES:
-                    raise
-            time.sleep(_SECONDS_BETWEEN_TRIES)
-        raise AssertionError  # count() does not end
+            except ServiceAway:
+                time.sleep(_SECONDS_BETWEEN_TRIES)
+        return self.request("GET", path, **options)
 
     def send_file(self, path: Path, collection: str, name: str | None = None) -> dict[str, Any]:
         """POST one file as a document; with a `name`, as the version of the document known by it."""
@@ -96,6 +99,8 @@ class Client:
             "/v1/documents",
             files={"file": (shown(name or path.name), data)},
             data={"collection": collection} | ({"known_by": "name"} if name else {}),
+            # It is answered when it can be searched: a book takes minutes.
+            timeout=_ANSWER_SECONDS + len(data) / _BYTES_A_SECOND,
         )
 
 

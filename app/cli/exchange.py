@@ -24,6 +24,11 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a collection's texts and cartridges to one file, or some cartridges as an adapter."""
+    # First what needs no reader: that takes a while to load.
+    if target.exists() and (peft is None or not target.is_dir() or any(target.iterdir())):
+        raise CommandFailed(f"{target} is there already; name another one or remove it.")
+    if not target.absolute().parent.is_dir():
+        raise CommandFailed(f"There is no folder {target.absolute().parent}; make it first.")
     from app.archive import export_collection
     from app.foundation import open_foundation
     from app.parts import Parts
@@ -31,8 +36,6 @@ def export(
     from app.storage import redis_at_hand
     from inference.adapters import write_adapter
 
-    if target.exists() and (peft is None or not target.is_dir() or any(target.iterdir())):
-        raise CommandFailed(f"{target} is there already; name another one or remove it.")
     with redis_at_hand(Settings()) as settings:
         base = open_foundation(settings, Parts())
         try:
@@ -77,13 +80,15 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take in an archive, or an adapter as the cartridge of a document that is there already."""
+    if not source.exists():
+        raise CommandFailed(f"There is no archive or adapter {source}.")
+    if source.is_dir() and document is None:
+        raise CommandFailed("An adapter needs --document: the document that it answers for.")
     from app.archive import import_adapter, import_collection
     from app.foundation import open_foundation, training_settings
     from app.parts import Parts
     from app.storage import open_retriever, redis_at_hand
 
-    if source.is_dir() and document is None:
-        raise CommandFailed("An adapter needs --document: the document that it answers for.")
     with redis_at_hand(Settings()) as settings:
         parts = Parts()
         base = open_foundation(settings, parts)

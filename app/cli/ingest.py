@@ -1,14 +1,15 @@
 """`cartridges ingest`: files go in, and their training is watched until it ends."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.client import Client, Url, connected
-from app.cli.output import AsJson, CommandFailed, print_json, shown
-from app.cli.watching import watched
+from app.cli.output import AsJson, CommandFailed, print_json
+from app.cli.output import shown as printable
+from app.cli.watching import outcome_of, watched
 from app.settings import Settings
 
 _SUFFIXES = {".txt", ".md", ".markdown", ".html", ".htm", ".pdf", ".docx"}
@@ -23,37 +24,66 @@ def ingest(
             help="A file is known by its name: sent again it is a new version, not another document."
         ),
     ] = False,
+    wait: Annotated[
+        bool, typer.Option(help="Watch their training until it ends; it goes on in any case.")
+    ] = True,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Add documents and train them; the service is started for as long as it takes, if need be."""
     named = dict(_files(paths))
+    say: Callable[[str], None] = typer.echo if not as_json else lambda line: None
     if replace:
         _require_apart(named)
-    files = [*named]
     with connected(Settings(), url) as client:
         jobs, refused = {}, {}
-        for path in files:
+        for path, name in named.items():
             try:
-                name = named[path] if replace else None
-                jobs[path] = client.send_file(path, collection, name)["job"]
+                sent = client.send_file(path, collection, name if replace else None)
+                jobs[path] = sent["job"]
+                say(
+                    f"{printable(path)}: taken in as {sent['document']['id']}, and can be asked about"
+                )
             except CommandFailed as error:  # the others are none the worse for it
                 refused[path] = str(error)
-        finished = watched(
-            client, {path: shown(path.name) for path in jobs}, jobs, shown=not as_json
+                say(f"{printable(path)}: {error}")
+        finished = jobs
+        if wait:
+            finished = _watched(client, jobs, say, shown=not as_json)
+        documents = (
+            [
+                _document(client, collection, job)
+                | {"file": printable(path), "outcome": outcome_of(job)}
+                for path, job in finished.items()
+            ]
+            if as_json
+            else []
         )
-        documents = [
-            _document(client, collection, job) | {"file": shown(path), "outcome": _outcome(job)}
-            for path, job in finished.items()
-        ]
-        documents += [{"file": shown(path), "outcome": why} for path, why in refused.items()]
+        documents += [{"file": printable(path), "outcome": why} for path, why in refused.items()]
     if as_json:
         print_json({"documents": documents})
-    else:
-        for document in documents:
-            typer.echo(f"{document['file']}: {document['outcome']}")
-    if refused or any(job["status"] != "succeeded" for job in finished.values()):
+    if refused or (wait and any(job["status"] != "succeeded" for job in finished.values())):
         raise typer.Exit(1)
+
+
+def _watched(
+    client: Client, jobs: dict[Path, dict[str, Any]], say: Callable[[str], None], *, shown: bool
+) -> dict[Path, dict[str, Any]]:
+    names = {path: printable(path.name) for path in jobs}
+    try:
+        return watched(
+            client,
+            names,
+            jobs,
+            shown=shown,
+            ended=lambda path, job: say(f"{printable(path)}: {outcome_of(job)}"),
+        )
+    except KeyboardInterrupt:
+        typer.echo(
+            "What was taken in stays; the service goes on training it, now or when it runs again.",
+            err=True,
+        )
+        raise
 
 
 def _require_apart(named: Mapping[Path, str]) -> None:
@@ -91,14 +121,3 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             yield path, path.name
         else:
             raise CommandFailed(f"There is no file {path}.")
-
-
-def _outcome(job: dict[str, Any]) -> str:
-    result = job["result"] or {}
-    if result.get("published"):
-        return "ready"
-    if result.get("quarantined"):
-        return f"held back. {result['reason']}"
-    if job["status"] == "succeeded":
-        return f"answered from its text. {result.get('reason', '')}".strip()
-    return job["error"] or str(job["status"])

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -18,14 +18,20 @@ K = TypeVar("K", bound=Hashable)
 
 
 def watched(
-    client: Client, names: Mapping[K, str], jobs: Mapping[K, dict[str, Any]], *, shown: bool
+    client: Client,
+    names: Mapping[K, str],
+    jobs: Mapping[K, dict[str, Any]],
+    *,
+    shown: bool,
+    ended: Callable[[K, dict[str, Any]], object] = lambda key, job: None,
 ) -> dict[K, dict[str, Any]]:
-    """The jobs as they ended; `names` stand beside their bars."""
+    """The jobs as they ended; `names` stand beside their bars. `ended` is told of each when it has."""
     with _bars(shown) as bars:
         tasks: dict[K, TaskID] = {
             key: bars.add_task(name, total=1.0) for key, name in names.items()
         }
         latest = dict(jobs)
+        told: set[K] = set()
         while True:
             for key, job in latest.items():
                 if job["status"] not in _FINISHED:
@@ -35,6 +41,9 @@ def watched(
                     completed=job["progress"],
                     description=f"{names[key]} ({stage_of(job)})",
                 )
+                if job["status"] in _FINISHED and key not in told:
+                    told.add(key)
+                    ended(key, job)
             left = sum(job["status"] not in _FINISHED for job in latest.values())
             if not left:
                 return latest
@@ -45,6 +54,18 @@ def stage_of(job: Mapping[str, Any]) -> str:
     """What a job is at; of one that a worker gave back, why."""
     waits = job["status"] == "queued" and job["error"]
     return f"waits to try again: {job['error']}" if waits else str(job["stage"])
+
+
+def outcome_of(job: Mapping[str, Any]) -> str:
+    """What came of a document's training, in words."""
+    result = job["result"] or {}
+    if result.get("published"):
+        return "ready"
+    if result.get("quarantined"):
+        return f"held back. {result['reason']}"
+    if job["status"] == "succeeded":
+        return f"answered from its text. {result.get('reason', '')}".strip()
+    return job["error"] or str(job["status"])
 
 
 @contextlib.contextmanager

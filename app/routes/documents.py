@@ -1,16 +1,20 @@
-"""/v1/documents: take documents in, list them, show one, remove one."""
+"""/v1/documents: take documents in, list them, show, train and remove one."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import anyio.to_thread
 import redis
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from app.documents import NotHeld
-from app.problems import Problem, unavailable
+from app.documents import NotHeld, View
+from app.jobs import Job
+from app.problems import Problem, no_json, unavailable
 from app.routes.outputs import document_out, job_out
 from app.routes.parts import (
     CollectionName,
@@ -123,6 +127,37 @@ def get_document(
     return document
 
 
+@router.get("/documents/{id}/text", response_class=PlainTextResponse)
+def get_text(
+    api: Wired,
+    access: Reading,
+    id: DocumentId,
+    collection: CollectionName = "default",
+) -> PlainTextResponse:
+    """A document's text, as it was read out of its file: what is searched, trained on and quoted."""
+    require_collection(access, collection)
+    document = api.documents.read(collection, id)
+    etags = {"ETag": etag(document.version, document.sha256)}
+    return PlainTextResponse(document.text, headers=etags)
+
+
+@router.post("/documents/{id}/train", status_code=202)
+def train_document(
+    response: Response,
+    api: Wired,
+    access: Writing,
+    id: DocumentId,
+    collection: CollectionName = "default",
+) -> DocumentAccepted:
+    """Train one document anew; what answers for it meanwhile stays.
+
+    Asking again while that is under way gives the same job.
+    """
+    require_collection(access, collection)
+    begin = partial(api.documents.train, collection, id)
+    return _begun(response, begin, "nothing is trained")
+
+
 @router.delete("/documents/{id}", status_code=204)
 def delete_document(
     api: Wired,
@@ -146,14 +181,21 @@ def release_document(
 ) -> DocumentAccepted:
     """Let a document in quarantine be found and trained, in spite of its conflicts."""
     require_collection(access, collection)
+    begin = partial(api.documents.release, collection, id)
     try:
-        view, job = api.documents.release(collection, id)
+        return _begun(response, begin, "the document was not released")
     except NotHeld as error:
         raise Problem(409, "not-quarantined", str(error)) from error
+
+
+def _begun(
+    response: Response, begin: Callable[[], tuple[View, Job]], without: str
+) -> DocumentAccepted:
+    """A document and the job that was begun for it; `without` Redis that is what is said."""
+    try:
+        view, job = begin()
     except redis.RedisError as error:
-        raise unavailable(
-            "Redis does not answer, so the document was not released; try again in a moment."
-        ) from error
+        raise unavailable(f"Redis does not answer, so {without}; try again in a moment.") from error
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return DocumentAccepted(document=document_out(view), job=job_out(job))
 
@@ -182,11 +224,15 @@ def _accept(
         plain = accepted.document.model_copy(update={"conflicts": []})
         return accepted.model_copy(update={"document": plain})
 
+    def there(accepted: DocumentAccepted) -> bool:
+        # One that was deleted since is not said to be there.
+        return api.documents.has(document.collection, accepted.document.id)
+
     # With the title that a file brings: another one's is another request.
     title = document.title or (None if found is None else found.title)
     asked = document.model_dump() | {"title": title}
     try:
-        return api.idempotency.once(key, asked, DocumentAccepted, accept, kept)
+        return api.idempotency.once(key, asked, DocumentAccepted, accept, kept, there)
     except (redis.RedisError, RegistryUnavailable) as error:
         raise unavailable(
             "Redis does not answer, so the document was not accepted; send it again in a moment."
@@ -197,9 +243,7 @@ async def _json(request: Request) -> Any:
     try:
         return json.loads(await request.body())
     except (ValueError, RecursionError) as error:
-        raise Problem(
-            422, "invalid-request", "The body is not JSON; send a JSON object."
-        ) from error
+        raise no_json() from error
 
 
 async def _uploaded(request: Request, api: Api) -> tuple[DocumentIn, Parsed]:

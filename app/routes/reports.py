@@ -68,6 +68,15 @@ def order_report(
 
 def _ordered(api: Api, body: ReportIn) -> JobAccepted:
     api.base.jobs.ping()  # before anything is written
+    named = {id for question in body.questions for id in question.documents}
+    if absent := sorted(id for id in named if not api.documents.has(body.collection, id)):
+        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        raise Problem(
+            422,
+            "unknown-documents",
+            f"Collection {body.collection} has no document {', '.join(absent[:5])}{more}; correct the "
+            "questions' documents.",
+        )
     # Those that failed or were cancelled are not made either, and wait for nobody.
     ordered = [each.id for each in api.reports.of_collection(body.collection) if not each.finished]
     unfinished = sum(not job.finished for job in api.base.jobs.get_many(ordered))

@@ -152,8 +152,9 @@ def _break_even(report: Report) -> Iterator[str]:
             continue
         if each.against == report.text_arm or each.questions is None:
             yield each.sentence
-        else:
-            rest.append(f"{each.against} after {count(each.questions)}")
+        elif each.low is not None and each.high is not None:  # else it may be never
+            within = f"{count(each.low)} to {count(each.high)}"
+            rest.append(f"{each.against} after {count(each.questions)} (95 % interval {within})")
     if rest:
         asked = "questions to the collection"
         yield f"The training of {report.cartridge_arm} has paid against {listed(rest)} {asked}."

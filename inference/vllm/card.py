@@ -8,8 +8,10 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -19,7 +21,20 @@ from inference.reader import Reader, load_reader, stacked
 from inference.rotation import rotation_of
 from inference.vllm.errors import CardRefused
 
-_FORMAT = "1"
+_FORMAT = "2"
+# Of a model's configuration, what makes another model of it: another size, other positions.
+_CONFIGURED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "rms_norm_eps",
+    "rope_parameters",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +42,8 @@ class ReaderCard:
     """`keys` and `values` are the sink's, `[layers, kv_heads, 1, head_dim]`, on the CPU.
 
     `frequencies` is float32 `[rotary pairs]` in radians per position, None for a model whose positions
-    cannot be moved: it serves cartridges of the position rule "visible" alone.
+    cannot be moved: it serves cartridges of the position rule "visible" alone. `config` is what the model's
+    configuration says of its size and positions.
     """
 
     reader_fingerprint: str
@@ -37,6 +53,7 @@ class ReaderCard:
     values: Tensor
     frequencies: Tensor | None
     interleaved: bool
+    config: Mapping[str, Any]
 
     @property
     def layers(self) -> int:
@@ -53,6 +70,13 @@ class ReaderCard:
         """Numbers of a key."""
         return int(self.keys.shape[3])
 
+    def differences(self, config: object) -> list[str]:
+        """What a configuration says otherwise than the reader's, by name."""
+        theirs = _configured(config)
+        return sorted(
+            name for name in self.config.keys() & theirs if self.config[name] != theirs[name]
+        )
+
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         tensors = {"keys": self.keys, "values": self.values}
@@ -63,6 +87,7 @@ class ReaderCard:
             "tokenizer": self.tokenizer_fingerprint,
             "sink_id": str(self.sink_id),
             "interleaved": json.dumps(self.interleaved),
+            "config": json.dumps(self.config),
         }
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
@@ -89,6 +114,7 @@ class ReaderCard:
                 tensors["values"],
                 tensors.get("frequencies"),
                 bool(json.loads(words["interleaved"])),
+                dict(json.loads(words["config"])),
             )
         except Exception as error:  # whatever the file is instead
             raise CardRefused(
@@ -109,6 +135,15 @@ def describe(reader: Reader) -> ReaderCard:
         values,
         None if rotation is None else rotation.frequencies,
         rotation is not None and rotation.interleaved,
+        _configured(reader.config),
+    )
+
+
+def _configured(config: object) -> dict[str, Any]:
+    """What a configuration says of these, as JSON has it."""
+    said = {name: getattr(config, name, None) for name in _CONFIGURED}
+    return dict(
+        json.loads(json.dumps({k: v for k, v in said.items() if v is not None}, default=str))
     )
 
 

@@ -76,6 +76,9 @@ class CartridgeConnector(KVConnectorBase_V1):  # type: ignore[misc]
     def build_connector_meta(self, scheduler_output: Any) -> KVConnectorMetadata:
         return StepMetadata(self._of_scheduler.take_step())
 
+    def update_connector_output(self, connector_output: Any) -> None:
+        self._of_scheduler.lost(connector_output.invalid_block_ids)
+
     def request_finished(
         self, request: Any, block_ids: list[int]
     ) -> tuple[bool, dict[str, Any] | None]:
@@ -106,7 +109,10 @@ class CartridgeConnector(KVConnectorBase_V1):  # type: ignore[misc]
         return self._of_worker.take_failed()
 
     def get_kv_connector_stats(self) -> KVConnectorStats | None:
-        return None if self._writing is None else self._writing.take_stats()
+        if self._scheduling is None:
+            return self._of_worker.take_stats()
+        counts = self._scheduling.take_counts()
+        return MountStats(data=counts) if counts else None
 
     def shutdown(self) -> None:
         if self._writing is not None:
@@ -147,6 +153,12 @@ def _require_servable(vllm_config: Any) -> None:
         raise ValueError(
             f"Cartridges are not served from a {vllm_config.cache_config.cache_dtype} cache; leave "
             "--kv-cache-dtype at auto."
+        )
+    parallel = vllm_config.parallel_config
+    if max(parallel.decode_context_parallel_size, parallel.prefill_context_parallel_size) > 1:
+        raise ValueError(
+            "Cartridges are not spread over the ranks of context parallelism; divide by tensor or "
+            "pipeline parallelism."
         )
     if vllm_config.speculative_config is not None:
         raise ValueError("Cartridges hold nothing for a draft model; serve without speculation.")

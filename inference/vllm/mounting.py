@@ -7,6 +7,7 @@ the difference. This file knows manifests and tensors; it knows nothing of vLLM.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -39,6 +40,12 @@ class Composition:
         """By how many positions the keys are moved."""
         return self.columns - self.question_at
 
+    def behind(self, start: int) -> tuple[str, ...]:
+        """The cartridges that reach to column `start` or behind it."""
+        ends = accumulate(self.slots, initial=1)
+        next(ends)
+        return tuple(id for id, end in zip(self.ids, ends, strict=True) if start < end)
+
 
 def named(value: object, most: int) -> tuple[str, ...]:
     """The cartridge ids of a request, each once and in canonical order.
@@ -47,10 +54,14 @@ def named(value: object, most: int) -> tuple[str, ...]:
     """
     if not isinstance(value, list | tuple) or not value:
         raise MountRefused("'cartridges' must be a list of at least one cartridge id.")
-    ids = tuple(sorted({validate_cartridge_id(one) for one in value}))
-    if len(ids) > most:
-        raise MountRefused(f"{len(ids)} cartridges are named, but at most {most} are allowed.")
-    return ids
+    require_few(value, most)
+    return tuple(sorted({validate_cartridge_id(one) for one in value}))
+
+
+def require_few(names: Sequence[object], most: int) -> None:
+    """Raise MountRefused for more names than a request may have."""
+    if (count := len(set(map(str, names)))) > most:
+        raise MountRefused(f"{count} cartridges are named, but at most {most} are allowed.")
 
 
 def composed(card: ReaderCard, manifests: Iterable[Manifest]) -> Composition:
@@ -125,11 +136,11 @@ class Mounter:
         if start == 0:
             keys.append(self._of_rank(self._card.keys))
             values.append(self._of_rank(self._card.values))
-        first = 1
+        first, needed = 1, composition.behind(start)
         for id, slots, digest in zip(
             composition.ids, composition.slots, composition.digests, strict=True
         ):
-            if start < first + slots:
+            if id in needed:
                 cartridge = self._checked(self._load(id), slots, digest)
                 k, v = cartridge.dense()
                 skipped = max(0, start - first)

@@ -41,6 +41,11 @@ def names_cartridges(body: Mapping[str, Any]) -> bool:
     return direct or any(name in body for name in _NAMES)
 
 
+def asks_for_cartridges(body: Mapping[str, Any]) -> bool:
+    """Whether our fields say something; null says nothing."""
+    return any(body.get(name) is not None for name in _NAMES)
+
+
 def rewritten(
     path: str, body: Mapping[str, Any], chat: ChatFormat, resolve: Resolve
 ) -> dict[str, Any]:
@@ -48,7 +53,7 @@ def rewritten(
 
     Raises MountRefused for what cannot be asked behind cartridges, and what `resolve` raises.
     """
-    given = any(body.get(name) is not None for name in _NAMES)
+    given = asks_for_cartridges(body)
     left = {name: value for name, value in body.items() if name not in _NAMES}
     direct = body.get("kv_transfer_params")
     if not given and not (isinstance(direct, Mapping) and "cartridges" in direct):

@@ -11,7 +11,7 @@ from cartridge_store.errors import CartridgeNotFound, InvalidId, RegistryUnavail
 from cartridge_store.ids import validate_cartridge_id, validate_id
 from inference.vllm.card import ReaderCard
 from inference.vllm.errors import MountRefused
-from inference.vllm.mounting import Composition, composed, named
+from inference.vllm.mounting import Composition, composed, named, require_few
 
 Current = Callable[[str, Sequence[str]], dict[str, str]]
 """The current version of each document of a collection that has one; may raise RegistryUnavailable."""
@@ -37,6 +37,7 @@ class Resolver:
             versions = self._whole(place)
             names = sorted(versions)
         else:
+            require_few(names, self._most)  # before each of them costs anything
             versions = self._versions(place, [name for name in names if not _is_cartridge(name)])
         documents = [name for name in names if not _is_cartridge(name)]
         if missing := [name for name in documents if name not in versions]:

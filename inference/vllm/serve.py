@@ -9,6 +9,7 @@ and nothing else.
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,15 @@ from inference.vllm.card import describe
 
 CONNECTOR, MODULE = "CartridgeConnector", "inference.vllm.connector"
 MIDDLEWARE = "inference.vllm.middleware.CartridgeMiddleware"
-# Card, reader's fingerprint and tokenizer are those of the newest revision; vLLM would serve another.
-_REVISIONS = ("--revision", "--tokenizer-revision", "--code-revision")
+# Card, fingerprint and tokenizer are those of the model as it lies there; vLLM would serve another.
+_OTHERWISE = (
+    "--revision",
+    "--tokenizer-revision",
+    "--code-revision",
+    "--tokenizer",
+    "--hf-overrides",
+    "--hf-config-path",
+)
 
 
 def transfer_config(cartridges: str, card: Path, host_bytes: int, most: int) -> str:
@@ -75,11 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--most", type=int, default=64, help="cartridges that a request may name")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     chosen, rest = parser.parse_known_args(arguments)
-    named = {one.partition("=")[0].replace("_", "-") for one in rest if one.startswith("--")}
-    if revisions := sorted(named.intersection(_REVISIONS)):
+    options = (one for one in rest if one.startswith("--"))
+    named = {re.split("[=.]", one)[0].replace("_", "-") for one in options}
+    if otherwise := sorted(named.intersection(_OTHERWISE)):
         parser.error(
-            f"{', '.join(revisions)} cannot be used with cartridges; download that revision and "
-            "give its folder as the model"
+            f"{', '.join(otherwise)} cannot be used with cartridges, which are of the model as it lies "
+            "there; put that revision, tokenizer or configuration into a folder and give its folder as "
+            "the model"
         )
     reader = load_reader(chosen.model, device="cpu", dtype=chosen.dtype)
     cards = Path.home() / ".cache" / "cartridge-qa" / "cards"

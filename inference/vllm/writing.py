@@ -10,18 +10,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from vllm.distributed import get_tensor_model_parallel_rank
+from vllm.distributed import get_pp_group, get_tensor_model_parallel_rank
 
 from cartridge_store.blobs import BlobStore
+from cartridge_store.cartridge import Cartridge
 from cartridge_store.residency import Budget, Residency
 from inference.vllm.card import ReaderCard
 from inference.vllm.metrics import MountStats
 from inference.vllm.mounting import Mounter
+from inference.vllm.patience import Patience
 from inference.vllm.scheduling import Load, Step
 from inference.vllm.slicing import heads_of_rank, slot_numbers
 
 logger = logging.getLogger(__name__)
 
+_READ_SECONDS = 60.0  # for all that a step reads; vLLM gives a whole step up after 300
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.")
 
 
@@ -37,10 +40,17 @@ class Writing:
         served = (model.get_total_num_kv_heads(), model.get_head_size())
         if served != (card.kv_heads, card.head_dim):
             raise ValueError("The reader card is of another model; make it again.")
-        self._rank = get_tensor_model_parallel_rank()
-        heads = heads_of_rank(card.kv_heads, parallel.tensor_parallel_size, self._rank)
+        if different := card.differences(model.hf_text_config):
+            raise ValueError(
+                f"The reader card is of another model: its {', '.join(different)} differ. Make it again, "
+                "and serve the model as it lies there."
+            )
+        rank = get_tensor_model_parallel_rank()
+        heads = heads_of_rank(card.kv_heads, parallel.tensor_parallel_size, rank)
+        self._counts = rank == 0 and get_pp_group().is_first_rank
         self._residency = Residency(blobs, Budget(host_bytes=host_bytes))
-        self._mounter = Mounter(card, heads, model.dtype, self._residency.load)
+        self._reads = Patience(self._residency.load, _READ_SECONDS)
+        self._mounter = Mounter(card, heads, model.dtype, self._loaded)
         self._card = card
         self._block_size = int(vllm_config.cache_config.block_size)
         self._layers: dict[str, int] = {}
@@ -60,14 +70,18 @@ class Writing:
     def write(self, step: Step, layers: Mapping[str, Any]) -> None:
         """Write all columns of a step; what cannot be written is reported by its blocks."""
         self._failed |= step.failed_blocks
-        self._stats.count("refused", len(step.failed_blocks))
+        if not step.loads:
+            return
+        if self._reads.begin():
+            # Side by side: running answers wait for all of them.
+            wanted = {id for load in step.loads for id in load.composition.behind(load.start)}
+            self._residency.prefetch(wanted)
         for load in step.loads:
             try:
                 self._write(load, layers)
             except Exception as error:  # of this request alone
                 logger.warning("Request %s fails: %s", load.request_id, error)
                 self._failed |= set(self._blocks_of(load))
-                self._stats.count("failed", 1)
 
     def take_failed(self) -> set[int]:
         """Blocks that were not written since the last call."""
@@ -75,13 +89,18 @@ class Writing:
         return failed
 
     def take_stats(self) -> MountStats | None:
-        """Counts since the last call; those of the first rank, since all ranks do the same."""
+        """Counts since the last call; those of one rank, since all of them do the same."""
         stats, self._stats = self._stats, MountStats()
-        return None if self._rank or stats.is_empty() else stats
+        return stats if self._counts and not stats.is_empty() else None
 
     def close(self) -> None:
         """Fetch nothing any more."""
         self._residency.close()
+
+    def _loaded(self, id: str) -> Cartridge:
+        """The cartridge, unless it takes too long."""
+        at_hand = self._residency.at_hand(id)
+        return self._residency.load(id) if at_hand else self._reads.get(id)
 
     @torch.no_grad()
     def _write(self, load: Load, layers: Mapping[str, Any]) -> None:

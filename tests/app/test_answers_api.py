@@ -12,6 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.settings import Settings
+from cartridge_store import residency
+from cartridge_store.cartridge import Cartridge
+from cartridge_store.errors import CartridgeRefused
 from inference.composer import CompositionRefused
 from inference.engine import Completion, Request, Sampling, Stream
 from tests.app.app_fakes import FakeEngine, make_parts
@@ -320,17 +323,70 @@ def test_a_cartridge_of_another_reader_is_refused_and_the_text_answers(
         assert client.get("/v1/documents/boiler").json()["status"] == "text"
 
 
-def test_a_damaged_cartridge_is_refused_and_the_text_answers(
-    house: TestClient, serve: Callable[..., Any], settings: Settings
+@pytest.mark.parametrize("damaged", [-1, 20], ids=["its tensors", "even its manifest"])
+def test_a_damaged_cartridge_is_trained_anew_and_the_text_answers_meanwhile(
+    house: TestClient,
+    serve: Callable[..., Any],
+    settings: Settings,
+    worker: Callable[..., Any],
+    wait_for: Callable[..., Any],
+    damaged: int,
 ) -> None:
     id = house.get("/v1/documents/boiler").json()["cartridge"]["id"]
     blob = settings.data / "cartridges" / f"{id}.safetensors"
     data = bytearray(blob.read_bytes())
-    data[-1] ^= 1
+    data[damaged] ^= 1
     blob.write_bytes(data)
     with serve() as client:
-        answer = ask(client, "Who serviced the boiler?")
-        assert vias(answer) == {"boiler": "text"}
-        assert "was refused" in answer["notices"][0]
-        blob.unlink()
+        for place in range(2):
+            answer = ask(client, "Who serviced the boiler?")
+            assert vias(answer) == {"boiler": "text"}
+            if not place:
+                assert "was refused" in answer["notices"][0]
+        # One job, however often it was asked about.
+        jobs = client.get("/v1/jobs").json()["jobs"]
+        (again,) = [job for job in jobs if job["status"] == "queued"]
+        assert again["document_id"] == "boiler"
+        with worker():
+            wait_for(client, again["id"])
+        assert client.get("/v1/documents/boiler").json()["status"] == "ready"
+        assert vias(ask(client, "Who serviced the boiler?")) == {"boiler": "cartridge"}
+
+
+def test_a_cartridge_that_could_not_be_read_once_stays(
+    house: TestClient, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = house.get("/v1/documents/boiler").json()["cartridge"]["id"]
+    verified, reads = residency.verified, list[str]()
+
+    def once_wrong(data: Any, cartridge_id: str) -> Cartridge:
+        reads.append(cartridge_id)
+        if len(reads) == 1:
+            raise CartridgeRefused("The tensors do not match their checksum; the file is damaged.")
+        return verified(data, cartridge_id)
+
+    monkeypatch.setattr(residency, "verified", once_wrong)
+    with serve() as client:
+        ask(client, "Who serviced the boiler?")
+        assert client.get("/v1/documents/boiler").json()["cartridge"]["id"] == id
+        assert vias(ask(client, "Who serviced the boiler?")) == {"boiler": "cartridge"}
+
+
+def test_a_cartridge_that_is_not_there_is_no_reason_not_to_answer(
+    house: TestClient, serve: Callable[..., Any], settings: Settings
+) -> None:
+    id = house.get("/v1/documents/boiler").json()["cartridge"]["id"]
+    with serve() as client:
+        (settings.data / "cartridges" / f"{id}.safetensors").unlink()
         assert vias(ask(client, "Who serviced the boiler?")) == {"boiler": "text"}
+
+
+def test_a_number_that_an_answer_cuts_off_is_told_of(client: TestClient) -> None:
+    """The engine's stand-in says how many cartridges and texts it was given."""
+    for id, text in (("fee", "The fee is 1,000 euros."), ("room", "Room 1 is to let.")):
+        client.post("/v1/documents", json={"id": id, "text": text})
+    said = ask(client, "What is the fee?", documents=["fee"])
+    assert said["answer"] == "0 cartridges and 1 texts"
+    (notice,) = said["notices"]
+    assert notice.startswith("The answer says 1, the text 1,000")
+    assert ask(client, "Which room?", documents=["room"])["notices"] == []

@@ -85,7 +85,8 @@ def test_no_other_name_is_there(client: TestClient, path: str) -> None:
 
 def test_it_takes_no_other_method(client: TestClient) -> None:
     refused = client.post("/")
-    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
+    assert refused.status_code == 405
+    assert sorted(refused.headers["Allow"].split(", ")) == ["GET", "HEAD"]  # of a set
     assert client.delete("/console/app.js").status_code == 405
 
 

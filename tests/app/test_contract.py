@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from app.keys import KeyRing
@@ -20,11 +21,24 @@ def address(listening: Callable[..., Any], worker: Callable[..., Any]) -> Iterat
         yield url
 
 
+def _fill(address: str, key: str | None) -> None:
+    """A document with its job, and a job that is of no document: what links begin from."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    questions = [{"question": "Who serviced the boiler?", "answers": ["Ann Lee"]}]
+    with httpx.Client(base_url=address, headers=headers) as client:
+        for path, body in (
+            ("/v1/documents", {"title": "Boiler", "text": "Ann Lee serviced the boiler in May."}),
+            ("/v1/reports", {"questions": questions, "arms": ["rag_1"]}),
+        ):
+            client.post(path, json=body).raise_for_status()
+
+
 @pytest.mark.parametrize("keys", ["no key is needed", "no key is sent", "of one collection"])
 def test_the_service_does_what_its_document_says(
     address: str, settings: Settings, keys: str
 ) -> None:
     options = ["--max-examples", "15"]
+    key: str | None = None
     if keys != "no key is needed":
         _, key = KeyRing(settings.data).create("contract", "admin", ["default"])
         if keys == "of one collection":
@@ -33,6 +47,7 @@ def test_the_service_does_what_its_document_says(
             # Whatever is asked is refused, which is not what positive data expects.
             options = ["--max-examples", "6", "--exclude-checks"]
             options += ["positive_data_acceptance,missing_required_header"]
+    _fill(address, key)
     run = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG)),

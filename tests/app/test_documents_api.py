@@ -335,6 +335,13 @@ def test_an_idempotency_key_gets_the_first_answer_again(
     assert post("two", "").status_code == 422
     # A refused request does not use up its key.
     assert post("two").status_code == 202
+    # A document that was deleted since is taken in again.
+    id = first.json()["document"]["id"]
+    assert client.delete(f"/v1/documents/{id}").status_code == 204
+    anew = post("one").json()
+    assert anew["job"]["id"] != first.json()["job"]["id"]
+    assert client.get(f"/v1/documents/{id}").status_code == 200
+    assert post("one").json() == anew
 
 
 def test_a_collection_goes_without_listing_the_store_for_each_document(
@@ -358,3 +365,34 @@ def test_a_collection_goes_without_listing_the_store_for_each_document(
     assert len(listed) < 6
     store = client.app.state.api.base.store  # type: ignore[attr-defined]
     assert store.stored() == {}
+
+
+def test_a_document_is_read_back_as_it_was_understood(client: TestClient) -> None:
+    page = b"<h1>The flat</h1><script>no()</script><p>The boiler &amp; the stove.</p>"
+    files = {"file": ("flat.html", page, "text/html")}
+    sent = client.post("/v1/documents", files=files, data={"id": "flat"}).json()
+    text = client.get("/v1/documents/flat/text")
+    assert text.headers["content-type"] == "text/plain; charset=utf-8"
+    assert text.text == "The flat\n\nThe boiler & the stove."
+    assert text.headers["etag"] == client.get("/v1/documents/flat").headers["etag"]
+    assert len(text.text) == sent["document"]["characters"]
+    assert client.get("/v1/documents/nowhere/text").status_code == 404
+
+
+def test_one_document_is_trained_anew(
+    client: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    with worker():
+        first = add(client, BOILER, id="boiler")["job"]["id"]
+        wait_for(client, first)
+        before = client.get("/v1/documents/boiler").json()["cartridge"]["id"]
+    answer = client.post("/v1/documents/boiler/train")
+    assert answer.status_code == 202
+    job = answer.json()["job"]
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert job["id"] != first
+    assert answer.json()["document"]["cartridge"]["id"] == before  # it answers until then
+    assert client.post("/v1/documents/boiler/train").json()["job"]["id"] == job["id"]
+    with worker():
+        assert wait_for(client, job["id"])["result"]["published"]
+    assert client.post("/v1/documents/nowhere/train").status_code == 404

@@ -151,9 +151,7 @@ def test_who_only_sends_is_no_worker_that_died(client: Any, redis_server: Embedd
 ACTIONS = ("start", "report", "give_back", "succeed", "fail", "cancel", "end_cancelled", "open")
 
 
-@hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(st.sampled_from(ACTIONS), max_size=12))
 def test_what_has_ended_stays_as_it_is(client: Any, actions: list[str]) -> None:
     jobs = Jobs(client, f"hypothesis:{uuid.uuid4().hex[:12]}:")

@@ -38,6 +38,53 @@ def test_ids_that_are_none_are_refused(client: TestClient) -> None:
         assert response.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/answers", "/v1/documents", "/v1/reports", "/v1/collections/default"]
+)
+@pytest.mark.parametrize(
+    "data", [b'{"question": ', b"\xff\xfe", b"[" * 100_000, b"[]", b"3", b'"Who?"'], ids=len
+)
+def test_a_body_that_is_no_object_of_json_is_said_to_be_none(
+    client: TestClient, path: str, data: bytes
+) -> None:
+    if path == "/v1/collections/default":
+        path += "/relevance"
+    method = "PUT" if path.endswith("relevance") else "POST"
+    response = client.request(
+        method, path, content=data, headers={"Content-Type": "application/json"}
+    )
+    assert_problem(response, 422, "invalid-request")
+    assert "send a JSON object as application/json" in response.json()["detail"]
+
+
+def test_a_body_of_no_said_type_is_told_which(client: TestClient) -> None:
+    response = client.post("/v1/answers", content=b'{"question": "Who?"}')
+    assert_problem(response, 422, "invalid-request")
+    assert "application/json" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/v1/answers", {"question": ""}, "body.question: write something, and no NUL."),
+        ("/v1/documents", {"text": "\0"}, "body.text: write something, and no NUL."),
+        (
+            "/v1/answers",
+            {"question": "Who?", "collection": "A B"},
+            "body.collection: use lower-case",
+        ),
+        ("/v1/documents", {"text": "One.", "id": "A"}, "body.id: use lower-case letters, digits"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_told_in_words(
+    client: TestClient, path: str, body: dict[str, Any], said: str
+) -> None:
+    response = client.post(path, json=body)
+    assert_problem(response, 422, "invalid-request")
+    assert said in response.json()["detail"]
+
+
 def test_a_fault_of_ours_tells_nothing_of_the_inside(
     serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -114,6 +161,8 @@ def test_the_schema_names_every_route(client: TestClient) -> None:
         "/v1/documents",
         "/v1/documents/{id}",
         "/v1/documents/{id}/release",
+        "/v1/documents/{id}/text",
+        "/v1/documents/{id}/train",
         "/v1/jobs",
         "/v1/jobs/{id}",
         "/v1/jobs/{id}/retry",

@@ -60,6 +60,15 @@ def order(client: TestClient, **fields: Any) -> dict[str, Any]:
     return dict(response.json()["job"])
 
 
+def test_questions_about_documents_that_are_not_there_are_not_asked(house: TestClient) -> None:
+    """They would score nothing, and the comparison with them."""
+    wrong = [each | {"id": f"w{n}", "documents": [f"x{n}"]} for n, each in enumerate(QUESTIONS)]
+    answer = house.post("/v1/reports", json={"questions": [*QUESTIONS, *wrong]})
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown-documents")
+    assert "no document x0, x1, x2, x3, x4 and 1 more" in answer.json()["detail"]
+    assert house.get("/v1/reports").json()["reports"] == []
+
+
 def test_a_report_is_made_and_read_in_three_forms(
     house: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
 ) -> None:
@@ -150,6 +159,20 @@ def test_nothing_of_a_report_outlives_its_collection(
 
     with pytest.raises(Cancelled):
         reporting.run(job["id"], cancelled=gone)
+    assert not list((settings.data / "reports").iterdir())
+
+
+def test_a_report_whose_collection_goes_as_it_is_written_did_not_fail(
+    house: TestClient, settings: Settings, reporting: Reporting
+) -> None:
+    job = order(house, arms=["rag_3"], concurrency=0)
+
+    def told(progress: Progress) -> None:
+        if progress.stage == "report":
+            house.delete("/v1/collections/default")
+
+    with pytest.raises(Cancelled):
+        reporting.run(job["id"], told)
     assert not list((settings.data / "reports").iterdir())
 
 
@@ -340,14 +363,15 @@ def test_reports_go_with_their_collection(
 def test_a_question_that_cannot_be_asked_scores_nothing_and_ends_nothing(
     house: TestClient, worker: Callable[..., Any], wait_for: Callable[..., Any]
 ) -> None:
-    gone = {"id": "gone", "question": "Who?", "answers": ["me"], "documents": ["nowhere"]}
-    job = order(house, questions=[*QUESTIONS, gone], arms=["oracle_cartridge", "rag_3"])
-    with worker():
-        assert wait_for(house, job["id"])["status"] == "succeeded"
+    gone = {"id": "gone", "question": "Who?", "answers": ["me"], "documents": ["shed"]}
+    house.post("/v1/documents", json={"id": "shed", "text": "The shed is low."})
+    some = order(house, questions=[*QUESTIONS, gone], arms=["oracle_cartridge", "rag_3"])
     # Nor does an arm that can ask nothing at all.
-    job = order(house, questions=[gone], arms=["icl", "oracle_cartridge", "cartridges_1"])
+    none = order(house, questions=[gone], arms=["icl", "oracle_cartridge", "cartridges_1"])
+    assert house.delete("/v1/documents/shed").status_code == 204
     with worker():
-        assert wait_for(house, job["id"])["status"] == "succeeded"
+        for job in (some, none):
+            assert wait_for(house, job["id"])["status"] == "succeeded"
     twice = {"questions": [gone, gone]}
     assert house.post("/v1/reports", json=twice).status_code == 422
 
@@ -408,7 +432,8 @@ def test_files_of_reports_survive_strangers(tmp_path: Path) -> None:
 
 
 def test_an_idempotency_key_orders_one_report(client: TestClient) -> None:
-    client.post("/v1/documents", json={"id": "boiler", "text": SHEETS["boiler"]})
+    for id, text in SHEETS.items():
+        client.post("/v1/documents", json={"id": id, "text": text})
 
     def post(key: str | None) -> dict[str, Any]:
         headers = {} if key is None else {"Idempotency-Key": key}

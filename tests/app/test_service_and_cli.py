@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from app.cli import cli, main
 from app.cli import client as client_module
 from app.cli.output import CommandFailed
 from app.service import Service, ServiceError
-from app.settings import Settings
+from app.settings import Settings, mistaken
 from cartridge_store.errors import FolderBusy
 from tests.app.app_fakes import FakeEngine, FakeReader, make_parts, make_settings
 
@@ -90,8 +91,67 @@ def test_ingest_ask_and_train(run: Any, tmp_path: Path) -> None:
     assert code == 0
     assert out.startswith("default: 1 cartridges published, 1 not.\n  a-vague-text-")
     assert out.endswith(": Too few held-out answers are right.\n")
-    code, out, _ = run("ingest", str(tmp_path / "garden.md"))
-    assert (code, out) == (0, f"{tmp_path / 'garden.md'}: ready\n")
+    path = tmp_path / "garden.md"
+    code, out, _ = run("ingest", str(path))
+    taken_in = f"{path}: taken in as {documents['garden.md']['id']}, and can be asked about\n"
+    assert (code, out) == (0, f"{taken_in}{path}: ready\n")
+    code, out, _ = run("ingest", str(path), "--no-wait")
+    assert (code, out) == (0, taken_in)
+
+
+def test_documents_are_listed_read_trained_and_deleted(run: Any, tmp_path: Path) -> None:
+    for name in ("moat", "keep"):
+        (tmp_path / f"{name}.md").write_text(f"# The {name} [old]\n\nThe {name} is deep.\n")
+    assert run("ingest", str(tmp_path), "--collection", "castle")[0] == 0
+    among = ("--collection", "castle")
+    code, out, _ = run("documents", "list", *among, "--json")
+    listed = {each["title"]: each for each in json.loads(out)}
+    assert (code, listed.keys()) == (0, {"The moat [old]", "The keep [old]"})
+    moat, keep = (listed[f"The {name} [old]"]["id"] for name in ("moat", "keep"))
+    code, out, _ = run("documents", "list", *among)
+    assert code == 0
+    assert moat in out
+    assert "[old]" in out
+    code, out, _ = run("documents", "text", moat, *among)
+    assert (code, out) == (0, "# The moat [old]\n\nThe moat is deep.\n")
+    assert run("documents", "train", moat, *among)[:2] == (0, f"{moat}: ready\n")
+    code, out, err = run("documents", "delete", moat, "no/where", keep, *among)
+    assert (code, out) == (1, f"{moat}: deleted\n{keep}: deleted\n")
+    assert err.startswith("no/where: ")
+    assert json.loads(run("documents", "list", *among, "--json")[1]) == []
+
+
+def test_whoever_stops_watching_is_told_what_becomes_of_it(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "garden.md").write_text("The hedge was cut by Mira Tolen.")
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client_module.Client, "patient", interrupted)
+    code, out, err = run("ingest", str(tmp_path))
+    assert code != 0
+    assert "taken in as" in out
+    assert "goes on training it" in err
+
+
+def test_a_mistaken_setting_is_told_of() -> None:
+    environment = {"CARTRIDGES_WORKRES": "2", "CARTRIDGES_API_KEY": "k", "CARTRIDGES_PORT": "1"}
+    said = list(mistaken(environment | {"CARTRIDGES_XYZ": "1", "HOME": "/"}))
+    assert said == [
+        "CARTRIDGES_WORKRES is no setting; did you mean CARTRIDGES_WORKERS?",
+        "CARTRIDGES_XYZ is no setting; see docs/settings.md.",
+    ]
+    code = "import sys; sys.argv = ['cartridges', 'world', '--help']; import app.cli as c; c.main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"CARTRIDGES_WORKRES": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "did you mean CARTRIDGES_WORKERS?" in ended.stderr
 
 
 def test_a_file_that_is_refused_stops_no_other(run: Any, tmp_path: Path) -> None:
@@ -249,7 +309,8 @@ def test_an_abandoned_stream_stops_the_engine(service: Service, engine: FakeEngi
         httpx.Client(base_url=service.url) as client,
         client.stream("POST", "/v1/answers", json=body) as response,
     ):
-        assert next(line for line in response.iter_lines() if line == "event: token")
+        lines = response.iter_lines()  # whose end is the response's
+        assert next(line for line in lines if line == "event: token")
         assert not engine.streams[-1].cancelled.is_set()
     assert engine.streams[-1].cancelled.wait(5)
 

@@ -36,6 +36,7 @@ class Server:
         self.probe = probe
         self.lines: list[str] = [line([], finish_reason="stop"), "data: [DONE]"]
         self.status = self.listing = 200
+        self.models = json.dumps({"data": [{"id": "served"}]})
         self.breaks = False  # answers end before they begin
         self.gate = threading.Event()  # answers wait for it
         self.gate.set()
@@ -46,7 +47,7 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.keys.append(self.headers["Authorization"])
-                self._send(outer.listing, json.dumps({"data": [{"id": "served"}]}))
+                self._send(outer.listing, outer.models)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -175,6 +176,16 @@ def test_a_server_that_serves_another_model_is_not_used(engine: VllmEngine, serv
     server.logprobs = [value + 0.01 for value in right]  # rounding
     server.lines = [line([5], finish_reason="stop")]
     assert engine.submit(Request("Who?")).result().completion_tokens == 1
+
+
+@pytest.mark.parametrize("models", ["<html>", "{}", '{"data": []}', "[1]", '{"data": [1]}'])
+def test_what_is_no_vllm_at_all_is_unavailable(
+    engine: VllmEngine, server: Server, models: str
+) -> None:
+    """A proxy's page for logging in, or another service's port."""
+    server.models = models
+    with pytest.raises(EngineUnavailable, match="is not vLLM; set CARTRIDGES_VLLM_URL"):
+        engine.submit(Request("Who?")).result()
 
 
 def test_a_server_that_is_not_there_is_unavailable(reader: Reader, server: Server) -> None:

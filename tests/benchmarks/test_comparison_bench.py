@@ -39,7 +39,7 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
         documents=2,
         stated=2,
         unstated=1,
-        training=QUICK | {"accept_at": 0.0},
+        training=QUICK | {"batch": 6, "accept_at": 0.0},
         arms=("rag_1", "rag_3", "cartridges_1", "cartridge_then_passage", "cartridges_3", "icl"),
         compressed=("rag_3", "cartridge_then_passage", "cartridges_3", "icl"),
         articles=ArticlesPlan(tmp_path / "dev.json", arms=("rag_1",)),

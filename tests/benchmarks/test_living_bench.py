@@ -58,7 +58,7 @@ def test_a_small_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         asked=1,
         probes=12,
         open=2,
-        training=QUICK | {"accept_at": 0.0, "harm": 1.0, "probe_steps": 2},
+        training=QUICK | {"batch": 6, "accept_at": 0.0, "harm": 1.0, "probe_steps": 2},
         articles=articles(tmp_path / "dev.json"),
         about_articles=8,
         mixed=2,

@@ -454,6 +454,7 @@ def test_a_damaged_blob_is_refused_and_reported(store: CartridgeStore, blobs: Lo
     problems = {problem.name: problem.reason for problem in store.verify()}
     assert set(problems) == {blob_name(bad.id), "notes.txt", stranger}
     assert "checksum" in problems[blob_name(bad.id)]
+    assert f"document {bad.manifest.document_id} of" in problems[blob_name(bad.id)]
     assert good.id in problems[stranger]
     with pytest.raises(CartridgeRefused, match="holds cartridge"):
         store.load("c" + "0" * 40)

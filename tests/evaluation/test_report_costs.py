@@ -1,12 +1,16 @@
 """Costs, break-even and its curve against numbers made by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from evaluation.report.costs import Prices, TrainingCost, break_even, costs, curves
+from evaluation.report.costs import BreakEven, Prices, TrainingCost, break_even, costs, curves
+from evaluation.report.findings import _break_even
 from evaluation.report.formatting import listed, points, signed_points, size
 from evaluation.report.records import Record
+from evaluation.report.report import Report
 from tests.evaluation.report_samples import records
 
 BASE = records(documents=["harbour-charter"], questions=5, arms=["rag"], seeds=[0])
@@ -109,3 +113,20 @@ def test_numbers_read_as_people_write_them() -> None:
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"], most=2) == "a, b and 1 more"
+
+
+def test_a_break_even_that_may_be_never_is_no_finding() -> None:
+    def of(against: str, low: int | None, high: int | None) -> BreakEven:
+        return BreakEven("ours", against, 1_000, low, high, f"Against {against}.")
+
+    report = SimpleNamespace(
+        cartridge_arm="ours",
+        text_arm="rag_3",
+        differences=(),
+        break_evens=(of("rag_3", 900, None), of("icl", 800, 1_200), of("rag_1", 800, None)),
+    )
+    assert list(_break_even(cast(Report, report))) == [
+        "Against rag_3.",
+        "The training of ours has paid against icl after 1,000 (95 % interval 800 to 1,200) "
+        "questions to the collection.",
+    ]

@@ -129,7 +129,7 @@ def test_another_readers_cartridge_is_refused(reader: Reader) -> None:
         compose(reader, [cartridge(reader, 1, fingerprint="f" * 64)])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     rows=st.lists(
         st.tuples(

@@ -618,7 +618,7 @@ ASKS = st.builds(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(asks=st.lists(ASKS, min_size=1, max_size=14), pages=st.integers(60, 120))
 def test_whatever_runs_beside_it_an_answer_is_what_it_is_alone(
     reader: Reader, asks: list[Ask], pages: int

@@ -1,6 +1,8 @@
 """The page pool: contents survive every move, accounting is exact, room is promised and kept."""
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +30,21 @@ class Model:
     expected: torch.Tensor
     limit: int = 0
     pins: int = field(default=0)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc on this system")
+def test_a_pool_takes_the_memory_that_it_fills() -> None:
+    shape = PageShape(4, 2, 64, torch.bfloat16, torch.device("cpu"))
+    before = resident_bytes()
+    pool = PagePool(shape, 1 << 30)
+    assert resident_bytes() - before < 1 << 26
+    assert pool.keys[:, [0, 1, pool.capacity]].count_nonzero() == 0
+    pool.keys[:, :1_000] = 1
+    assert resident_bytes() - before > 1_000 * shape.nbytes // 4  # half are keys
 
 
 class Pools(RuleBasedStateMachine):
@@ -125,7 +142,7 @@ class Pools(RuleBasedStateMachine):
 
 
 TestPools = Pools.TestCase
-TestPools.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPools.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_what_is_discarded_stays_for_those_who_hold_it_and_no_longer() -> None:

@@ -36,7 +36,7 @@ def test_same_seed_same_sheet() -> None:
     assert sheet(3, "eval") != sheet(4, "eval")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.sampled_from(["train", "eval"]))
 def test_every_fact_is_stated_and_its_answer_gives_the_value(seed: int, split: Split) -> None:
     drawn = sheet(seed, split)
@@ -46,7 +46,7 @@ def test_every_fact_is_stated_and_its_answer_gives_the_value(seed: int, split: S
         assert fact.value.lower() in fact.answer.lower()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_no_two_facts_of_a_group_answer_the_same_question(seed: int) -> None:
     group = Group(Random(seed), "eval", words())
@@ -54,7 +54,7 @@ def test_no_two_facts_of_a_group_answer_the_same_question(seed: int) -> None:
     assert len({(fact.key, fact.subject.lower()) for fact in facts}) == len(facts)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from(["train", "eval"]))
 def test_values_belong_to_their_split(seed: int, split: Split) -> None:
     for fact in sheet(seed, split).facts:

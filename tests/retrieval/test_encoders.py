@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -96,3 +98,33 @@ def test_a_broken_model_is_refused(tmp_path: Path) -> None:
 def test_a_dimension_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="dimension"):
         LexicalEncoder(0)
+
+
+def test_a_question_goes_before_the_rest_of_a_book_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The model is a stand-in that waits for each batch to be let through."""
+    encoder = MiniLmEncoder(batch_size=2)
+    begun: list[str] = []
+    through = threading.Semaphore(0)
+
+    class Model:
+        def encode(self, texts: list[str], **_: object) -> np.ndarray:
+            begun.append(texts[0])
+            assert through.acquire(timeout=30)
+            return np.zeros((len(texts), 384), dtype=np.float32)
+
+    monkeypatch.setattr(encoder, "_model", Model())
+    monkeypatch.setattr("retrieval.encoder._MOST_AHEAD", 2)
+    with ThreadPoolExecutor(5) as pool:
+        asked = [pool.submit(encoder.encode, [f"book {n}" for n in range(6)])]
+        while begun != ["book 0"]:
+            time.sleep(0.001)
+        asked += [pool.submit(encoder.encode, [f"question {n}"]) for n in range(4)]
+        while encoder._turns._waiting[True] < 4:
+            time.sleep(0.001)
+        through.release(7)
+        for each in asked:
+            each.result(30)
+    kinds = [text.split()[0] for text in begun]
+    assert kinds == ["book", "question", "question", "book", "question", "question", "book"]

@@ -41,7 +41,7 @@ def test_a_record_cut_short_is_left_out_and_overwritten(journal: Path, data: st.
     journal.write_bytes(whole)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_flipped_bit_is_noticed(journal: Path, data: st.DataObject) -> None:
     whole = journal.read_bytes()

@@ -47,7 +47,36 @@ def test_text_takes_its_title_from_a_short_first_line_else_the_file_name() -> No
 def test_html_keeps_visible_text_alone() -> None:
     parsed = parse(PAGE, "page.html")
     assert parsed.title == "The garden flat"
-    assert parsed.text == ("Heading\n\nThe boiler was serviced by Franz Huber.\n\none\ntwo\n\na b")
+    assert parsed.text == (
+        "Heading\n\nThe boiler was serviced by Franz Huber.\n\none\ntwo\n\n| a | b |"
+    )
+
+
+def test_a_table_of_a_page_keeps_its_borders() -> None:
+    page = b"""<table><caption>Prices</caption><thead><tr><th>Article<th>Price</thead>
+    <tr><td>Work  gloves</td><td><p>7.90</p> <p>euros</p></td></tr>
+    <tr><td>Hex bolt <b>M8</b><td>0.35
+    <tr><td>nothing but one cell</td></tr><tr><td></td><td></td></tr></table><p>Done.</p>"""
+    assert parse(page, "a.html").text.split("\n") == [
+        "Prices",
+        "| Article | Price |",
+        "| Work gloves | 7.90 euros |",
+        "| Hex bolt M8 | 0.35 |",
+        "nothing but one cell",
+        "",
+        "Done.",
+    ]
+
+
+def test_a_table_that_lays_a_page_out_is_no_table() -> None:
+    words = "word " * 500
+    page = f"""<table><tr><td><h2>News</h2><p>One.</p></td><td>Two.</td></tr>
+    <tr><td><p>Three.</p></td><td>{words}</td></tr>
+    <tr><td>Left</td><td><table><tr><td>a</td><td>b</td></tr></table></td></tr></table>"""
+    text = parse(page.encode(), "a.html").text
+    assert text.count("|") == 3
+    assert "| a | b |" in text
+    assert "News\n\nOne." in text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Word uploads: text with sections, and zip files and XML that mean no good."""
 
 import io
+import re
 import struct
 import time
 import zipfile
@@ -51,6 +52,17 @@ def refused(data: bytes, filename: str = "a.docx") -> DocumentRefused:
         parse(data, filename, max_bytes=4_000_000)
     assert caught.value.reason.endswith(".")
     return caught.value
+
+
+def test_no_title_is_invented_where_the_file_has_no_properties() -> None:
+    plain = make_docx(lambda document: document.add_paragraph("Letter to the tenants"))
+
+    def without(name: str, data: bytes) -> bytes:
+        return re.sub(rb"<Relationship [^>]*core-properties[^>]*/>", b"", data)
+
+    bare = rewritten_zip(plain, without)
+    assert len(bare) != len(plain)
+    assert parse(bare, "letter.docx").title == "Letter to the tenants"
 
 
 @pytest.mark.parametrize("name", ["house.docx", "house.txt", "house.zip", None])
@@ -241,13 +253,13 @@ def survives(data: bytes) -> None:
     assert time.monotonic() - began < 10
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=400))
 def test_any_bytes_behind_a_head_are_refused(data: bytes) -> None:
     survives(b"PK\x03\x04" + data)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), max_size=4),
     st.floats(0, 1),
@@ -260,7 +272,7 @@ def test_a_package_that_was_changed_anywhere_is_read_or_refused(
     survives(changed[: int(end * len(changed))] if cut else changed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([MAIN, "word/styles.xml", "[Content_Types].xml", "_rels/.rels"]),
     st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), max_size=4),

@@ -158,13 +158,13 @@ def survives(data: bytes) -> None:
     assert time.monotonic() - began < 10
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=400))
 def test_any_bytes_behind_a_head_are_read_or_refused(data: bytes) -> None:
     survives(b"%PDF-1.4\n" + data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([BOOK, make_pdf(PAGES), make_pdf(PAGES, password="")]),
     st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), max_size=6),

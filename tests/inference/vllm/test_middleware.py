@@ -1,7 +1,9 @@
 """The middleware before vLLM's routes: what it rewrites, refuses and passes on, and for whom; no server."""
 
 import json
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ from cartridge_store.format import to_bytes
 from cartridge_store.ids import blob_name
 from inference.reader import Reader, load_reader
 from inference.vllm.card import describe
+from inference.vllm.errors import MountRefused
 from inference.vllm.keys import keys_of, let_in
 from inference.vllm.middleware import CartridgeMiddleware
 from inference.vllm.prompts import CHAT, COMPLETIONS
@@ -39,6 +42,7 @@ async def asked(
     *,
     keys: Sequence[str] = (),
     said: str = "",
+    kind: str = "application/json",
 ) -> tuple[list[Any], list[Any]]:
     """What came back, and what reached the application."""
     sent: list[Any] = []
@@ -56,7 +60,7 @@ async def asked(
 
     args = SimpleNamespace(api_key=list(keys) or None)
     app = SimpleNamespace(state=SimpleNamespace(vllm_config=config, args=args))
-    headers = [(b"content-length", str(len(data)).encode())]
+    headers = [(b"content-length", str(len(data)).encode()), (b"content-type", kind.encode())]
     if said:
         headers.append((b"authorization", said.encode()))
     scope = {"type": "http", "method": "POST", "path": path, "app": app, "headers": headers}
@@ -109,9 +113,91 @@ async def test_the_middleware_rewrites_answers_or_passes_on(
         assert sent[0]["status"] == status
         assert json.loads(sent[1]["body"])["error"]["code"] == status
     assert not reached
+    # Elsewhere nobody is answered from nothing who asked for cartridges.
+    for path in ("/v1/responses", "/invocations"):
+        sent, _ = await asked(middleware, config, path, json.dumps(body).encode())
+        assert sent[0]["status"] == 400
+        assert COMPLETIONS in json.loads(sent[1]["body"])["error"]["message"]
+        for plain in (b'{"input": "Who?", "cartridges": null}', b'{"kv_transfer_params": {}}'):
+            await asked(middleware, config, path, plain)
+            assert reached.pop() == (plain, len(plain))
     large = json.dumps({"prompt": "x" * (17 << 20)}).encode()
     sent, _ = await asked(middleware, config, COMPLETIONS, large)
     assert sent[0]["status"] == 413
+
+
+async def test_a_store_that_hangs_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    monkeypatch.setattr("inference.vllm.middleware._SECONDS", 0.05)
+    gate = threading.Event()
+
+    def never(config: Any) -> Any:
+        gate.wait(30)
+        raise MountRefused("too late")
+
+    monkeypatch.setattr("inference.vllm.middleware._open", never)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    middleware = CartridgeMiddleware(application)
+    body = json.dumps({"prompt": "Who?", "cartridges": ["lease"]}).encode()
+    for _ in range(2):
+        sent, _ = await asked(middleware, None, COMPLETIONS, body)
+        assert sent[0]["status"] == 503
+        assert "does not answer" in json.loads(sent[1]["body"])["error"]["message"]
+    gate.set()
+
+
+async def test_another_tokenizer_than_the_cards_is_the_operators_fault(
+    reader: Reader, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    replace(describe(reader), tokenizer_fingerprint="0" * 64).save(tmp_path / "card")
+    text = transfer_config(str(tmp_path / "cartridges"), tmp_path / "card", 1 << 20, 2)
+    config = SimpleNamespace(
+        kv_transfer_config=SimpleNamespace(
+            kv_connector_extra_config=json.loads(text)["kv_connector_extra_config"]
+        ),
+        model_config=SimpleNamespace(tokenizer=str(folder)),
+    )
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    body = json.dumps({"prompt": "Who?", "cartridges": ["lease"]}).encode()
+    sent, _ = await asked(CartridgeMiddleware(application), config, COMPLETIONS, body)
+    assert sent[0]["status"] == 503
+    assert "make the card again" in json.loads(sent[1]["body"])["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"cartridges": ["lease"]}, {"kv_transfer_params": {"cartridges": ["c" + "0" * 40]}}],
+    ids=str,
+)
+async def test_no_cartridge_without_a_key_where_vllm_asks_for_none(
+    monkeypatch: pytest.MonkeyPatch, body: dict[str, Any]
+) -> None:
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    reached: list[bytes] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        reached.append((await receive())["body"])
+
+    middleware, data = CartridgeMiddleware(application), json.dumps(body).encode()
+    for said, kind in (("", "application/json"), ("Bearer wrong", ""), ("", "multipart/form-data")):
+        sent, _ = await asked(
+            middleware, None, "/invocations", data, keys=["one"], said=said, kind=kind
+        )
+        assert sent[0]["status"] == 401
+    assert not reached
+    plain = b'{"prompt": "Who?"}'
+    await asked(middleware, None, "/tokenize", plain, keys=["one"])
+    assert reached == [plain]  # as without us
+    form = {"keys": ["one"], "said": "Bearer one", "kind": "multipart/form-data; boundary=x"}
+    await asked(middleware, None, "/v1/audio/transcriptions", data, **form)
+    assert reached[1:] == [data[: len(data) // 2]]  # not gathered
 
 
 async def test_whoever_has_no_key_reaches_neither_body_nor_store(

@@ -1,5 +1,6 @@
 """What the connector computes, without vLLM: rotation, slicing, the card, compositions, salts."""
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,7 +95,18 @@ def test_a_card_is_read_as_it_was_written(card: ReaderCard, tmp_path: Path) -> N
     assert torch.equal(read.frequencies, card.frequencies)
     assert torch.equal(read.keys, card.keys)
     assert torch.equal(read.values, card.values)
+    assert read.config == card.config
     assert [one.name for one in path.parent.iterdir()] == ["one.safetensors"]
+
+
+def test_a_card_knows_another_models_configuration(reader: Reader, card: ReaderCard) -> None:
+    assert {"hidden_size", "num_hidden_layers", "rope_parameters"} <= card.config.keys()
+    assert card.differences(reader.config) == []
+    assert card.differences(SimpleNamespace()) == []  # what is not said is not another
+    other = copy.deepcopy(reader.config)
+    other.num_hidden_layers += 1
+    other.rope_parameters = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}
+    assert card.differences(other) == ["num_hidden_layers", "rope_parameters"]
 
 
 def test_what_is_no_card_is_refused(tmp_path: Path) -> None:
@@ -178,6 +190,8 @@ def test_names_are_counted_once_in_canonical_order() -> None:
     assert named([b, a, b], 2) == (a, b)
     with pytest.raises(MountRefused, match="at most 1"):
         named([a, b], 1)
+    with pytest.raises(MountRefused, match="3 cartridges are named"):
+        named([{}, [], 1], 2)
     for wrong in ("x", [], None, 3):
         with pytest.raises(MountRefused, match="list"):
             named(wrong, 2)
@@ -284,6 +298,57 @@ def test_salts_are_equal_for_equal_compositions_and_tenants_alone(
     assert again.cache_salt != both  # nobody can compute it
 
 
+def test_nobody_finds_what_was_not_written(
+    scheduling: Scheduling, card: ReaderCard, known: list[Cartridge]
+) -> None:
+    """A load fails after its client has given up: vLLM keeps the blocks, under the salt that they had."""
+    gone, waits, running, other = (
+        request(card, chosen, id)
+        for id, chosen in (("a", known), ("b", known), ("c", known), ("d", known[:1]))
+    )
+    tenant = request(card, known, "e", cache_salt="red")
+    for one in (gone, waits, running, other, tenant):
+        scheduling.arrive(one)
+    scheduling.allocated(other, [8], 6)
+    scheduling.allocated(gone, [4, 2, 7], 15)
+    scheduling.take_step()
+    before = [one.cache_salt for one in (waits, running, other, tenant)]
+    assert before[0] == before[1] == gone.cache_salt
+    scheduling.leave(gone)
+    scheduling.lost({4, 2})
+    after = [one.cache_salt for one in (waits, running, other, tenant)]
+    assert after[0] == after[1] != before[0]
+    assert after[2] == before[2]  # of another composition
+    assert after[3] not in (before[3], after[0])
+    assert waits.block_hashes == [waits.cache_salt]
+    late = request(card, known, "f")
+    scheduling.arrive(late)
+    assert late.cache_salt == after[0]
+    assert scheduling.take_counts() == {"failed": 1}
+    scheduling.lost(set())
+    scheduling.lost({5})  # nobody's
+    assert (late.cache_salt, other.cache_salt) == (after[0], after[2])
+
+
+def test_of_too_many_that_failed_none_is_remembered_and_nothing_found(
+    card: ReaderCard, known: list[Cartridge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.vllm.scheduling._REMEMBERED", 1)
+    stored = {one.id: one.manifest for one in known}
+    scheduling, salts = Scheduling(card, stored.__getitem__, most=4), set()
+    waits = request(card, known, "waits")
+    scheduling.arrive(waits)
+    for at, chosen in enumerate((known[:1], known[1:], known[:1])):
+        one = request(card, chosen, f"r{at}")
+        scheduling.arrive(one)
+        salts |= {one.cache_salt, waits.cache_salt}
+        scheduling.allocated(one, [at], 3)
+        scheduling.leave(one)
+        scheduling.lost({at})
+    assert len(salts) == 5  # the third found nothing of the first, nor what waited of what it was
+    assert len(scheduling._spoiled) <= 1
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -314,3 +379,4 @@ def test_what_cannot_be_mounted_fails_by_its_first_block(
         assert not step.loads
         salts.add(bad.cache_salt)
     assert len(salts) == 2  # they share no blocks, even with each other
+    assert scheduling.take_counts() == {"refused": 2}

@@ -132,6 +132,16 @@ def test_only_requests_that_name_cartridges_are_looked_at(reader: Reader) -> Non
         rewritten(COMPLETIONS, direct | {"use_beam_search": True}, reader.chat, resolve)
 
 
+def test_too_many_names_cost_nothing(reader: Reader) -> None:
+    def never(*_: object) -> dict[str, str]:
+        raise AssertionError
+
+    catalogue = cast(Catalogue, SimpleNamespace(manifest=never, manifests=never))
+    resolver = Resolver(describe(reader), catalogue, 2, never)
+    with pytest.raises(MountRefused, match="3 cartridges are named, but at most 2"):
+        resolver.resolve(["lease", "ferry", "../.."])
+
+
 @pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
 def test_null_names_nothing(reader: Reader, path: str) -> None:
     """A client that always sends the fields is not given a whole collection, nor refused anything."""

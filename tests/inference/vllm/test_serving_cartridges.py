@@ -220,6 +220,14 @@ def test_a_name_that_is_none_is_refused(vllm: VllmServer) -> None:
 
 
 @pytest.mark.usefixtures("healthy")
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages", "/invocations"])
+def test_no_other_route_answers_from_nothing(vllm: VllmServer, shelf: Shelf, path: str) -> None:
+    answer = vllm.post(path, prompt="Who?", input="Who?", cartridges=shelf.ids([0]))
+    assert answer.status_code == 400
+    assert "/v1/completions" in answer.json()["error"]["message"]
+
+
+@pytest.mark.usefixtures("healthy")
 def test_another_readers_cartridge_is_refused(vllm: VllmServer, shelf: Shelf) -> None:
     wrong = document_cartridge(vllm.reader, shelf.texts[0], slots=9, fingerprint="ab" * 32)
     vllm.keep(wrong)
@@ -235,6 +243,7 @@ def test_a_damaged_blob_fails_its_own_request_alone(vllm: VllmServer, shelf: She
     data[-1] ^= 1
     vllm.blobs.put(blob_name(damaged.id), data)
     whole = shelf.ids([1])
+    failed = vllm.counted("vllm:cartridges_failed_total")
 
     def ask(ids: list[str]) -> int:
         body = {"prompt": shelf.questions[1], "cartridges": ids, "max_tokens": 40}
@@ -243,6 +252,7 @@ def test_a_damaged_blob_fails_its_own_request_alone(vllm: VllmServer, shelf: She
     with ThreadPoolExecutor(5) as pool:
         found = list(pool.map(ask, [whole, [damaged.id], whole, [damaged.id, *whole], whole]))
     assert found == [200, 500, 200, 500, 200]
+    assert vllm.counted("vllm:cartridges_failed_total") - failed == 2
     vllm.blobs.put(blob_name(damaged.id), to_bytes(damaged))  # mended: nothing of it was kept
     expected = local(vllm.reader, [damaged], "Who?")
     assert said(vllm, "Who?", cartridges=[damaged.id]) == expected
@@ -258,8 +268,10 @@ def test_a_prompt_without_its_placeholders_fails(
     if prompt == "placeholders":
         prompt = [vllm.reader.chat.sink_id] * (1 + one.slots)  # and nothing behind them
     direct = {"cartridges": [one.id]}
+    refused = vllm.counted("vllm:cartridges_refused_total")
     answer = vllm.post("/v1/completions", prompt=prompt, kv_transfer_params=direct)
     assert answer.status_code == 500
+    assert vllm.counted("vllm:cartridges_refused_total") - refused == 1
 
 
 @pytest.mark.usefixtures("healthy")

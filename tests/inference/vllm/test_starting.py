@@ -47,8 +47,18 @@ def test_the_stores_secret_is_in_the_environment_and_in_no_word(tmp_path: Path) 
         Options.of(extra | {"client": {}}, {})
 
 
-@pytest.mark.parametrize("named", [["--revision", "v2"], ["--tokenizer_revision=v2"]], ids=str)
-def test_another_revision_than_the_cards_is_refused(
+@pytest.mark.parametrize(
+    "named",
+    [
+        ["--revision", "v2"],
+        ["--tokenizer_revision=v2"],
+        ["--tokenizer", "other"],
+        ["--hf-overrides", "{}"],
+        ["--hf-overrides.rope_parameters.factor=4"],
+    ],
+    ids=str,
+)
+def test_another_reader_than_the_cards_is_refused(
     capsys: pytest.CaptureFixture[str], named: list[str]
 ) -> None:
     with pytest.raises(SystemExit):
