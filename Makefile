@@ -4,14 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# pip makes no bytecode (of most that torch brings it is never used): the first import of a module does, and
+# where it may not, every process would compile torch and transformers again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install demo serve test lint types unit bench vllm-env reproduce reader clean
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	# Bytecode is made as modules are imported: of most that torch brings, never.
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -c "import app.main, app.worker"  # so that their bytecode is there
 	touch $(STAMP)
 
 demo: install
