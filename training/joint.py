@@ -19,12 +19,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from cartridge_store.errors import InvalidId
 from inference.reader import Reader
 from training.examples import StudyExample
 from training.mixing import Mixing
+from training.packed import Sees
 from training.pool import Pool, Resident
 from training.rows import Draw, Row
 from training.settings import Cancelled, TrainingRefused, TrainingSettings
@@ -252,16 +252,16 @@ class JointTraining:
         return self._examples[name]
 
     def _learn(self, rows: Sequence[Row]) -> None:
-        """One step: rows that see one cartridge, few and many apart, so that none pads much."""
-        answers = sum(len(row.example.answer) for row in rows)
-        alone = [row for row in rows if len(row.visible) == 1]
-        beside = sorted((row for row in rows if len(row.visible) > 1), key=self._slots_seen)
-        half = len(beside) // 2
-        loss = 0.0
-        for part in (alone, beside[:half], beside[half:]):
-            if part:
-                loss += self._backward(part, answers)
-        self.pool.losses.append(loss)
+        """One step of the pool, by the rows of a batch."""
+        keys, values, sees = self._side_by_side(rows)
+        lesson = Lesson.of([row.example for row in rows], self._reader.device)
+        # Position 0 is the sink's.
+        behind = self._settings.offset_rule == "visible"
+        offset = 1 + sees.visible.sum(1) if behind else self._settings.question_offset
+        hidden = answer_states(self._reader, keys, values, lesson, offset, sees)
+        loss = distillation_loss(self._reader, hidden, lesson)
+        torch.autograd.backward(loss)
+        self.pool.losses.append(float(loss.detach()))
         own = {row.own for row in rows}
         shown = sorted({name for row in rows for name in row.visible})
         learners = [
@@ -272,68 +272,45 @@ class JointTraining:
         ]
         self.pool.learn(learners, {name: self._rate(name) for name in learners})
 
-    def _slots_seen(self, row: Row) -> int:
-        return sum(self._slots(name).keys.shape[2] for name in row.visible)
-
     def _slots(self, name: str) -> Resident | Frozen:
         return self._frozen.get(name) or self.pool.resident[name]
 
-    def _backward(self, rows: Sequence[Row], answers: int) -> float:
-        """Add the gradients of rows of a batch with `answers` answer tokens; their part of its loss."""
-        settings = self._settings
-        keys, values, visible = self._side_by_side(rows)
-        lesson = Lesson.of([row.example for row in rows], self._reader.device)
-        # Position 0 is the sink's.
-        behind = settings.offset_rule == "visible"
-        offset = 1 + visible.sum(1) if behind else settings.question_offset
-        hidden = answer_states(self._reader, keys, values, lesson, offset, visible)
-        loss = distillation_loss(self._reader, hidden, lesson) * (len(hidden) / answers)
-        torch.autograd.backward(loss)
-        return float(loss.detach())
+    def _side_by_side(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Sees]:
+        """The shown cartridges' slots `[layers, kv_heads, slots, head_dim]`, and which each row sees.
 
-    def _side_by_side(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor]:
-        """Each row's slots `[layers, rows, kv_heads, most, head_dim]`, padded, and which are none.
-
-        Every row gets a copy of what it sees: most rows see few of the shown cartridges, and the
-        scores of hidden ones would cost more than the copies.
+        Where only a row's own cartridge learns from it, there are two of each: that which learns, and what
+        others see of it.
         """
         shown = sorted({name for row in rows for name in row.visible})
         members = [self._slots(name) for name in shown]
         ends = list(accumulate(member.keys.shape[2] for member in members))
         place = dict(zip(shown, map(range, [0, *ends], ends), strict=False))
-        seen = [[slot for name in row.visible for slot in place[name]] for row in rows]
-        index = torch.zeros((len(rows), max(map(len, seen))), dtype=torch.long)
-        visible = torch.zeros(index.shape, dtype=torch.bool)
-        own = torch.zeros(index.shape, dtype=torch.bool)
-        for number, (row, slots) in enumerate(zip(rows, seen, strict=True)):
-            index[number, : len(slots)] = torch.tensor(slots)
-            visible[number, : len(slots)] = True
-            if row.own is not None:
-                mine = place[row.own]
-                own[number] = (index[number] >= mine.start) & (index[number] < mine.stop)
-        index, visible, own = (t.to(self._reader.device) for t in (index, visible, own))
         keys, values = (
-            _rows_of(torch.cat(parts, dim=2), index)
+            torch.cat(parts, dim=2)
             for parts in ([m.keys for m in members], [m.values for m in members])
         )
+        others = 0
         if self._settings.mixing.learners == "own":
-            mine_ = own[None, :, None, :, None]
-            keys, values = (torch.where(mine_, t, t.detach()) for t in (keys, values))
-        return keys, values, visible
+            others = keys.shape[2]
+            keys, values = (torch.cat([t, t.detach()], dim=2) for t in (keys, values))
+        seen = [
+            [
+                slot + (0 if name == row.own else others)
+                for name in row.visible
+                for slot in place[name]
+            ]
+            for row in rows
+        ]
+        columns = torch.zeros((len(rows), max(map(len, seen))), dtype=torch.long)
+        visible = torch.zeros(columns.shape, dtype=torch.bool)
+        for number, slots in enumerate(seen):
+            columns[number, : len(slots)] = torch.tensor(slots)
+            visible[number, : len(slots)] = True
+        device = self._reader.device
+        return keys, values, Sees(columns.to(device), visible.to(device))
 
     def _rate(self, name: str) -> float:
         settings = self._settings
         warm = min(1.0, (self.pool.steps[name] + 1) / settings.warm_up)
         left = max(settings.final_rate, 1 - self.step / settings.steps)
         return settings.learning_rate * warm * left
-
-
-def _rows_of(slots: Tensor, index: Tensor) -> Tensor:
-    """Slots `[layers, kv_heads, slots, head_dim]` by `index` `[rows, most]`, rows behind layers.
-
-    As an embedding, whose backward pass adds in float32 and without atomics.
-    """
-    layers, heads, count, width = slots.shape
-    table = slots.permute(2, 0, 1, 3).reshape(count, -1)
-    found = embedding(index, table).view(*index.shape, layers, heads, width)
-    return found.permute(2, 0, 3, 1, 4)

@@ -1,13 +1,14 @@
 """The student: the reader behind a cartridge that is being trained.
 
 Batches of conversations stand behind one prefix; of several cartridges side by side each row sees its own
-set. Only attention is computed by rows (`packed`), and logits are made at answer positions only. This file
-knows slots and token ids; it knows no optimiser and no files.
+set (`Sees`). Only attention is computed by rows (`packed`), and logits are made at answer positions only.
+This file knows slots and token ids; it knows no optimiser and no files.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from inference.reader import KeyValues, Reader
 from training.examples import StudyExample
-from training.packed import Packed
+from training.packed import Packed, Sees
 from training.settings import TrainingRefused
 
 
@@ -63,23 +64,17 @@ class Lesson:
         )
 
 
-def behind(reader: Reader, keys: Tensor, values: Tensor, batch: int) -> KeyValues:
-    """The sink and the slots as a prefix for `batch` rows.
-
-    Slots are `[layers, kv_heads, slots, head_dim]`, the same for every row, or `[layers, batch, ...]`.
-    """
+def behind(reader: Reader, keys: Tensor, values: Tensor) -> KeyValues:
+    """The sink and the slots `[layers, kv_heads, slots, head_dim]` as a prefix of one row."""
     # Unbound at once: the gradient of each layer's index would be as large as all layers together.
     layers = zip(reader.sink, keys.unbind(), values.unbind(), strict=True)
     return tuple(
-        (_after(sink_keys, k, batch), _after(sink_values, v, batch))
+        (
+            torch.cat([sink_keys, k[None].to(sink_keys)], dim=2),
+            torch.cat([sink_values, v[None].to(sink_values)], dim=2),
+        )
         for (sink_keys, sink_values), k, v in layers
     )
-
-
-def _after(sink: Tensor, slots: Tensor, batch: int) -> Tensor:
-    if slots.ndim == 4:
-        return torch.cat([sink.expand(batch, -1, -1, -1), slots.to(sink)], dim=2)
-    return torch.cat([sink, slots[None].to(sink)], dim=2).expand(batch, -1, -1, -1)
 
 
 def hidden_states(
@@ -89,34 +84,23 @@ def hidden_states(
     ids: Tensor,
     mask: Tensor,
     offset: int | Tensor,
-    visible: Tensor | None = None,
 ) -> Tensor:
-    """Hidden states `[B, Q, width]` of `ids`, which begin at position `offset` (`[B]`: one a row).
-
-    `visible` `[B, slots]` says which slots a row may look at; all of them where it is None.
-    """
-    prefix, seen, positions = _laid_out(reader, keys, values, ids, offset, visible)
+    """Hidden states `[B, Q, width]` of `ids`, which begin at position `offset` (`[B]`: one a row)."""
+    prefix = tuple(
+        (k.expand(len(ids), -1, -1, -1), v.expand(len(ids), -1, -1, -1))
+        for k, v in behind(reader, keys, values)
+    )
+    seen = torch.ones((len(ids), prefix[0][0].shape[2]), dtype=torch.long, device=ids.device)
     with _kernel(ids):
-        hidden, _ = reader.forward(ids, prefix, torch.cat([seen, mask], dim=1), positions)
+        hidden, _ = reader.forward(
+            ids, prefix, torch.cat([seen, mask], dim=1), _positions(ids, offset)
+        )
     return hidden
 
 
-def _laid_out(
-    reader: Reader,
-    keys: Tensor,
-    values: Tensor,
-    ids: Tensor,
-    offset: int | Tensor,
-    visible: Tensor | None,
-) -> tuple[KeyValues, Tensor, Tensor]:
-    """The prefix of every row, which columns of it a row may look at, and the positions of its ids."""
-    batch, width = ids.shape
-    prefix = behind(reader, keys, values, batch)
-    seen = torch.ones((batch, prefix[0][0].shape[2]), dtype=torch.long, device=ids.device)
-    if visible is not None:
-        seen[:, -visible.shape[1] :] = visible.to(seen)
-    begins = torch.as_tensor(offset, device=ids.device).expand(batch)
-    return prefix, seen, begins[:, None] + torch.arange(width, device=ids.device)
+def _positions(ids: Tensor, offset: int | Tensor) -> Tensor:
+    begins = torch.as_tensor(offset, device=ids.device).expand(len(ids))
+    return begins[:, None] + torch.arange(ids.shape[1], device=ids.device)
 
 
 def _kernel(ids: Tensor) -> AbstractContextManager[None]:
@@ -131,16 +115,19 @@ def answer_states(
     values: Tensor,
     lesson: Lesson,
     offset: int | Tensor,
-    visible: Tensor | None = None,
+    sees: Sees | None = None,
 ) -> Tensor:
     """The student's hidden states `[n, width]` that predict the answer tokens.
 
+    `sees` are the slots that each row sees, all of them where it is None. Questions begin at position
+    `offset` (`[B]`: one a row).
+
     Raises TrainingRefused for a reader with attention that is not transformers' own.
     """
-    prefix, seen, positions = _laid_out(reader, keys, values, lesson.ids, offset, visible)
-    plan = Packed(prefix, seen, lesson.mask)
-    with _kernel(lesson.ids):
-        hidden = reader.planned_forward(plan.packed(lesson.ids), plan.packed(positions), plan)
+    prefix = behind(reader, keys, values)
+    plan = Packed(prefix, _after_sink(sees, keys.shape[2], lesson.ids), lesson.mask)
+    positions = plan.packed(_positions(lesson.ids, offset))
+    hidden = reader.planned_forward(plan.packed(lesson.ids), positions, plan)
     if plan.layers != len(prefix):
         raise TrainingRefused(
             f"{reader.name} has layers whose attention is not transformers' own, which no cartridge can be "
@@ -149,16 +136,28 @@ def answer_states(
     return hidden[0, plan.place[lesson.rows, lesson.columns]]
 
 
+def _after_sink(sees: Sees | None, slots: int, ids: Tensor) -> Sees:
+    """What rows see of a prefix that begins with the sink, which all of them see."""
+    if sees is None:
+        columns = torch.arange(slots + 1, device=ids.device).expand(len(ids), -1)
+        return Sees(columns, torch.ones_like(columns, dtype=torch.bool))
+    sink = torch.zeros((len(ids), 1), dtype=torch.long, device=ids.device)
+    return Sees(
+        torch.cat([sink, sees.columns + 1], dim=1),
+        torch.cat([sink == 0, sees.visible], dim=1),
+    )
+
+
 def answer_logits(
     reader: Reader,
     keys: Tensor,
     values: Tensor,
     lesson: Lesson,
     offset: int | Tensor,
-    visible: Tensor | None = None,
+    sees: Sees | None = None,
 ) -> Tensor:
     """The student's logits `[n, vocabulary]` at the answer positions."""
-    return reader.logits(answer_states(reader, keys, values, lesson, offset, visible))
+    return reader.logits(answer_states(reader, keys, values, lesson, offset, sees))
 
 
 LOGITS_AT_ONCE = 1 << 24
@@ -189,9 +188,31 @@ def distillation_loss(
 
 
 def _summed_loss(reader: Reader, hidden: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> Tensor:
-    student = torch.log_softmax(reader.logits(hidden), -1).gather(-1, top_ids)
-    loss: Tensor = -(top_logprobs.exp() * student).sum()
+    loss: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+        reader.logits(hidden), top_ids, top_logprobs.exp()
+    )
     return loss
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """−Σ p · log softmax(logits) over a few tokens of the vocabulary: passed over once forth, once back.
+
+    By torch's own functions every step writes the vocabulary anew, which takes longer than the products.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, ids: Tensor, shares: Tensor) -> Tensor:
+        """Of logits `[n, vocabulary]`, and ids and shares `[n, k]`; a scalar."""
+        total = torch.logsumexp(logits, -1, keepdim=True)
+        ctx.save_for_backward(logits, total, ids, shares)
+        return (shares * (total - logits.gather(-1, ids))).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of the logits."""
+        logits, total, ids, shares = ctx.saved_tensors
+        slope = torch.sub(logits, total).exp_().mul_(shares.sum(-1, keepdim=True) * grads[0])
+        return slope.scatter_add_(-1, ids, -shares * grads[0]), None, None
 
 
 @torch.no_grad()

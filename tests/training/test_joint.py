@@ -226,9 +226,9 @@ def test_a_row_sees_its_set_as_if_nothing_else_were_loaded(
 ) -> None:
     run = training(reader, study, tmp_path, replace(SETTINGS, pool=6, batch=8))
     rows = run._rows()
-    keys, values, visible = run._side_by_side(rows)
+    keys, values, sees = run._side_by_side(rows)
     lesson = Lesson.of([row.example for row in rows], reader.device)
-    together = answer_logits(reader, keys, values, lesson, 64, visible)
+    together = answer_logits(reader, keys, values, lesson, 64, sees)
     at = 0
     for row in rows:
         pairs = [run.pool.slots(name) for name in row.visible]
@@ -451,14 +451,15 @@ def test_a_question_may_stand_right_behind_what_it_sees(
     settings = replace(SETTINGS, batch=4, pool=6, offset_rule="visible")
     run = training(reader, study, tmp_path, settings)
     rows = run._rows()
-    keys, values, visible = run._side_by_side(rows)
+    keys, values, sees = run._side_by_side(rows)
+    behind = 1 + sees.visible.sum(1)
     lesson = Lesson.of([row.example for row in rows], reader.device)
-    together = answer_logits(reader, keys, values, lesson, 1 + visible.sum(1), visible)
+    together = answer_logits(reader, keys, values, lesson, behind, sees)
     run._learn(rows)
-    hidden = answer_states(reader, keys, values, lesson, 1 + visible.sum(1), visible)
+    hidden = answer_states(reader, keys, values, lesson, behind, sees)
     loss = distillation_loss(reader, hidden, lesson)
     assert run.pool.losses[-1] == pytest.approx(float(loss.detach()), abs=1e-6)
-    elsewhere = answer_logits(reader, keys, values, lesson, 64, visible)
+    elsewhere = answer_logits(reader, keys, values, lesson, 64, sees)
     assert not torch.allclose(together, elsewhere)
 
 

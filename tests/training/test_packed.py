@@ -8,8 +8,8 @@ from torch import Tensor
 
 from inference.reader import Reader, load_reader
 from tests.models import FAMILIES, TEXT, studied_questions, write_tiny_model
-from training.packed import Packed
-from training.student import Lesson, answer_states, hidden_states
+from training.packed import Packed, Sees, _ByRows, _fused
+from training.student import Lesson, answer_states, distillation_loss, hidden_states
 
 OFFSET = 64
 
@@ -29,28 +29,36 @@ def lesson(reader: Reader) -> Lesson:
     return found
 
 
-def slots(reader: Reader, rows: int | None) -> list[Tensor]:
-    """Keys and values of seven slots, of every row its own or the same for all."""
+def slots(reader: Reader) -> list[Tensor]:
+    """Keys and values of seven slots."""
     drawn = torch.Generator().manual_seed(3)
-    layers = [(keys.shape[1], keys.shape[3]) for keys, _ in reader.sink]
-    (heads, size), batch = layers[0], [] if rows is None else [rows]
-    shape = (len(layers), *batch, heads, 7, size)
+    heads, size = reader.sink[0][0].shape[1], reader.sink[0][0].shape[3]
+    shape = (len(reader.sink), heads, 7, size)
     return [torch.randn(shape, generator=drawn).requires_grad_(True) for _ in range(2)]
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_states_and_gradients_are_those_of_a_padded_batch(
-    reader: Reader, lesson: Lesson, own: bool
+@pytest.mark.parametrize("fused", [True, False])
+def test_states_and_gradients_are_those_of_each_row_alone(
+    reader: Reader, lesson: Lesson, own: bool, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = len(lesson.ids)
-    visible, offset = None, OFFSET if not own else torch.tensor([OFFSET, 20, 9])
-    if own:
-        visible = torch.ones((rows, 7), dtype=torch.bool)
-        visible[1, 4:] = False
-    one, other = slots(reader, rows if own else None), slots(reader, rows if own else None)
-    packed = answer_states(reader, *one, lesson, offset, visible)
-    padded = hidden_states(reader, *other, lesson.ids, lesson.mask, offset, visible)
-    expected = padded[lesson.rows, lesson.columns]
+    if fused:  # what other devices than CPUs go by
+        monkeypatch.setattr(_ByRows, "apply", _fused)
+    monkeypatch.setattr("training.packed._AT_ONCE", 2)  # more than one group
+    sets = [[0, 1, 2, 3, 4, 5, 6], [6, 2, 4], [5]] if own else [[*range(7)]] * 3
+    columns, visible = torch.zeros((3, 7), dtype=torch.long), torch.zeros((3, 7), dtype=torch.bool)
+    for row, seen in enumerate(sets):
+        columns[row, : len(seen)], visible[row, : len(seen)] = torch.tensor(seen), True
+    offset = OFFSET if not own else torch.tensor([OFFSET, 20, 9])
+    one, other = slots(reader), slots(reader)
+    packed = answer_states(reader, *one, lesson, offset, Sees(columns, visible) if own else None)
+    rows = []
+    for row, seen in enumerate(sets):
+        keys, values = (t[:, :, torch.tensor(seen)] for t in other)
+        begins = OFFSET if not own else int(offset[row])
+        ids, mask = lesson.ids[row : row + 1], lesson.mask[row : row + 1]
+        rows.append(hidden_states(reader, keys, values, ids, mask, begins)[0])
+    expected = torch.stack(rows)[lesson.rows, lesson.columns]
     torch.testing.assert_close(packed, expected, atol=1e-5, rtol=1e-4)
     weights = torch.randn(packed.shape, generator=torch.Generator().manual_seed(5))
     for states in (packed, expected):
@@ -60,11 +68,30 @@ def test_states_and_gradients_are_those_of_a_padded_batch(
 
 
 def test_places_are_the_tokens_in_order(reader: Reader, lesson: Lesson) -> None:
-    seen = torch.ones((len(lesson.ids), 1), dtype=torch.long)
-    plan = Packed(reader.sink, seen, lesson.mask)
+    sink = torch.zeros((len(lesson.ids), 1), dtype=torch.long)
+    plan = Packed(reader.sink, Sees(sink, sink == 0), lesson.mask)
     ids = plan.packed(lesson.ids)
-    assert ids.shape == (1, int(lesson.mask.sum()))
+    count = int(lesson.mask.sum())
+    assert ids.shape == (1, -(-count // 64) * 64)
+    assert not ids[0, count:].any()
     assert torch.equal(ids[0, plan.place][lesson.mask.bool()], lesson.ids[lesson.mask.bool()])
+
+
+def test_a_loss_of_few_tokens_is_that_of_all(reader: Reader, lesson: Lesson) -> None:
+    width = reader.config.hidden_size
+    one, other = (
+        torch.randn((len(lesson.rows), width), generator=torch.Generator().manual_seed(4))
+        .mul(3)
+        .requires_grad_(True)
+        for _ in range(2)
+    )
+    mine = 7.0 * distillation_loss(reader, one, lesson)
+    chosen = torch.log_softmax(reader.logits(other), -1).gather(-1, lesson.top_ids)
+    theirs = -7.0 * (lesson.top_logprobs.exp() * chosen).sum() / len(other)
+    torch.testing.assert_close(mine, theirs)
+    for loss in (mine, theirs):
+        torch.autograd.backward(loss)
+    torch.testing.assert_close(one.grad, other.grad, atol=1e-6, rtol=1e-4)
 
 
 def test_in_half_precision_and_without_gradients(tmp_path: Path) -> None:
@@ -73,7 +100,7 @@ def test_in_half_precision_and_without_gradients(tmp_path: Path) -> None:
     examples = studied_questions(reader, TEXT, asked, max_tokens=6, top_k=5)
     lesson = Lesson.of(examples, reader.device)
     assert lesson.mask.sum() < lesson.mask.numel()
-    one = [each.detach().bfloat16() for each in slots(reader, None)]
+    one = [each.detach().bfloat16() for each in slots(reader)]
     with torch.no_grad():
         packed = answer_states(reader, *one, lesson, OFFSET)
         padded = hidden_states(reader, *one, lesson.ids, lesson.mask, OFFSET)
