@@ -41,7 +41,8 @@ class Arm:
     """One way of training the collection: how examples are mixed, at what compression, from what start.
 
     `learns` is what slots are trained on: answers (context distillation), the text's own tokens, or
-    nothing. `whole` is one cartridge for the collection, with as many slots as the others have together.
+    nothing. `known` is the weight of an example beside what it last lost (None: all are alike). `whole` is
+    one cartridge for the collection, with as many slots as the others have together.
     """
 
     mixing: Mixing
@@ -49,6 +50,7 @@ class Arm:
     initialiser: str = "compaction"
     offset_rule: OffsetRule = "fixed"
     learns: Literal["answers", "text", "nothing"] = "answers"
+    known: float | None = 0.2
     whole: bool = False
 
 
@@ -76,6 +78,7 @@ ABLATIONS: dict[str, Arm] = {
     "from_first_tokens": replace(MIXED, initialiser="first"),
     "from_spread_tokens": replace(MIXED, initialiser="spread"),
     "questions_behind_slots": replace(MIXED, offset_rule="visible"),
+    "examples_alike": replace(MIXED, known=None),
 }
 
 
@@ -90,7 +93,7 @@ class CasPlan:
     questions: int = 8  # to each document
     loaded: tuple[int, ...] = (1, 2, 4, 8, 16, 20)  # cartridges beside each other
     retrieved: int = 5  # documents that retrieval brings for a question
-    rows: int = 2_400  # examples that each document learns from, repeats counted
+    rows: int = 3_600  # examples that each document learns from, repeats counted
     pool: int = 20
     training: TrainingSettings = field(default_factory=TrainingSettings)  # study and positions
     arms: Mapping[str, Arm] = field(default_factory=lambda: ARMS)
@@ -267,6 +270,7 @@ def train_arm(
         mixing=arm.mixing,
         question_offset=settings.question_offset,
         offset_rule=arm.offset_rule,
+        known=arm.known,
     )
     run = JointTraining(reader, members, collection.study, first, joint, folder)
     run.run(report)

@@ -6,9 +6,12 @@ All figures are shares between 0 and 1. Knows no question and no reader.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import sacrebleu
-from rouge_score import rouge_scorer
+
+if TYPE_CHECKING:
+    from rouge_score import rouge_scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,10 @@ class Rouge:
 
 
 @lru_cache(maxsize=2)
-def _scorer(stem: bool) -> rouge_scorer.RougeScorer:
+def _scorer(stem: bool) -> "rouge_scorer.RougeScorer":
+    # It brings NLTK and SciPy: a second that every start would wait for, and most score no summaries.
+    from rouge_score import rouge_scorer
+
     return rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=stem)
 
 

@@ -3,9 +3,10 @@
 Cartridges at Scale (arXiv 2606.04557): each row of a batch asks about one resident document and sees that
 document's cartridge alone or among distractors; gradients flow to every visible cartridge, so that
 each also learns to be quiet when it is not asked. A batch draws its own documents in proportion to
-their length. Every step is a function of seed and step number, and the pool's checkpoints are
-exact: on a CPU a run that was killed ends with the very cartridges of one that was not. This file
-knows members by name and their examples; it knows no store, no index and no API.
+their length, and their examples by what these last lost: what is known need not be said as often. Every
+step is a function of seed and of the steps before it, and the pool's checkpoints are exact: on a CPU a run
+that was killed ends with the very cartridges of one that was not. This file knows members by name and
+their examples; it knows no store, no index and no API.
 """
 
 import hashlib
@@ -28,10 +29,14 @@ from training.packed import Sees
 from training.pool import Pool, Resident
 from training.rows import Draw, Row
 from training.settings import Cancelled, TrainingRefused, TrainingSettings
-from training.student import Lesson, answer_states, distillation_loss
+from training.student import Lesson, answer_states, excess, token_losses
 
 OffsetRule = Literal["fixed", "visible"]
 """Where a question stands: at `question_offset`, or right behind the slots that it sees."""
+
+
+_UNSEEN = 3.0
+"""Nats that an example is taken to lose that was not drawn yet: more than most do at first."""
 
 
 OWN_SECOND_MOMENT = 0.999
@@ -59,6 +64,7 @@ class JointSettings:
     warm_up: int = 20  # steps of each cartridge, fresh for every one
     final_rate: float = 0.02
     second_moment: float = 0.99  # Adam's; a first loss that is high is to be forgotten
+    known: float | None = 0.2  # an example's weight, beside what it last lost; None: all are alike
     checkpoint_every: int = 50
 
     def __post_init__(self) -> None:
@@ -72,6 +78,8 @@ class JointSettings:
             raise TrainingRefused("general_share and rotate_share are shares, from 0 to 1.")
         if not 0 <= self.absent < 1:
             raise TrainingRefused("absent is a share below 1.")
+        if self.known is not None and self.known <= 0:
+            raise TrainingRefused("known is above 0: what is known today may be lost tomorrow.")
         if not 0 <= self.guard < 1:
             raise TrainingRefused(
                 "guard is a share below 1: newcomers have to learn for themselves."
@@ -239,6 +247,7 @@ class JointTraining:
             settings.guard,
             settings.absent,
             tuple(self._reader.chat.answer(settings.not_stated, self._reader.end_id)),
+            self._due,
         )
         return draw.rows(settings.batch, Random(f"step/{settings.seed}/{self.step}"))
 
@@ -251,6 +260,25 @@ class JointTraining:
                 raise TrainingRefused(f"{name} has no study to learn from; leave it out.")
         return self._examples[name]
 
+    def _due(self, name: str) -> list[float] | None:
+        """How likely each of a resident's examples is to be drawn."""
+        known = self._settings.known
+        if known is None:
+            return None
+        member = self.pool.resident[name]
+        if member.lately is None:
+            member.lately = torch.full((len(self._study(name)),), _UNSEEN)
+        weights: list[float] = (member.lately + known).tolist()
+        return weights
+
+    def _remember(self, rows: Sequence[Row], lost: Sequence[float]) -> None:
+        """Keep what the examples of residents have lost."""
+        for row, loss in zip(rows, lost, strict=True):
+            if row.own is not None and row.place is not None:
+                lately = self.pool.resident[row.own].lately
+                if lately is not None:
+                    lately[row.place] = loss
+
     def _learn(self, rows: Sequence[Row]) -> None:
         """One step of the pool, by the rows of a batch."""
         keys, values, sees = self._side_by_side(rows)
@@ -259,8 +287,10 @@ class JointTraining:
         behind = self._settings.offset_rule == "visible"
         offset = 1 + sees.visible.sum(1) if behind else self._settings.question_offset
         hidden = answer_states(self._reader, keys, values, lesson, offset, sees)
-        loss = distillation_loss(self._reader, hidden, lesson)
+        losses = token_losses(self._reader, hidden, lesson)
+        loss = losses.mean()
         torch.autograd.backward(loss)
+        self._remember(rows, excess(losses, lesson))
         self.pool.losses.append(float(loss.detach()))
         own = {row.own for row in rows}
         shown = sorted({name for row in rows for name in row.visible})

@@ -2,10 +2,11 @@
 
 Cartridges at Scale (arXiv 2606.04557) trains hundreds of cartridges through a pool of about twenty: every
 few steps a share of them is exchanged, those with the fewest turns come in, and Adam's moments travel
-with their slots. Device memory is bounded by the pool, whatever the collection's size. A member's
-state is written under a new name, down to the disk, and the list of names last: after a crash the last
-list holds whole files of one moment. Those who leave are written and those who will come are read beside
-the steps (`states.py`). This file knows members by name; it knows no reader and no examples.
+with their slots, as does what their examples lost. Device memory is bounded by the pool, whatever the
+collection's size. A member's state is written under a new name, down to the disk, and the list of names
+last: after a crash the last list holds whole files of one moment. Those who leave are written and those who
+will come are read beside the steps (`states.py`). This file knows members by name; it knows no reader and
+no examples.
 """
 
 import json
@@ -30,11 +31,16 @@ class PoolMismatch(ValueError):
 
 @dataclass(eq=False, slots=True)
 class Resident:
-    """A cartridge on the device: slots float32 `[layers, kv_heads, slots, head_dim]`, its optimiser."""
+    """A cartridge on the device: slots float32 `[layers, kv_heads, slots, head_dim]`, its optimiser.
+
+    `lately` float32 `[examples]`, on the host, is what each of its examples last lost; None before any was
+    drawn.
+    """
 
     keys: Tensor
     values: Tensor
     optimiser: torch.optim.Adam
+    lately: Tensor | None = None
 
 
 class Pool:
@@ -175,7 +181,7 @@ class Pool:
                     moment: tensors[f"{part}.{moment}"].to(self._device) for moment in _MOMENTS
                 }
                 optimiser.state[parameter]["step"] = tensors[f"{part}.step"]  # stays on the host
-        self.resident[name] = Resident(keys, values, optimiser)
+        self.resident[name] = Resident(keys, values, optimiser, tensors.get("lately"))
 
     def _state(self, name: str) -> dict[str, Tensor]:
         member = self.resident[name]
@@ -183,6 +189,8 @@ class Pool:
         for parameter, part in ((member.keys, "keys"), (member.values, "values")):
             for moment, value in member.optimiser.state.get(parameter, {}).items():
                 state[f"{part}.{moment}"] = value
+        if member.lately is not None:
+            state["lately"] = member.lately
         return state
 
     def _write(self, name: str, state: Mapping[str, Tensor], step: int) -> str:

@@ -17,11 +17,15 @@ from training.mixing import Mixing, visible_set
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a batch: what is asked, whose cartridge answers it, and which ones it sees."""
+    """One row of a batch: what is asked, whose cartridge answers it, and which ones it sees.
+
+    `place` is the example's in the study of a document that learns.
+    """
 
     example: StudyExample
     own: str | None
     visible: tuple[str, ...]
+    place: int | None = None
 
 
 def unanswered(example: StudyExample, silence: Sequence[int]) -> StudyExample:
@@ -45,7 +49,8 @@ class Draw:
     `weights` are those of the documents that learn. `guarded` are frozen ones with a study, asked about in
     `guard` of the rows; `frozen` are all that may stand beside. `nearest` of a document are the most
     like it. `general_share` of the rows about learners are about no document; in `absent` of them the
-    document that would answer is not seen, and the answer is `silence`, the ids of *not stated*.
+    document that would answer is not seen, and the answer is `silence`, the ids of *not stated*. Examples
+    of a learner's study are drawn in proportion to `due`; where it is None, each as likely.
     """
 
     mixing: Mixing
@@ -59,6 +64,7 @@ class Draw:
     guard: float = 0.0
     absent: float = 0.0
     silence: tuple[int, ...] = ()
+    due: Callable[[str], Sequence[float] | None] = lambda _: None
 
     def rows(self, count: int, rng: Random) -> list[Row]:
         """`count` rows; the same for the same state of `rng`."""
@@ -74,12 +80,15 @@ class Draw:
                 if asked is not None:
                     drawn.append(asked)
                     continue
-            about = rng.random() >= self.general_share
-            example = rng.choice(self.study(own) if about else self.general)
-            visible = visible_set(
-                self.mixing, own, at_hand, self._nearest(own, example if about else None), rng
-            )
-            drawn.append(Row(example, own if about else None, visible))
+            if rng.random() < self.general_share:
+                visible = visible_set(self.mixing, own, at_hand, self._nearest(own, None), rng)
+                drawn.append(Row(rng.choice(self.general), None, visible))
+                continue
+            study = self.study(own)
+            (place,) = rng.choices(range(len(study)), self.due(own))
+            nearest = self._nearest(own, study[place])
+            visible = visible_set(self.mixing, own, at_hand, nearest, rng)
+            drawn.append(Row(study[place], own, visible, place))
         return drawn
 
     def _guarding(self, learner: str, at_hand: Sequence[str], rng: Random) -> Row:

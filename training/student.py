@@ -173,25 +173,43 @@ def distillation_loss(
     token, so that the step size does not follow the teacher's entropy. Of a large vocabulary no more than
     `at_once` logits exist at a time: chunks are made again for the backward pass. Scalar, float32.
     """
+    return token_losses(reader, hidden, lesson, at_once=at_once).mean()
+
+
+def token_losses(
+    reader: Reader, hidden: Tensor, lesson: Lesson, *, at_once: int = LOGITS_AT_ONCE
+) -> Tensor:
+    """The distillation loss of each answer token, float32 `[n]`, as `distillation_loss` averages it."""
     size = max(1, at_once // reader.config.vocab_size)
     if len(hidden) <= size:
-        return _summed_loss(reader, hidden, lesson.top_ids, lesson.top_logprobs) / len(hidden)
-    total = hidden.new_zeros((), dtype=torch.float32)
+        return _losses(reader, hidden, lesson.top_ids, lesson.top_logprobs)
     chunks = zip(
         *(t.split(size) for t in (hidden, lesson.top_ids, lesson.top_logprobs)), strict=True
     )
-    for part, ids, logprobs in chunks:
-        total = total + checkpoint(
-            _summed_loss, reader, part, ids, logprobs, use_reentrant=False, preserve_rng_state=False
-        )
-    return total / len(hidden)
+    found = [
+        checkpoint(_losses, reader, *chunk, use_reentrant=False, preserve_rng_state=False)
+        for chunk in chunks
+    ]
+    return torch.cat(found)
 
 
-def _summed_loss(reader: Reader, hidden: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> Tensor:
-    loss: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+def _losses(reader: Reader, hidden: Tensor, top_ids: Tensor, top_logprobs: Tensor) -> Tensor:
+    losses: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
         reader.logits(hidden), top_ids, top_logprobs.exp()
     )
-    return loss
+    return losses
+
+
+def excess(losses: Tensor, lesson: Lesson) -> list[float]:
+    """For each row, what its answer's tokens lose beyond the teacher's own entropy, in nats, at least 0.
+
+    `losses` `[n]` are `token_losses`.
+    """
+    shares, logs = lesson.top_logprobs.exp(), lesson.top_logprobs.clamp(min=-1e4)
+    beyond = (losses.detach() + (shares * logs).sum(-1)).clamp(min=0.0)
+    rows = torch.zeros(len(lesson.ids), device=beyond.device).index_add_(0, lesson.rows, beyond)
+    found: list[float] = rows.tolist()
+    return found
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -202,17 +220,18 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, ids: Tensor, shares: Tensor) -> Tensor:
-        """Of logits `[n, vocabulary]`, and ids and shares `[n, k]`; a scalar."""
+        """Of logits `[n, vocabulary]`, and ids and shares `[n, k]`; `[n]`."""
         total = torch.logsumexp(logits, -1, keepdim=True)
         ctx.save_for_backward(logits, total, ids, shares)
-        return (shares * (total - logits.gather(-1, ids))).sum()
+        return (shares * (total - logits.gather(-1, ids))).sum(-1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of the logits."""
         logits, total, ids, shares = ctx.saved_tensors
-        slope = torch.sub(logits, total).exp_().mul_(shares.sum(-1, keepdim=True) * grads[0])
-        return slope.scatter_add_(-1, ids, -shares * grads[0]), None, None
+        given = grads[0][:, None]
+        slope = torch.sub(logits, total).exp_().mul_(shares.sum(-1, keepdim=True) * given)
+        return slope.scatter_add_(-1, ids, -shares * given), None, None
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from training.joint import Frozen, JointSettings, JointTraining, Member
 from training.mixing import Mixing
 from training.pipeline import first_slots as spread
 from training.pool import Pool
-from training.rows import Draw
+from training.rows import Draw, Row
 from training.settings import Cancelled, TrainingRefused, TrainingSettings
 from training.student import Lesson, answer_logits, answer_states, distillation_loss
 
@@ -362,7 +362,9 @@ def test_everybody_has_a_turn_however_small_the_share(tmp_path: Path) -> None:
     assert inside == set("abcd")
 
 
-@pytest.mark.parametrize("wrong", [{"pool": 1}, {"warm_up": 0}, {"steps": 0}, {"rotate_share": 2}])
+@pytest.mark.parametrize(
+    "wrong", [{"pool": 1}, {"warm_up": 0}, {"steps": 0}, {"rotate_share": 2}, {"known": 0}]
+)
 def test_impossible_settings_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(TrainingRefused):
         replace(SETTINGS, **wrong)  # type: ignore[arg-type]
@@ -559,3 +561,26 @@ def test_collections_learn_to_say_nothing_about_who_is_not_there(
     assert all(row.example.answer == tuple(said) for row in absent)
     with pytest.raises(TrainingRefused, match="absent"):
         replace(SETTINGS, absent=1.0)
+
+
+def test_what_examples_last_lost_says_how_often_they_are_drawn(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    run = training(reader, study, tmp_path, replace(SETTINGS, pool=6, mixing=Mixing(alone=1.0)))
+    (name, *_) = run.pool.resident
+    lesson = Lesson.of(study[name][:1], reader.device)
+    pair = run.pool.slots(name)
+    asked = Row(study[name][0], name, (name,), 0)
+    assert run._due(name) == pytest.approx([3.2, 3.2])  # nothing was asked yet
+    run._learn([asked])
+    logs = torch.log_softmax(answer_logits(reader, *pair, lesson, 64), -1)
+    tops = lesson.top_logprobs
+    lost = (tops.exp() * (tops - logs.gather(-1, lesson.top_ids))).sum()
+    assert run._due(name) == pytest.approx([0.2 + float(lost), 3.2], abs=1e-4)
+    # It is part of the state: who leaves and comes back knows it, and so does a run that goes on.
+    run.pool.checkpoint(1)
+    assert training(
+        reader, study, tmp_path, replace(SETTINGS, pool=6, mixing=Mixing(alone=1.0))
+    )._due(name) == run._due(name)
+    alike = training(reader, study, tmp_path / "alike", replace(SETTINGS, known=None))
+    assert alike._due(next(iter(alike.pool.resident))) is None

@@ -1,5 +1,6 @@
 """Rows: frozen documents are asked about too, always with a learner beside them."""
 
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
@@ -98,3 +99,37 @@ def test_where_its_document_is_not_seen_a_question_has_no_answer() -> None:
         draw(frozen=names, silence=(7,)).rows(40, Random(3)),
     ]
     assert same[0] == same[1]
+
+
+def test_examples_are_drawn_by_what_is_due_of_them() -> None:
+    study = [example(str(number)) for number in range(4)]
+    drawn = draw(
+        weights={"a": 1.0},
+        study=lambda _: study,
+        frozen=["old"],
+        due=lambda _: [0.5, 0.0, 3.0, 0.5],
+    )
+    rows = drawn.rows(4_000, Random(0))
+    assert all(row.place is not None and study[row.place] is row.example for row in rows)
+    count = Counter(row.place for row in rows)
+    assert count[1] == 0
+    assert 2_850 < count[2] < 3_150
+    assert 400 < count[0] < 600
+
+
+def test_without_it_all_are_alike_and_what_does_not_learn_has_no_place() -> None:
+    study = [example(str(number)) for number in range(4)]
+    drawn = draw(
+        weights={"a": 1.0},
+        study=lambda _: study,
+        frozen=["old"],
+        guarded=["old"],
+        guard=0.5,
+        general=[example("")],
+        general_share=0.5,
+    )
+    rows = drawn.rows(4_000, Random(0))
+    count = Counter(row.place for row in rows if row.own == "a")
+    assert {*count} == {0, 1, 2, 3}
+    assert min(count.values()) > 200
+    assert {row.place for row in rows if row.own != "a"} == {None}
