@@ -227,7 +227,14 @@ class _Run:
         """The joint run to its end."""
         settings, reader = self._settings, self._reader
         by_name = {member.name: member for member in settled.members}
-        folder = self._folder / f"joint-{short_digest(asdict(settled))}"
+        recipe = JointSettings.of(
+            settings,
+            steps=settled.steps,
+            pool=max(2, min(settings.pool, len(settled.members))),
+            learning_rate=settings.joint_rate,
+        )
+        # Named by its members and recipe: those of another time, or release, have a pool of their own.
+        folder = self._folder / f"joint-{short_digest([asdict(settled), asdict(recipe)])}"
 
         def made(member: Member) -> Slots:
             wanted, text = member.slots or settings.slots(member.tokens), texts[member.name]
@@ -244,13 +251,8 @@ class _Run:
             settled.members,
             lambda name: self._study(by_name[name]),
             first,
-            JointSettings.of(
-                settings,
-                steps=settled.steps,
-                pool=max(2, min(settings.pool, len(settled.members))),
-                learning_rate=settings.joint_rate,
-            ),
-            folder,  # named by its members: those of another time have a pool of their own
+            recipe,
+            folder,
         )
         for path in self._folder.glob("first-*"):
             path.unlink(missing_ok=True)  # the pool has them

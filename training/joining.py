@@ -10,7 +10,7 @@ slots that serve; it knows no store and no index.
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -280,7 +280,7 @@ class _Joining:
         run = [
             [[each.name, each.digest] for each in members],
             [[each.name, each.digest, bool(each.examples)] for each in beside],
-            [begun, steps, settings.to_dict()],
+            [begun, asdict(recipe), settings.to_dict()],
         ]
         joint = JointTraining(
             self._reader,

@@ -11,6 +11,7 @@ their examples; it knows no store, no index and no API.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from cartridge_store.errors import InvalidId
 from inference.reader import Reader
+from training.due import due, remember
 from training.examples import StudyExample
 from training.mixing import Mixing
 from training.packed import Sees
@@ -33,10 +35,6 @@ from training.student import Lesson, answer_states, excess, token_losses
 
 OffsetRule = Literal["fixed", "visible"]
 """Where a question stands: at `question_offset`, or right behind the slots that it sees."""
-
-
-_UNSEEN = 3.0
-"""Nats that an example is taken to lose that was not drawn yet: more than most do at first."""
 
 
 OWN_SECOND_MOMENT = 0.999
@@ -265,19 +263,7 @@ class JointTraining:
         known = self._settings.known
         if known is None:
             return None
-        member = self.pool.resident[name]
-        if member.lately is None:
-            member.lately = torch.full((len(self._study(name)),), _UNSEEN)
-        weights: list[float] = (member.lately + known).tolist()
-        return weights
-
-    def _remember(self, rows: Sequence[Row], lost: Sequence[float]) -> None:
-        """Keep what the examples of residents have lost."""
-        for row, loss in zip(rows, lost, strict=True):
-            if row.own is not None and row.place is not None:
-                lately = self.pool.resident[row.own].lately
-                if lately is not None:
-                    lately[row.place] = loss
+        return due(self.pool.resident[name], len(self._study(name)), known)
 
     def _learn(self, rows: Sequence[Row]) -> None:
         """One step of the pool, by the rows of a batch."""
@@ -289,9 +275,13 @@ class JointTraining:
         hidden = answer_states(self._reader, keys, values, lesson, offset, sees)
         losses = token_losses(self._reader, hidden, lesson)
         loss = losses.mean()
-        torch.autograd.backward(loss)
-        self._remember(rows, excess(losses, lesson))
         self.pool.losses.append(float(loss.detach()))
+        if not math.isfinite(self.pool.losses[-1]):
+            raise TrainingRefused(
+                "The loss is not finite: choose a lower learning rate (joint_rate), and train again."
+            )
+        torch.autograd.backward(loss)
+        remember(self.pool.resident, rows, excess(losses, lesson))
         own = {row.own for row in rows}
         shown = sorted({name for row in rows for name in row.visible})
         learners = [

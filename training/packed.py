@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding, scaled_dot_product_attention
 
 from inference.reader import KeyValues
 
-_AT_ONCE = 4  # rows whose attention is computed together on a CPU
+_AT_ONCE, _AT_ONCE_ELSEWHERE = 4, 8  # rows whose attention is computed together, on a CPU or not
 # Sizes are rounded up: for each new one the processor's library makes a kernel, which takes longer than to
 # use it.
 _TOKENS, _QUERIES, _COLUMNS = 64, 8, 32
@@ -70,6 +71,7 @@ class Packed:
         self.place[here] = torch.arange(len(self._rows), device=mask.device)
         self._groups = _groups(sees, self.place, sizes, prefix[0][0].shape[2], prefix[0][0].dtype)
         self._laid_out: dict[int, tuple[list[Tensor], Tensor]] = {}
+        self._masks: dict[int, list[Tensor]] = {}
         self._new: dict[int, tuple[Tensor, Tensor]] = {}
         self.layers = 0
         """How many layers have asked for their attention."""
@@ -94,12 +96,16 @@ class Packed:
         shared = heads // len(keys)
         queries, back = self._layout(shared, count)
         grouped = query[0].reshape(len(keys), shared * count, size)
-        if query.device.type == "cpu":
+        if _written_out(query):
             found: Tensor = _ByRows.apply(  # type: ignore[no-untyped-call]
                 grouped, keys, values, self._groups, queries, back, scale
             )
         else:
-            found = _fused(grouped, keys, values, self._groups, queries, back, scale)
+            masks = self._masks.setdefault(
+                shared,
+                [group.bias.repeat(1, 1, shared, 1).squeeze(1)[None] for group in self._groups],
+            )
+            found = _fused(grouped, keys, values, self._groups, masks, queries, back, scale)
         return found.reshape(heads, count, size).transpose(0, 1)[None]
 
     def _layout(self, shared: int, count: int) -> tuple[list[Tensor], Tensor]:
@@ -121,7 +127,7 @@ def _groups(
     seen = sees.visible.sum(1).tolist()
     order = sorted(range(len(sizes)), key=lambda row: (seen[row] + sizes[row], row))
     starts = [0, *accumulate(sizes)]
-    at_once = _AT_ONCE if place.device.type == "cpu" else len(order)
+    at_once = _AT_ONCE if place.device.type == "cpu" else _AT_ONCE_ELSEWHERE
     groups = []
     for first in range(0, len(order), at_once):
         rows = order[first : first + at_once]
@@ -145,6 +151,11 @@ def _groups(
     return groups
 
 
+def _written_out(query: Tensor) -> bool:
+    """Whether attention goes by `_ByRows`: where nothing is learned it is to be as exact as in serving."""
+    return query.device.type == "cpu" and torch.is_grad_enabled()
+
+
 def _rounded(number: int, to: int) -> int:
     return -(-number // to) * to
 
@@ -159,24 +170,29 @@ def _fused(
     keys: Tensor,
     values: Tensor,
     groups: Sequence[_Group],
+    masks: Sequence[Tensor],
     queries: Sequence[Tensor],
     back: Tensor,
     scale: float,
 ) -> Tensor:
-    """As `_ByRows`, by the library's kernels."""
+    """As `_ByRows`, by the library's kernels; `masks` are the groups' biases for all heads of a group.
+
+    The query heads of a group are laid out as tokens of one head: no key or value is copied for each.
+    """
     heads, size, found = len(keys), keys.shape[2], []
-    for group, places in zip(groups, queries, strict=True):
-        rows, width = group.tokens.shape
-        shared = len(places) // (rows * width)
-        q = query.index_select(1, places).view(heads, rows, shared, width, size)
-        k, v = (
-            t.index_select(1, group.columns).view(heads, rows, 1, -1, size) for t in (keys, values)
+    query, keys, values = (
+        t.transpose(0, 1).reshape(-1, heads * size) for t in (query, keys, values)
+    )
+    for group, mask, places in zip(groups, masks, queries, strict=True):
+        q, k, v = (
+            # As embeddings, whose backward pass adds in float32 and without atomics.
+            embedding(at, table).view(len(group.tokens), -1, heads, size).permute(2, 0, 1, 3)
+            for at, table in ((places, query), (group.columns, keys), (group.columns, values))
         )
-        k, v = (t.expand(-1, -1, shared, -1, -1).flatten(1, 2) for t in (k, v))
-        bias = group.bias.expand(-1, shared, -1, -1).flatten(0, 1)
-        seen = scaled_dot_product_attention(q.flatten(1, 2), k, v, attn_mask=bias, scale=scale)
-        found.append(seen.reshape(heads, -1, size))
-    return torch.cat(found, dim=1).index_select(1, back)
+        seen = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        found.append(seen.permute(1, 2, 0, 3).reshape(-1, heads * size))
+    every = embedding(back, torch.cat(found))
+    return every.view(-1, heads, size).transpose(0, 1)
 
 
 class _ByRows(torch.autograd.Function):
@@ -214,6 +230,7 @@ class _ByRows(torch.autograd.Function):
         return torch.cat(found, dim=1).index_select(1, back)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of query, keys and values."""
         query, keys, values, *weights = ctx.saved_tensors

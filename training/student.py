@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
@@ -226,6 +227,7 @@ class _CrossEntropy(torch.autograd.Function):
         return (shares * (total - logits.gather(-1, ids))).sum(-1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of the logits."""
         logits, total, ids, shares = ctx.saved_tensors

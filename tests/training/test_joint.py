@@ -582,5 +582,20 @@ def test_what_examples_last_lost_says_how_often_they_are_drawn(
     assert training(
         reader, study, tmp_path, replace(SETTINGS, pool=6, mixing=Mixing(alone=1.0))
     )._due(name) == run._due(name)
+    # Of another study nothing is known, and rows about nobody's document leave it as it is.
+    run.pool.resident[name].lately = torch.ones(7)
+    assert run._due(name) == pytest.approx([3.2, 3.2])
+    run._learn([Row(study[name][0], None, (name,)), Row(study[name][1], name, (name,))])
+    assert run._due(name) == pytest.approx([3.2, 3.2])
     alike = training(reader, study, tmp_path / "alike", replace(SETTINGS, known=None))
     assert alike._due(next(iter(alike.pool.resident))) is None
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_words(
+    reader: Reader, study: dict[str, list[StudyExample]], tmp_path: Path
+) -> None:
+    run = training(reader, study, tmp_path)
+    for member in run.pool.resident.values():
+        member.keys.data.fill_(torch.nan)
+    with pytest.raises(TrainingRefused, match="not finite"):
+        run.run(lambda _: None)
