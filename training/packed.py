@@ -101,10 +101,10 @@ class Packed:
                 grouped, keys, values, self._groups, queries, back, scale
             )
         else:
-            masks = self._masks.setdefault(
-                shared,
-                [group.bias.repeat(1, 1, shared, 1).squeeze(1)[None] for group in self._groups],
-            )
+            if shared not in self._masks:
+                biases = [group.bias.repeat(1, 1, shared, 1) for group in self._groups]
+                self._masks[shared] = [bias.squeeze(1)[None] for bias in biases]
+            masks = self._masks[shared]
             found = _fused(grouped, keys, values, self._groups, masks, queries, back, scale)
         return found.reshape(heads, count, size).transpose(0, 1)[None]
 
