@@ -119,15 +119,15 @@ def test_accounts_are_alike(engine: Engine, shelf: Shelf, exact_reader: Reader) 
 
 
 def test_a_cancelled_request_ends_and_the_others_go_on(engine: Engine, shelf: Shelf) -> None:
-    long = Request("Who?", sampling=Sampling(max_tokens=400, ignore_end=True))
+    long = Request("Who?", sampling=Sampling(max_tokens=1_500, ignore_end=True))
     short = Request(shelf.questions[0], shelf.cartridges[:1], sampling=Sampling(8))
     expected = engine.submit(short).result().text
     gone = engine.submit(long)
-    next(iter(gone))
     stays = engine.submit(short)
-    gone.cancel()
+    next(iter(gone))
+    gone.cancel()  # long before its end: a fast server says hundreds of tokens to a busy client
     assert stays.result().text == expected
-    assert gone.result().completion_tokens < 400
+    assert gone.result().completion_tokens < 1_500
     until = time.monotonic() + 10
     while engine.load().running and time.monotonic() < until:
         time.sleep(0.02)
