@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.storage import redis_url, require_redis
 from app.wiring import WorkerParts, open_worker
 from cartridge_store.errors import StoreError
+from inference.allocation import keep_freed_memory
 from inference.threads import compute_alone, compute_with
 from retrieval.errors import RetrievalError
 
@@ -43,6 +44,7 @@ def run_worker(settings: Settings, parts: Parts | None = None) -> None:
         signal.signal(number, lambda *_: ending.set())
     parent = os.getppid()
     threads = compute_alone()
+    keep_freed_memory()
     require_redis(redis_url(settings))
     worker = open_worker(settings, parts or Parts())
     # Teams that together have more members than there are processors keep each other waiting.

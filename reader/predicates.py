@@ -17,6 +17,8 @@ KINDS = (
     *("holder", "holder", "attribute", "attribute", "attribute", "agent", "agent", "habit"),
     *("when", "where", "schedule", "object", "count", "measure"),
 )
+UNLISTED = "unlisted"
+"""Attributes that no list has, which the kinds above draw now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,9 @@ def draw(rng: Random, split: Split, words: Sequence[str], kinds: Sequence[str]) 
         if rng.random() < 0.15:
             noun = f"{rng.choice(lx.ADJECTIVES)} {noun}"
         fields["N"], value = noun, partial(names.person, rng, split)
-    elif kind == "attribute":
-        fields["N"], value = _attribute(rng, split, words)
+    elif kind in {"attribute", UNLISTED}:
+        fields["N"], value = _attribute(rng, split, words, listed=kind == "attribute")
+        kind = "attribute"
     elif kind in {"agent", "habit"}:
         verb = rng.choice(lx.AGENT_VERBS) if rng.random() < 0.95 else _invented_verb(rng)
         fields |= {"past": verb.past, "third": verb.third, "part": verb.participle}
@@ -73,9 +76,11 @@ def _invented_verb(rng: Random) -> lx.Verb:
     return lx.Verb(base, base + "s", base + "ed", base + "ed")
 
 
-def _attribute(rng: Random, split: Split, words: Sequence[str]) -> tuple[str, Callable[[], str]]:
+def _attribute(
+    rng: Random, split: Split, words: Sequence[str], *, listed: bool
+) -> tuple[str, Callable[[], str]]:
     """An attribute's noun and a source of values of the type that it calls for."""
-    draw = rng.random()
+    draw = rng.random() if listed else 1.0
     if draw < 0.15:
         return rng.choice(lx.PLACE_NOUNS), partial(names.place, rng, split)
     if draw < 0.3:

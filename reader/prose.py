@@ -16,6 +16,7 @@ from random import Random
 
 from reader import lexicon as lx
 from reader import names
+from reader.forms import IN_OTHER_FORMS
 from reader.names import Split
 from reader.wrapping import WRAPPERS, wrap
 
@@ -92,6 +93,7 @@ _SERIES = 0.25  # share of passages that are followed by others of the same make
 _SPOKEN = 0.07  # share of sentences that somebody says
 _DONE = 0.35  # share of sentences without a subject that are given a person who does what they say
 _FOREIGN = 0.3  # share of questions with words that their passage does not have
+_OTHERWISE = 0.2  # share of values in another form than the world writes them in
 _RESTATED = 0.6  # share of answers to "Who …?" that name the person first, as sheets are answered
 _AROUND = (("", ""),) * 8 + (("(", ")"), ('"', '"'))  # marks about a value
 _MARKS = ',:;|–"() '
@@ -161,6 +163,8 @@ class Prose:
         rng = self._rng
         if kind == "word":
             return self._words(rng.randint(1, 3))
+        if kind in IN_OTHER_FORMS and rng.random() < _OTHERWISE:
+            return names.drawn(IN_OTHER_FORMS[kind], rng, "train").split(" ")
         value = _PUT_IN[kind](rng, "train")
         if kind == "number" and value.isdigit() and rng.random() < 0.3:
             value += f".{rng.randrange(10)}"
@@ -299,6 +303,11 @@ class Prose:
                     answer = f"The person who {question[4:-1]} is {asked}."
                 return wrap(question, self._rng.choice(WRAPPERS)), answer
         return None
+
+    def headed(self, passage: Passage) -> str:
+        """The passage behind a question that it answers, as in an interview or a list of answers."""
+        question, _ = self._question(passage, "")
+        return self._rng.choice((f"{question}\n", f"Q: {question}\nA: ")) + passage.text
 
     def gap(self, passage: Passage) -> str:
         """The whole passage as a question, with a question word in a span's place."""

@@ -10,7 +10,7 @@ from random import Random
 
 from reader.facts import Fact, label
 from reader.names import Split
-from reader.predicates import KINDS
+from reader.predicates import KINDS, UNLISTED
 from reader.prose import Passage, Prose
 from reader.tokenizer import BOS, END
 from reader.wider import WIDER, Asker
@@ -45,6 +45,7 @@ class Recipe:
     values_only: bool = False  # learn nothing of an answer but its value
     wider: float = 0.0  # share of turns that need more than one fact, or read one backwards
     repeats: float = 0.0  # share of facts that say of one subject what was said of another
+    unlisted: float = 0.0  # share of examples with many attributes that no list of the world has
     alike: float = 0.0  # share of examples whose sheets state facts of one kind alone
     prose: float = 0.0  # share of examples whose documents are passages, asked about and quoted
 
@@ -69,6 +70,8 @@ def example(
     group.repeats = recipe.repeats
     if rng.random() < recipe.alike:
         group.kinds, group.repeats = (rng.choice(KINDS),), 0.6
+    elif rng.random() < recipe.unlisted:
+        group.kinds = (*KINDS, *(UNLISTED,) * len(KINDS))
     sheets = [group.sheet(rng.randint(*recipe.facts)) for _ in range(rng.randint(*recipe.sheets))]
     facts = [fact for sheet in sheets for fact in sheet.facts]
     segments = [Segment(BOS, special=True), *_turn("system", render(rng, sheets))]
@@ -102,7 +105,7 @@ def _quoting(
         size = max(1, rng.randint(*recipe.facts) // 2)
         document = prose.passages(size)
         title = prose.title()
-        texts.append(_set(rng, title, document))
+        texts.append(_set(rng, title, document, prose))
         if rng.random() < 0.2:
             table, rows = prose.register(rng.randint(2, 6))
             texts[-1] += f"\n\n{table}"
@@ -134,9 +137,13 @@ def _quoting(
     return segments
 
 
-def _set(rng: Random, title: str, passages: Sequence[Passage]) -> str:
-    """Passages as a document: paragraphs, a list, numbered or dated lines."""
-    style = rng.choice(("paragraphs", "paragraphs", "bullets", "numbers", "times", "lines"))
+def _set(rng: Random, title: str, passages: Sequence[Passage], prose: Prose) -> str:
+    """Passages as a document: paragraphs, a list, numbered or dated lines, questions with their answers."""
+    styles = ("paragraphs", "paragraphs", "paragraphs", "bullets", "numbers", "times", "lines")
+    style = rng.choice((*styles, "headed"))
+    if style == "headed":
+        blocks = [prose.headed(p) if rng.random() < 0.6 else p.text for p in passages]
+        return "\n\n".join([f"# {title}", *blocks])
     texts = [passage.text for passage in passages]
     if style == "paragraphs":
         size = rng.randint(2, 5)

@@ -24,7 +24,9 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from cartridge_store.errors import FolderBusy
 from cartridge_store.folder_lock import FolderLock
+from inference.allocation import keep_freed_memory
 from inference.reader import multiplies_bfloat16
+from reader import attention
 from reader.curriculum import CURRICULUM, Stage
 from reader.grow import Sample, grown, write_quoting_circuit
 from reader.initialise import write_lookup_circuit
@@ -97,6 +99,7 @@ def draw_batch(
         row = encode(example(rng, recipe, words, split, pool), tokenizer)
         longest = max(longest, len(row[0]))
         rows.append(row)
+    longest += -longest % attention.ROUND
     ids = torch.full((len(rows), longest), 1)
     targets = torch.full((len(rows), longest), IGNORED)
     positions = torch.arange(longest).repeat(len(rows), 1)
@@ -184,6 +187,7 @@ class Trainer:
         self.seconds = 0.0
         self.began = 0  # the step at which the optimisers began
         self._compiled = False
+        self._fast = self.device.type != "cpu" or multiplies_bfloat16()
         if kept is not None:
             self._restore(kept["place"])
         elif start is not None:
@@ -192,6 +196,7 @@ class Trainer:
 
     def _fresh_optimisers(self) -> dict[str, torch.optim.Optimizer]:
         self.model.to(self.device)  # a new or grown model was made on the CPU
+        attention.install(self.model)
         matrices = [p for p in self.model.model.layers.parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
         others = [p for p in self.model.parameters() if id(p) not in chosen]
@@ -290,8 +295,7 @@ class Trainer:
     def _learn(self, stage: Stage) -> float:
         batch = self._batch(stage, "train")
         self.model.train()
-        fast = self.device.type != "cpu" or multiplies_bfloat16()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._fast):
             logits, targets = learned_logits(self.model, batch)
         learned = batch.targets != IGNORED
         first = learned & (batch.targets.roll(1, dims=1) == IGNORED)
@@ -381,6 +385,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     lock = FolderLock(options.out, "train.lock")
     try:
         lock.take(lambda: None)

@@ -67,6 +67,11 @@ _OPENING = (
     "At present|Among other things|In general|On Sundays|In winter|From now on|In practice|All in all|"
     "In any case|At any rate|Year after year|As a matter of course|Unless told otherwise|This season"
 )
+_HOLDS = (
+    "owns|keeps|counts|includes|contains|offers|features|uses|needs|shows|numbers|holds|still has|"
+    "now has|once had|has always had|is made up of|consists of|works with|is equipped with|runs to|"
+    "is said to have|must have|has just|has a total of|has only"
+)
 _PERSON = "person|man or woman|individual|human being|party|somebody"
 
 
@@ -96,6 +101,11 @@ _ATTRIBUTE_QUESTIONS = (
     *("What is the {N} of {S}?",) * 16,
     *("What is {S}'s {N}?",) * 8,
     *_asked("what the {N} of {S} is"),
+    # Whatever the question's preposition, the answer says "of".
+    *_spread(
+        "What is the {N} <of> {S}?", of="at|with|in|given for|on file for|recorded for|belonging to"
+    ),
+    *_spread("What is <given> the {N} of {S}?", given="known as|said to be|stated as|listed as"),
     "What's the {N} of {S}?",
     "What was the {N} of {S}?",
     "What {N} does {S} have?",
@@ -140,6 +150,13 @@ RELATIONS: dict[str, Relation] = {
                 of="of|of|in|at|on|listed for",
                 be="is|was|is usually|has been",
             ),
+            *_spread(
+                "The {N} <of> {S} <be> <known> {V}.",
+                of="of|of|at",
+                be="is|was",
+                known="a certain|none other than|still|now|again|known as|none but|of course|first",
+            ),
+            *_spread("{V} <acts> {N} of {S}.", acts=_ACTS),
             *("{V} is the {N} of {S}.",) * 60,
             *("{V} serves as {N} of {S}.", "{V} is {N} of {S}.", "{V} is {S}'s {N}.") * 20,
             "{V} is the {N} at {S}.",
@@ -161,6 +178,16 @@ RELATIONS: dict[str, Relation] = {
             "Who acts as {N} of {S}?",
             "Who is employed as {N} of {S}?",
             "Who do they have as {N} of {S}?",
+            *_spread(
+                "Which name <has> the {N} of {S}?", has="has|is that of|is given for|goes with"
+            ),
+            *_spread(
+                "Who <holds> of {N} of {S}?", holds="holds the post|has the job|fills the post"
+            ),
+            "By what name is the {N} of {S} known?",
+            "Whose name is given for the {N} of {S}?",
+            "Whom does {S} have as its {N}?",
+            "Who is it that is {N} of {S}?",
             *_spread("Who <does> {S} and works there as {N}?", does="is at|belongs to|is with"),
             "Who works for {S}, as {N}?",
             *_spread("What <be> the {N} of {S} called by all?", be="is|was"),
@@ -401,8 +428,22 @@ RELATIONS: dict[str, Relation] = {
     ),
     "count": Relation(
         (
-            *("{S} has {V} {N}.",) * 4,
-            "There are {V} {N} in {S}.",
+            *("{S} has {V} {N}.",) * 20,
+            *("There are {V} {N} in {S}.",) * 6,
+            *_spread("{S} <holds> {V} {N}.", holds=_HOLDS),
+            *_spread("{S} has <much> {V} {N}.", much=_ABOUT_AS_MUCH),
+            *_spread("<opening> {S} has {V} {N}.", opening=_OPENING),
+            *_spread("<about> {S}, there are {V} {N}.", about=_ABOUT),
+            *_spread("There <are> {V} {N} <of> {S}.", are="are|were|have been", of="at|in|on|with"),
+            *("The {N} of {S} number {V}.", "Of {N}, {S} has {V}.", "{N} of {S}: {V}.") * 3,
+            *(
+                "{S}: {V} {N}.",
+                "{S} ({V} {N}).",
+                "{S}, {N}: {V}.",
+                "{S}, with {V} {N}, is well known.",
+            )
+            * 3,
+            *("{V} is the number of {N} of {S}.", "{V} {N} are found in {S}.") * 3,
             "In all, {S} has {V} {N}.",
             *("{S} {adv}has {V} {N}.",) * 3,
             "{S} has got {V} {N}.",
@@ -418,6 +459,17 @@ RELATIONS: dict[str, Relation] = {
             *("How many {N} does {S} have?",) * 10,
             *_asked("how many {N} {S} has"),
             *_spread("How many {N} <mark> does {S} have?", mark=_MARK),
+            *_spread(
+                "How many {N} <are> {S}?",
+                are="are in|belong to|are counted in|are there at|go with",
+            ),
+            *_spread("{S} <holds> how many {N}?", holds="owns|keeps|counts|contains|holds|needs"),
+            *("{S}: how many {N}?", "For {S}, how many {N}?", "{N} of {S}: how many?") * 2,
+            "How many are the {N} of {S}?",
+            "Count the {N} of {S}.",
+            "In {S}, how many {N} are there?",
+            "What is {S}'s number of {N}?",
+            "How many {N} does the text give {S}?",
             "What is the number of {N} of {S}?",
             "How many {N} are there in {S}?",
             "How many {N} belong to {S}?",

@@ -10,6 +10,7 @@ import typer
 from app.cli.measuring import print_result, progress_bar
 from app.cli.output import AsJson, CommandFailed
 from app.settings import Settings
+from inference.allocation import keep_freed_memory
 
 _EXPERIMENTS = ("gates", "reader", "cas", "comparison", "living")
 _WORKING = ("cas", "comparison", "living")  # keep what they have done in a folder
@@ -65,6 +66,7 @@ def reproduce(
     if experiment not in _GROWING and more:
         raise CommandFailed("--more is an option of cas and living; leave it out.")
     seeds = _SEEDS.get(experiment, 3) if seeds is None else seeds
+    keep_freed_memory()
     with progress_bar(experiment) as progress:
         if experiment == "cas":
             result = _run_cas(

@@ -1,11 +1,14 @@
 """Prose: sentences of documentation, questions that leave a span out, answers that quote."""
 
+import re
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reader.forms import IN_OTHER_FORMS
 from reader.names import split_of
 from reader.prose import FUNCTION_WORDS, Prose, sentences, spoken
 from reader.tasks import Recipe, example
@@ -146,6 +149,32 @@ def test_a_register_is_a_table_of_its_rows(seed: int) -> None:
     table, rows = Prose(Random(seed), POOL, WORDS).register(4)
     assert [line.strip("| ") for line in table.split("\n")[2:]] == [row.text for row in rows]
     assert all(len(row.words) == len(row.kinds) for row in rows)
+
+
+@pytest.mark.parametrize("kind", list(IN_OTHER_FORMS))
+def test_other_forms_are_values_of_training_that_are_words(kind: str) -> None:
+    drawn = {IN_OTHER_FORMS[kind](Random(seed)) for seed in range(200)}
+    assert len(drawn) > (10 if kind == "hour" else 30)
+    assert all(value == " ".join(value.split()) and value for value in drawn)
+
+
+def test_people_write_accents_decimals_and_numerals() -> None:
+    said = " ".join(p.text for p in Prose(Random(1), POOL, WORDS).passages(2_000))
+    assert re.search(r"[óöøõôáäåãâčćšž]", said)
+    assert re.search(r"\d,\d{3}\b", said)
+    assert re.search(r"\b\d+\.\d+ [a-z]", said)
+    assert re.search(r"\b(eleven|twenty|half a dozen)\b", said)
+    assert re.search(r"\b0\d:\d\d\b", said)
+
+
+@given(st.integers(0, 10_000))
+def test_a_passage_may_stand_behind_a_question_that_it_answers(seed: int) -> None:
+    prose = Prose(Random(seed), POOL, WORDS)
+    passage = prose.passage()
+    question, answer = prose.headed(passage).split("\n")
+    assert question.endswith("?")
+    assert answer.removeprefix("A: ") == passage.text
+    assert question.startswith("Q: ") == answer.startswith("A: ")
 
 
 def test_asking_is_learned_from_prose_as_well() -> None:

@@ -15,6 +15,7 @@ from reader.curriculum import CURRICULUM
 from reader.distortion import KEPT, distorted, held_out
 from reader.names import Split, split_of
 from reader.paths import word_list
+from reader.predicates import KINDS, UNLISTED
 from reader.tasks import Recipe, example
 from reader.tokenizer import dictionary
 from reader.wordings import NOT_STATED, RELATIONS
@@ -119,6 +120,22 @@ def test_training_examples_hold_no_value_of_evaluation() -> None:
             for value in held_out
             if value in text and re.search(rf"\b{re.escape(value)}\b(?! \d)", text)
         ]
+
+
+def test_attributes_that_no_list_has_can_be_asked_for_often() -> None:
+    listed = {*lx.PLACE_NOUNS, *lx.DATE_NOUNS, *lx.MEASURE_NOUNS, *lx.CODE_NOUNS, *lx.THING_NOUNS}
+
+    def share(kinds: tuple[str, ...]) -> float:
+        facts = []
+        for seed in range(20):
+            group = Group(Random(seed), "train", words())
+            group.kinds = kinds
+            facts += group.sheet(20).facts
+        nouns = [dict(f.fields)["N"] for f in facts if f.relation == "attribute"]
+        return sum(noun.split()[-1] not in listed for noun in nouns) / len(facts)
+
+    assert share((UNLISTED,)) > 0.98  # a word of the dictionary may be listed
+    assert share(KINDS) < 0.15 < 0.4 < share((*KINDS, *(UNLISTED,) * len(KINDS)))
 
 
 def test_unstated_questions_are_not_stated() -> None:

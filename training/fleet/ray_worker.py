@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping
 from threading import Lock, RLock
 from typing import Any
 
+from inference.allocation import keep_freed_memory
 from training.fleet.task import Context, kinds_of, perform
 from training.settings import Cancelled
 
@@ -21,6 +22,7 @@ class RayWorker:
     def __init__(self, threads: int, environment: Mapping[str, str]) -> None:
         """`environment` are variables for this process: Ray's own way to set them writes its logs."""
         os.environ.update(environment)
+        keep_freed_memory()
         self._threads = threads
         self._kept: dict[Hashable, Any] = {}
         self._lock = RLock()
