@@ -29,7 +29,7 @@ def install(model: Any) -> None:
     model.set_attn_implementation(NAME)
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attention(
     module: Any,
     query: Tensor,
