@@ -70,8 +70,10 @@ reproduce: $(addprefix data/reproduced/,$(FIGURES))
 	$(BIN)/python -m benchmarks.plots
 	$(BIN)/python -m evaluation.tables --write
 
+data/reproduced/reproduce-cas: MORE := --large
+
 data/reproduced/%: | install vllm-env
-	$(BIN)/cartridges $(subst -, ,$*)
+	$(BIN)/cartridges $(subst -, ,$*) $(MORE)
 	mkdir -p $(@D)
 	touch $@
 

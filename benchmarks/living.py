@@ -36,6 +36,7 @@ from evaluation.datasets.changed_world import Changed, load_changed
 from evaluation.datasets.mixed_world import load_mixed
 from evaluation.datasets.questions import Document
 from evaluation.datasets.world import load_world
+from evaluation.exam import bundled_digest, exam
 from evaluation.results import Claim, begin, earlier_rows, require_plan, write_result
 from evaluation.statistics import estimate
 from training.settings import TrainingSettings
@@ -82,7 +83,8 @@ class LivingPlan:
         plan = asdict(self) | {"articles": self.articles is not None}
         del plan["seeds"]
         # With what the plan leaves to the defaults: another recipe's figures are not averaged with these.
-        return plan | {"training": TrainingSettings(**self.training).to_dict()}
+        plan["training"] = TrainingSettings(**self.training).to_dict()
+        return plan | exam(bundled_digest())
 
     def __post_init__(self) -> None:
         if self.joined < 1:

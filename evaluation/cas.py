@@ -25,9 +25,10 @@ from evaluation.collection import (
     drawn_collection,
     train_arm,
 )
+from evaluation.exam import exam
 from evaluation.gates import score
 from evaluation.large import LargePlan, run_large
-from evaluation.results import Claim, begin, earlier_rows, write_result
+from evaluation.results import Claim, begin, earlier_rows, made_by, together, write_result
 from evaluation.statistics import estimate
 from inference.composer import Composition, in_context
 from inference.reader import Reader, load_reader
@@ -61,10 +62,13 @@ def run_cas(
     Raises AnotherPlan where what the file has was measured by another plan.
     """
     began = begin()
-    earlier = earlier_rows(out, name, plan.of_a_seed()) if more else []
+    reader = load_reader(reader_path)
+    asked = plan.of_a_seed() | exam(reader.fingerprint)
+    earlier = earlier_rows(out, name, asked) if more else []
     known = {row["seed"]: row for row in earlier if "seed" in row}
     largest = next((row for row in earlier if "large" in row), None)
-    reader = load_reader(reader_path)
+    if large is not None and largest is not None and largest.get("plan") != large.to_dict():
+        largest = None
     encoder = MiniLmEncoder()
     rows: list[dict[str, Any]] = []
     for index, seed in enumerate(plan.seeds):
@@ -79,7 +83,8 @@ def run_cas(
     rows += known.values()
     found, seeds = claims(rows), [row["seed"] for row in rows]
     if large is not None and largest is None:
-        largest = {"large": run_large(reader_path, large, work / "large", report)}
+        measured = run_large(reader_path, large, work / "large", report)
+        largest = {"large": measured, "plan": large.to_dict()}
     if largest is not None:
         rows.append(largest)
         found |= large_claims(largest["large"])
@@ -92,7 +97,7 @@ def run_cas(
         rows=rows,
         claims=found,
         began=began,
-        plan=plan.of_a_seed(),
+        plan=asked,
     )
 
 
@@ -102,14 +107,17 @@ def _seed(
     collection = drawn_collection(
         reader, encoder, seed, plan, folder, lambda d: report("study", d / 4)
     )
+    loaded = "-".join(map(str, plan.loaded))
     icl = _kept(
-        collection.folder / f"icl-{plan.questions}-{max(plan.loaded)}.scores.json",
+        collection.folder / f"icl-{plan.questions}-{loaded}.scores.json",
         lambda: _in_context(reader, collection, plan),
     )
+    pieces = [icl.pop("measured")]
     row: dict[str, Any] = {
         "seed": seed,
         "documents": len(collection.names),
         "tokens": sum(reader.count(sheet.text) for sheet in collection.drawn.sheets),
+        "measured": {},
         "icl_em": icl["1"],
         "em": {"icl": icl},
         "slots": {},
@@ -124,16 +132,19 @@ def _seed(
             return _scores(reader, collection, name, arm, trained, plan)
 
         scores = _kept(collection.folder / f"{arm_digest(arm, plan)}.scores.json", scored)
+        pieces.append(scores["measured"])
         row["slots"][name], row["em"][name] = scores["slots"], scores["em"]
         if "retrieved" in scores:
             row["retrieved"] = scores["retrieved"]
+    row["measured"] = together(pieces)
     return row
 
 
 def _kept(path: Path, found: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What lies in a file; where there is none yet, what is found, put there."""
+    """What lies in a file; where there is none yet, what is found, put there with what it was made by."""
     if not path.exists():
-        replace_file(path, json.dumps(found()).encode())
+        began = begin()
+        replace_file(path, json.dumps(found() | {"measured": made_by(began)}).encode())
     read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return read
 
@@ -216,7 +227,7 @@ def _retrieved(
     plan: CasPlan,
 ) -> dict[str, float]:
     """Answers from what retrieval brings, as cartridges, as their whole text and as its best passages, with
-    what each puts in context."""
+    what each has read when the answer begins, question included."""
     names_of = ("cartridges_em", "text_em", "passages_em", "found", "slots", "tokens")
     figures = dict.fromkeys((*names_of, "passages_tokens"), 0.0)
     items = collection.drawn.items
@@ -230,9 +241,10 @@ def _retrieved(
         figures["text_em"] += score(reader, text, [item])[0]
         figures["passages_em"] += score(reader, passages, [item])[0]
         figures["found"] += collection.names[item.document] in names
-        figures["slots"] += mounted.length
-        figures["tokens"] += text.length
-        figures["passages_tokens"] += passages.length
+        question = len(reader.chat.question(item.question))
+        figures["slots"] += mounted.length + question
+        figures["tokens"] += text.length + question
+        figures["passages_tokens"] += passages.length + question
     return {name: value / len(items) for name, value in figures.items()}
 
 

@@ -25,7 +25,6 @@ from training.distillation import Distillation, next_token
 from training.examples import StudyExample, read_examples
 from training.joint import JointSettings, JointTraining, Member, OffsetRule
 from training.mixing import Mixing
-from training.monolithic import train_whole
 from training.pipeline import first_slots
 from training.settings import TrainingSettings
 from training.studying import kept_study
@@ -232,14 +231,25 @@ def train_arm(
         return Member(name, tokens, _digest(text), collection.neighbours[name])
 
     members = [member(name) for name in collection.names]
+    if arm.whole:  # one member, whose slots are the others' laid behind each other
+        digest, tokens = _digest([each.digest for each in members]), sum(m.tokens for m in members)
+        members = [Member("all", tokens, digest)]
 
     def first(name: str) -> tuple[Tensor, Tensor]:
-        text = collection.text(name)
-        wanted = settings.slots(reader.count(text))
-        return first_slots(reader, text, wanted, settings, collection.study(name))
+        pairs = []
+        for each in collection.names if arm.whole else (name,):
+            text = collection.text(each)
+            wanted = settings.slots(reader.count(text))
+            pairs.append(first_slots(reader, text, wanted, settings, collection.study(each)))
+        keys, values = (torch.cat([pair[side] for pair in pairs], dim=2) for side in (0, 1))
+        return keys, values
+
+    def study(name: str) -> list[StudyExample]:
+        names = collection.names if arm.whole else (name,)
+        return [example for each in names for example in collection.study(each)]
 
     batch = _JOINT.batch
-    steps = max(1, plan.rows * len(members) // batch)
+    steps = max(1, plan.rows * len(collection.names) // batch)
     recipe = (plan.training.to_dict(), asdict(_JOINT))
     folder = collection.folder / _digest(asdict(arm), steps, plan.pool, *recipe)
     if arm.learns == "nothing":
@@ -260,8 +270,6 @@ def train_arm(
             trained[name] = _in(reader.dtype, (run_.keys, run_.values))
             report((index + 1) / len(members))
         return trained
-    if arm.whole:
-        return {"all": _train_whole(reader, collection, settings, steps, batch, folder, report)}
     joint = replace(
         _JOINT,
         steps=steps,
@@ -272,31 +280,9 @@ def train_arm(
         offset_rule=arm.offset_rule,
         known=arm.known,
     )
-    run = JointTraining(reader, members, collection.study, first, joint, folder)
+    run = JointTraining(reader, members, study, first, joint, folder)
     run.run(report)
-    return {name: _in(reader.dtype, run.pool.slots(name)) for name in collection.names}
-
-
-def _train_whole(
-    reader: Reader,
-    collection: Collection,
-    settings: TrainingSettings,
-    steps: int,
-    batch: int,
-    folder: Path,
-    report: Callable[[float], None],
-) -> tuple[Tensor, Tensor]:
-    """One cartridge over all documents: the same slots to start from, the same study, as many steps."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pairs, studied = [], []
-    for name in collection.names:
-        text, study_ = collection.text(name), collection.study(name)
-        pairs.append(
-            first_slots(reader, text, settings.slots(reader.count(text)), settings, study_)
-        )
-        studied += study_
-    whole = replace(settings, batch=batch)
-    return _in(reader.dtype, train_whole(reader, pairs, studied, steps, whole, folder, report))
+    return {each.name: _in(reader.dtype, run.pool.slots(each.name)) for each in members}
 
 
 def _in(dtype: torch.dtype, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

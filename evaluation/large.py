@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evaluation.exam import exam
 from evaluation.memory import peak_bytes
 from inference.reader import Reader, load_reader
 from reader.collection import SINGLE, CollectionPlan, draw_collection
@@ -49,6 +50,11 @@ class LargePlan:
     seed: int = 401
     threads: int | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON reads it back."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
     @property
     def documents(self) -> int:
         """Documents of the whole collection."""
@@ -71,12 +77,13 @@ def run_large(
     reader_path: str | Path, plan: LargePlan, folder: Path, report: Report = lambda *_: None
 ) -> dict[str, Any]:
     """What was measured: documents, tokens, peak bytes by size, whether the killed run is identical."""
-    recipe = [plan.training.to_dict(), asdict(JointSettings(steps=1))]
-    asked = json.loads(json.dumps([str(reader_path), asdict(plan)]))
+    reader = load_reader(reader_path)
+    recipe = [plan.training.to_dict(), asdict(JointSettings(steps=1)), exam(reader.fingerprint)]
+    asked = [str(reader_path), plan.to_dict()]
     folder = folder / hashlib.sha256(json.dumps([asked, recipe]).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.json").write_text(json.dumps(asked), encoding="utf-8")
-    _prepare(load_reader(reader_path), plan, folder, lambda done: report("study", done / 2))
+    _prepare(reader, plan, folder, lambda done: report("study", done / 2))
     peaks: dict[str, int] = {}
     whole: dict[str, Any] = {}
     for index, size in enumerate(plan.sizes):

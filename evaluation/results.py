@@ -92,6 +92,22 @@ def begin() -> Began:
     return Began(time.monotonic(), _commit())
 
 
+def made_by(began: Began) -> dict[str, Any]:
+    """What a row or a piece of one says of where it comes from: commit, date and machine."""
+    today = datetime.now(UTC).date().isoformat()
+    return {"commit": began.commit, "date": today, "machine": machine()}
+
+
+def together(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same of what was measured in pieces: every commit and date, in the order of their dates."""
+    ordered = sorted(pieces, key=lambda piece: str(piece["date"]))
+    joined = {
+        key: ", ".join(dict.fromkeys(str(piece[key]) for piece in ordered))
+        for key in ("commit", "date")
+    }
+    return joined | {"machine": ordered[-1]["machine"]}
+
+
 def _commit() -> str | None:
     """This program's commit, with `+` when the tree differs from it; None outside a checkout."""
     try:
@@ -176,9 +192,7 @@ def write_result(
     result = {
         "name": name,
         "command": command,
-        "commit": began.commit,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(),
+        **made_by(began),
         "seconds": round(time.monotonic() - began.at, 1),
         "seeds": list(seeds),
         **({} if plan is None else {"plan": _plain(plan)}),

@@ -189,13 +189,17 @@ def _took(result: dict[str, Any]) -> str:
 
 
 def _earlier(result: dict[str, Any]) -> str:
-    """Where some of the seeds were measured before, by what."""
+    """Where some of the rows were measured by others than who wrote the file."""
     kept = Counter(
-        (row["measured"]["commit"], row["measured"]["date"])
+        ("large" not in row, row["measured"]["date"], row["measured"]["commit"])
         for row in result["rows"]
-        if "measured" in row and "seed" in row
+        if "measured" in row
     )
-    return "".join(f"; {n} earlier, {date}, commit {commit}" for (commit, date), n in kept.items())
+    del kept[True, result["date"], result["commit"]]
+    return "".join(
+        f"; {n if seeds else 'the large collection'} earlier, {date}, commit {commit}"
+        for (seeds, date, commit), n in kept.items()
+    )
 
 
 def arms(result: dict[str, Any]) -> str:

@@ -147,7 +147,7 @@ CURRICULUM: tuple[Stage, ...] = (
             Recipe((2, 2), (10, 24), 20, unstated=0.08, wider=0.4, repeats=0.3, unlisted=0.2),
             Recipe((4, 4), (20, 50), 24, unstated=0.08, wider=0.15, repeats=0.5, unlisted=0.1),
         ),
-        *(4_000, 6_000, 2.0),
+        *(4_000, 4_600, 2.0),
         max_gap=2_000,
     ),
 )

@@ -16,10 +16,20 @@ class Verb(NamedTuple):
     participle: str
 
 
+_IRREGULAR = {
+    "sell": Verb("sell", "sells", "sold", "sold"),
+    "lead": Verb("lead", "leads", "led", "led"),
+    "trim": Verb("trim", "trims", "trimmed", "trimmed"),
+    "wrap": Verb("wrap", "wraps", "wrapped", "wrapped"),
+}
+
+
 def _regular(words: str) -> list[Verb]:
     verbs = []
     for base in words.split():
-        if base.endswith("e"):
+        if base in _IRREGULAR:
+            verbs.append(_IRREGULAR[base])
+        elif base.endswith("e"):
             verbs.append(Verb(base, base + "s", base + "d", base + "d"))
         elif base.endswith("y") and base[-2] not in "aeiou":
             verbs.append(Verb(base, base[:-1] + "ies", base[:-1] + "ied", base[:-1] + "ied"))

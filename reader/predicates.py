@@ -95,7 +95,7 @@ def _attribute(
     else:  # an attribute that no list has: it can only be read
         noun = names.attribute(rng, split, words)
         if rng.random() < 0.4:
-            noun = f"{rng.choice(words)} {noun}"
+            noun = f"{names.drawn(lambda r: r.choice(words), rng, split)} {noun}"
     draw = rng.random()
     if draw < 0.6:
         return noun, partial(names.thing, rng, split, words)

@@ -94,7 +94,6 @@ _SPOKEN = 0.07  # share of sentences that somebody says
 _DONE = 0.35  # share of sentences without a subject that are given a person who does what they say
 _FOREIGN = 0.3  # share of questions with words that their passage does not have
 _OTHERWISE = 0.2  # share of values in another form than the world writes them in
-_RESTATED = 0.6  # share of answers to "Who …?" that name the person first, as sheets are answered
 _AROUND = (("", ""),) * 8 + (("(", ")"), ('"', '"'))  # marks about a value
 _MARKS = ',:;|–"() '
 _UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
@@ -299,7 +298,7 @@ class Prose:
             shared = len(said & own)
             if all(len(said & other) < shared for other in others):
                 answer = passage.text
-                if question.startswith("Who ") and asked and self._rng.random() < _RESTATED:
+                if question.startswith("Who ") and asked:  # as sheets are answered
                     answer = f"The person who {question[4:-1]} is {asked}."
                 return wrap(question, self._rng.choice(WRAPPERS)), answer
         return None
@@ -308,6 +307,19 @@ class Prose:
         """The passage behind a question that it answers, as in an interview or a list of answers."""
         question, _ = self._question(passage, "")
         return self._rng.choice((f"{question}\n", f"Q: {question}\nA: ")) + passage.text
+
+    def left_open(self, passages: Sequence[Passage]) -> Passage:
+        """A passage that none of these is, though it is like one of them: what it asks is left open.
+
+        Wherever it is asked about, there are words that no single one of them has together.
+        """
+        known = [spoken(passage.text) for passage in passages]
+        for _ in range(8):
+            other = self._alike(self._rng.choice(passages))
+            words = spoken(other.text)
+            if all(len(words - each) > len(words) // 3 for each in known):
+                return other
+        return self.passage()
 
     def gap(self, passage: Passage) -> str:
         """The whole passage as a question, with a question word in a span's place."""

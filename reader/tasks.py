@@ -23,13 +23,15 @@ from training.seeds import SEEDS, SeedKind
 class Segment:
     """A piece of an example; `special` text is one special token.
 
-    Where `only` is given, no more than its tokens (the last time it occurs) are learned.
+    Where `only` is given, no more than its tokens (the last time it occurs) are learned. `open_` is a text
+    that could as well have begun otherwise, such as a question of the reader's own.
     """
 
     text: str
     learned: bool = False
     special: bool = False
     only: str = ""
+    open_: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +126,10 @@ def _quoting(
             segments += _exchange(*rng.choice(sheet.facts).asked(rng, "train"))
         elif rng.random() < recipe.skills:
             kind: SeedKind = rng.choice(("question", "question", "use_case", "unanswered"))
-            about = prose.passage() if kind == "unanswered" else passage
-            segments += _exchange(SEEDS[kind], prose.gap(about))
+            about = prose.left_open(passages) if kind == "unanswered" else passage
+            segments += _exchange(SEEDS[kind], prose.gap(about), open_=True)
         elif rng.random() < recipe.unstated / 2:
-            stranger = prose.exchange(prose.passage())
+            stranger = prose.exchange(prose.left_open(passages), passages)
             segments += _exchange(stranger[0], NOT_STATED) if stranger else []
         else:
             exchange = prose.exchange(passage, passages, topic)
@@ -168,13 +170,18 @@ def render(rng: Random, sheets: Sequence[Sheet]) -> str:
 
 
 def unstated(rng: Random, facts: Sequence[Fact], group: Group) -> Fact:
-    """A fact that none of the sheets states: a known subject with another question, or a stranger."""
+    """A fact that none of the sheets states: a known subject with another question, or a stranger.
+
+    A quarter are near misses: what the sheets say of one subject is asked of another.
+    """
     known = {(fact.key, fact.subject.lower()) for fact in facts}
     known |= {(fact.key, fact.mention.lower()) for fact in facts}
     others = Group(rng, group.split, group.words).sheet(4).facts
     stranger = rng.choice(others)
     if rng.random() < 0.5:
         host = rng.choice(facts)
+        if rng.random() < 0.5:
+            stranger = rng.choice(facts)
         stranger = Fact(
             stranger.relation, host.subject, host.mention, stranger.value, stranger.fields
         )
@@ -183,16 +190,19 @@ def unstated(rng: Random, facts: Sequence[Fact], group: Group) -> Fact:
     return stranger
 
 
-def _turn(role: str, text: str, *, learned: bool = False, only: str = "") -> list[Segment]:
+def _turn(
+    role: str, text: str, *, learned: bool = False, only: str = "", open_: bool = False
+) -> list[Segment]:
     return [
         Segment(f"<|{role}|>", special=True),
-        Segment(text, learned=learned, only=only),
+        Segment(text, learned=learned, only=only, open_=open_),
         Segment(END, learned=learned and not only, special=True),
     ]
 
 
-def _exchange(question: str, answer: str, *, only: str = "") -> list[Segment]:
-    return _turn("user", question) + _turn("assistant", answer, learned=True, only=only)
+def _exchange(question: str, answer: str, *, only: str = "", open_: bool = False) -> list[Segment]:
+    answered = _turn("assistant", answer, learned=True, only=only, open_=open_)
+    return _turn("user", question) + answered
 
 
 def _skill(rng: Random, sheets: Sequence[Sheet], group: Group, split: Split) -> list[Segment]:
@@ -212,17 +222,19 @@ def _skill(rng: Random, sheets: Sequence[Sheet], group: Group, split: Split) -> 
     )
     if kind == "unanswered":
         stranger = unstated(rng, facts, group)
-        return _exchange(SEEDS[kind], stranger.asked(rng, split, wrapped=False).question)
+        asked = stranger.asked(rng, split, wrapped=False).question
+        return _exchange(SEEDS[kind], asked, open_=True)
     if kind in {"question", "use_case"}:
-        return _exchange(SEEDS[kind], fact.asked(rng, split, wrapped=False).question)
+        asked = fact.asked(rng, split, wrapped=False).question
+        return _exchange(SEEDS[kind], asked, open_=True)
     requests = {
         "structuring": f"List facts about {fact.subject}.",
         "summarization": f"Restate what the text says about {fact.subject}.",
         "creative": f"Write a quiz card about {fact.subject}.",
     }
     if rng.random() < 0.4:
-        return _exchange(SEEDS[kind], requests[kind])
-    related = [other for other in facts if other.subject == fact.subject][:4]
+        return _exchange(SEEDS[kind], requests[kind], open_=True)
+    related = [other for other in facts if other.subject == fact.subject][:3]
     if kind == "structuring":
         served = "\n".join(f"{label(other)}: {other.value}" for other in related)
     elif kind == "summarization":

@@ -40,31 +40,44 @@ from reader.tokenizer import SPECIAL, corpus, dictionary, train_tokenizer
 IGNORED = -100
 _PLACE = ("stage", "step", "stage_step", "tokens", "seconds", "began")
 GROWN_BY = 24  # batches that the circuit of a grown reader is fitted to
-FIRST = 4.0  # weight of an answer's first token, which settles what sentence is quoted
+FIRST = 4.0  # weight of an answer's first token, which says what sentence is quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An example's token ids; which are learned, which of these begin an answer that the documents decide,
+    and where the conversation begins."""
+
+    ids: list[int]
+    learned: list[bool]
+    first: list[bool]
+    conversation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Token ids, targets (IGNORED where nothing is learned), positions, all `[batch, length]`."""
+    """Token ids, targets (IGNORED where nothing is learned), positions, all `[batch, length]`; and where
+    the first token of an answer is learned, which what is in view decides."""
 
     ids: Tensor
     targets: Tensor
     positions: Tensor
+    first: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
-        return Batch(self.ids.to(device), self.targets.to(device), self.positions.to(device))
+        tensors = (self.ids, self.targets, self.positions, self.first)
+        return Batch(*(tensor.to(device) for tensor in tensors))
 
 
-def encode(
-    segments: Sequence[Segment], tokenizer: PreTrainedTokenizerFast
-) -> tuple[list[int], list[bool], int]:
-    """Token ids, which of them are learned, and where the conversation begins."""
+def encode(segments: Sequence[Segment], tokenizer: PreTrainedTokenizerFast) -> Encoded:
+    """An example as tokens."""
     special = {text: index for index, text in enumerate(SPECIAL)}  # the first ids of the vocabulary
     texts = [s.text for s in segments if not s.special]
     encoded = iter(tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False))
     ids: list[int] = []
     learned: list[bool] = []
+    first: list[bool] = []
     conversation = 0
     for segment in segments:
         if segment.special:
@@ -72,15 +85,19 @@ def encode(
                 conversation = len(ids)
             pieces = [special[segment.text]]
             learned.append(segment.learned)
+            first.append(False)
         else:
             encoding = next(encoded)
             pieces = encoding.ids
             only = segment.only or segment.text
             start = segment.text.rfind(only)
             span = range(start, start + len(only))
-            learned += [segment.learned and end - 1 in span for _, end in encoding.offsets]
+            chosen = [segment.learned and end - 1 in span for _, end in encoding.offsets]
+            begins = chosen.index(True) if True in chosen and not segment.open_ else -1
+            first += [place == begins for place in range(len(chosen))]
+            learned += chosen
         ids += pieces
-    return ids, learned, conversation
+    return Encoded(ids, learned, first, conversation)
 
 
 def draw_batch(
@@ -91,25 +108,44 @@ def draw_batch(
     split: Split = "train",
     pool: Sequence[str] = (),
 ) -> Batch:
-    """Examples of one stage until the batch holds the stage's tokens, padded on the right."""
-    rows: list[tuple[list[int], list[bool], int]] = []
+    """Examples of one stage and about one length, as many as the stage's tokens hold, padded on the right.
+
+    Of twice as many tokens' worth, those of one length are taken: else up to two thirds would be padding.
+    """
+    drawn: list[Encoded] = []
     recipe = rng.choice(stage.recipes).of_one_size(rng)
-    longest = 0
-    while not rows or (len(rows) + 1) * longest <= stage.batch_tokens:
-        row = encode(example(rng, recipe, words, split, pool), tokenizer)
-        longest = max(longest, len(row[0]))
-        rows.append(row)
-    longest += -longest % attention.ROUND
+    while not drawn or sum(len(row.ids) for row in drawn) < 2 * stage.batch_tokens:
+        drawn.append(encode(example(rng, recipe, words, split, pool), tokenizer))
+    rows = _of_one_length(drawn, stage.batch_tokens, rng)
+    longest = _rounded(len(rows[-1].ids))
     ids = torch.full((len(rows), longest), 1)
     targets = torch.full((len(rows), longest), IGNORED)
     positions = torch.arange(longest).repeat(len(rows), 1)
-    for index, (tokens, learned, conversation) in enumerate(rows):
-        ids[index, : len(tokens)] = torch.tensor(tokens)
-        shifted = [t if use else IGNORED for t, use in zip(tokens, learned, strict=True)][1:]
+    first = torch.zeros((len(rows), longest), dtype=torch.bool)
+    for index, row in enumerate(rows):
+        ids[index, : len(row.ids)] = torch.tensor(row.ids)
+        shifted = [t if use else IGNORED for t, use in zip(row.ids, row.learned, strict=True)][1:]
         targets[index, : len(shifted)] = torch.tensor(shifted)
+        first[index, : len(shifted)] = torch.tensor(row.first[1:])
         if stage.max_gap and rng.random() < 0.5:
-            positions[index, conversation:] += rng.randint(0, stage.max_gap)
-    return Batch(ids, targets, positions)
+            positions[index, row.conversation :] += rng.randint(0, stage.max_gap)
+    return Batch(ids, targets, positions, first)
+
+
+def _of_one_length(drawn: Sequence[Encoded], tokens: int, rng: Random) -> list[Encoded]:
+    """Rows next to each other in length, the longest last, that fit into so many tokens; at least one."""
+    ordered = sorted(drawn, key=lambda row: len(row.ids))
+    last = rng.randrange(len(ordered))
+    start = max(0, last + 1 - max(1, tokens // _rounded(len(ordered[last].ids))))
+    while last + 1 < len(ordered) and (
+        _rounded(len(ordered[last + 1].ids)) * (last + 2 - start) <= tokens
+    ):
+        last += 1
+    return ordered[start : last + 1]
+
+
+def _rounded(length: int) -> int:
+    return length + -length % attention.ROUND
 
 
 def learned_logits(model: Qwen3ForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -128,23 +164,15 @@ def learned_logits(model: Qwen3ForCausalLM, batch: Batch) -> tuple[Tensor, Tenso
 
 @torch.no_grad()
 def answers_right(model: Qwen3ForCausalLM, batch: Batch) -> list[bool]:
-    """For each learned run of tokens, whether every token is the reader's first choice."""
+    """For each answer that the documents decide, whether every token is the reader's first choice."""
     logits, targets = learned_logits(model, batch)
     right = torch.zeros_like(batch.targets, dtype=torch.bool)
     right[batch.targets != IGNORED] = logits.argmax(-1) == targets
     results: list[bool] = []
-    for row in range(len(batch.ids)):
-        inside = False
-        for position, target in enumerate(batch.targets[row].tolist()):
-            if target == IGNORED:
-                inside = False
-                continue
-            good = bool(right[row, position])
-            if inside:
-                results[-1] &= good
-            else:
-                results.append(good)
-            inside = True
+    for row, start in batch.first.nonzero().tolist():
+        unlearned = (batch.targets[row, start:] == IGNORED).nonzero()
+        end = start + int(unlearned[0]) if len(unlearned) else None
+        results.append(bool(right[row, start:end].all()))
     return results
 
 
@@ -267,7 +295,7 @@ class Trainer:
             done = self.stage_step >= stage.max_steps
             if self.step % 20 == 0 or done:
                 right = answers_right(self.model.eval(), self._batch(stage, "probe"))
-                share = sum(right) / len(right)
+                share = sum(right) / max(1, len(right))
                 record: dict[str, float | str] = {
                     "stage": stage.name,
                     "step": self.step,
@@ -297,9 +325,7 @@ class Trainer:
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._fast):
             logits, targets = learned_logits(self.model, batch)
-        learned = batch.targets != IGNORED
-        first = learned & (batch.targets.roll(1, dims=1) == IGNORED)
-        weights = torch.where(first[learned], FIRST, 1.0)
+        weights = torch.where(batch.first[batch.targets != IGNORED], FIRST, 1.0)
         losses = cross_entropy(logits.float(), targets, reduction="none")
         loss = (losses * weights).sum() / weights.sum()
         torch.autograd.backward(loss)

@@ -68,7 +68,7 @@ _OPENING = (
     "In any case|At any rate|Year after year|As a matter of course|Unless told otherwise|This season"
 )
 _HOLDS = (
-    "owns|keeps|counts|includes|contains|offers|features|uses|needs|shows|numbers|holds|still has|"
+    "owns|counts|features|numbers|boasts|still has|"
     "now has|once had|has always had|is made up of|consists of|works with|is equipped with|runs to|"
     "is said to have|must have|has just|has a total of|has only"
 )
@@ -463,7 +463,7 @@ RELATIONS: dict[str, Relation] = {
                 "How many {N} <are> {S}?",
                 are="are in|belong to|are counted in|are there at|go with",
             ),
-            *_spread("{S} <holds> how many {N}?", holds="owns|keeps|counts|contains|holds|needs"),
+            *_spread("{S} <holds> how many {N}?", holds="owns|counts|features|numbers"),
             *("{S}: how many {N}?", "For {S}, how many {N}?", "{N} of {S}: how many?") * 2,
             "How many are the {N} of {S}?",
             "Count the {N} of {S}.",
@@ -497,7 +497,6 @@ RELATIONS: dict[str, Relation] = {
             *_asked("how much {S} {third}"),
             *_spread("How much <mark> does {S} {base}?", mark=_MARK),
             "How much does {S} {adv}{base}?",
-            "What does {S} {base}?",
             "Tell me how much {S} {third}.",
             "Do you know how much {S} {third}?",
             "I need to know how much {S} {third}.",

@@ -153,7 +153,7 @@ class JointTraining:
         first step to the last. A folder with a checkpoint of the same run goes on from there. Raises
         TrainingRefused.
         """
-        if len(members) + len(frozen) < 2:
+        if len(members) + len(frozen) < (2 if settings.mixing.alone < 1 else 1):
             raise TrainingRefused("Joint training needs at least two documents.")
         if settings.general_share and not general:
             raise TrainingRefused("general_share needs general examples.")

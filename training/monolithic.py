@@ -4,7 +4,7 @@ As many slots and steps as the documents' cartridges have together, learned from
 knows a reader, texts and a folder; it knows no store.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -50,28 +50,11 @@ def distil_whole(
         first_slots(reader, text, slots[name], settings, studies[name])
         for name, text in texts.items()
     ]
-    return train_whole(
-        reader,
-        pairs,
-        [example for studied in studies.values() for example in studied],
-        max(1, round(steps * settings.joint_share)),
-        settings,
-        workdir,
+    keys, values = (torch.cat([pair[side] for pair in pairs], dim=2) for side in (0, 1))
+    run = Distillation(keys, values, max(1, round(steps * settings.joint_share)), settings, workdir)
+    learned = [example for studied in studies.values() for example in studied]
+    run.run(
+        distilling(reader, learned, settings),
         lambda done: report("distillation", _STUDY + (1 - _STUDY) * done),
     )
-
-
-def train_whole(
-    reader: Reader,
-    first: Sequence[tuple[Tensor, Tensor]],
-    studied: Sequence[StudyExample],
-    steps: int,
-    settings: TrainingSettings,
-    folder: Path,
-    report: Callable[[float], None],
-) -> tuple[Tensor, Tensor]:
-    """The documents' first slots, laid behind each other and trained as one; float32."""
-    keys, values = (torch.cat([pair[side] for pair in first], dim=2) for side in (0, 1))
-    run = Distillation(keys, values, steps, settings, folder)
-    run.run(distilling(reader, studied, settings), report)
     return run.keys.detach(), run.values.detach()

@@ -20,3 +20,13 @@ SEEDS: dict[SeedKind, str] = {
     "creative": "Write only a request for a quiz card about something in the text.",
     "unanswered": "Ask one question that the text leaves open. Write only the question.",
 }
+_NAMED = "Name the people, things and dates that it is about, so that it is clear without the text."
+
+
+def seeds_for(instructions: str) -> dict[SeedKind, str]:
+    """The prompts for a reader that is told `instructions` with every question.
+
+    Who was not trained on these very prompts asks "Who is the author of the text?" unless it is told
+    better, which says nothing beside other documents.
+    """
+    return {kind: f"{seed} {_NAMED}" if instructions else seed for kind, seed in SEEDS.items()}

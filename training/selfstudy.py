@@ -20,7 +20,7 @@ from inference.reader import Reader
 from inference.sampling import Sampling
 from training.examples import StudyExample, sureness
 from training.revision import Revision
-from training.seeds import SEEDS, SeedKind
+from training.seeds import SeedKind, seeds_for
 from training.settings import TrainingSettings
 from training.study_batches import StudyBatch, StudyBatches
 from training.teacher import Answer, answered, asked, batched, read
@@ -37,6 +37,8 @@ _SHARES: dict[SeedKind, float] = {
 }
 
 Report = Callable[[float], None]
+_WAY = 2
+"""Counts up when the same settings give other windows or questions: no half-made study goes on then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def _decided_by(
         [each.question for each in since.kept],
         since.held_out,
     ]
-    return [reader.as_told, settings.of_study(), text, earlier]
+    return [_WAY, reader.as_told, settings.of_study(), text, earlier]
 
 
 def _mixed(
@@ -216,6 +218,9 @@ def _talked(
     """One batch of both parts; what its windows leave open is asked and not answered."""
     prefixes = read(reader, (topic.window for topic in topics))
     talked = [*enumerate(ask(reader, prefixes, topics, sampling))]
+    if sum(each.ended for _, each in talked) * 2 >= len(talked):
+        # Whatever the answer to a question that was cut: it would be kept only where most are.
+        talked = [(place, each) for place, each in talked if each.ended]
     new = {
         each.question: (place, each)
         for place, each in reversed(talked)
@@ -256,7 +261,8 @@ def ask(
     reader: Reader, prefixes: Mapping[str, Composition], topics: Sequence[Topic], sampling: Sampling
 ) -> list[Conversation]:
     """A's part: a question about each topic's window, by the windows' prefixes."""
-    windows, seeds = [prefixes[t.window] for t in topics], [SEEDS[t.kind] for t in topics]
+    prompts = seeds_for(reader.chat.instructions)
+    windows, seeds = [prefixes[t.window] for t in topics], [prompts[t.kind] for t in topics]
     return [
         Conversation(topic, question, ended)
         for topic, (question, ended) in zip(
@@ -284,12 +290,17 @@ def answer(
     answers = answered(reader, seen, questions, settings.max_answer, settings.top_k)
     for place, (conversation, said) in enumerate(zip(conversations, answers, strict=True)):
         kind, question = conversation.topic.kind, conversation.question
-        if kind != "unanswered" and reader.decode(said.ids).strip() == settings.not_stated:
+        if kind != "unanswered" and _is_left_open(reader.decode(said.ids), settings.not_stated):
             continue
         prompt = tuple(reader.chat.question(question))
         example = StudyExample(kind, prompt, said.ids, said.top_ids, said.top_logprobs, question)
         ended = conversation.ended and said.ids[-1] in reader.end_ids
         yield place, _grade(said, ended, settings), example
+
+
+def _is_left_open(answer: str, not_stated: str) -> bool:
+    """Whether an answer begins by saying so, as general readers do: "That is not stated in the text."."""
+    return answer.strip().casefold().startswith(not_stated.rstrip(".").casefold())
 
 
 def _grade(said: Answer, ended: bool, settings: TrainingSettings) -> Grade:

@@ -70,7 +70,7 @@ def batch() -> Batch:
     ids[1, 200:] = 1
     positions[1, 150:] += 700
     targets[0, 280:300], targets[1, 160:190] = ids[0, 281:301], ids[1, 161:191]
-    return Batch(ids, targets, positions)
+    return Batch(ids, targets, positions, torch.zeros_like(ids, dtype=torch.bool))
 
 
 def test_a_model_learns_the_same_by_it(models: tuple[Qwen3ForCausalLM, Qwen3ForCausalLM]) -> None:

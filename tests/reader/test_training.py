@@ -11,13 +11,14 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 import reader.train as recipe
 from cartridge_store.folder_lock import FolderLock
+from reader import attention
 from reader.curriculum import CURRICULUM
 from reader.initialise import write_lookup_circuit
 from reader.paths import word_list
 from reader.sizes import SIZES
-from reader.tasks import example
+from reader.tasks import Recipe, example
 from reader.tokenizer import dictionary
-from reader.train import IGNORED, Trainer, draw_batch, learned_logits, main
+from reader.train import IGNORED, Trainer, draw_batch, encode, learned_logits, main
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,16 +84,46 @@ def test_the_first_stage_learns_values_only(trainer: Trainer) -> None:
     )
     same = Random("0/train/0")
     recipe = same.choice(CURRICULUM[0].recipes).of_one_size(same)
-    words = example(same, recipe, trainer.words, "train")
-    values = [segment.only for segment in words if segment.only]
-    row = batch.targets[0].tolist()
-    runs: list[list[int]] = []
-    for before, token in zip([IGNORED, *row], row, strict=False):
-        if token != IGNORED:
-            if before == IGNORED:
-                runs.append([])
-            runs[-1].append(token)
-    assert [trainer.tokenizer.decode(run) for run in runs] == values
+    drawn = [example(same, recipe, trainer.words, "train") for _ in range(20)]
+    values = [[segment.only for segment in words if segment.only] for words in drawn]
+    for row in batch.targets.tolist():
+        runs: list[list[int]] = []
+        for before, token in zip([IGNORED, *row], row, strict=False):
+            if token != IGNORED:
+                if before == IGNORED:
+                    runs.append([])
+                runs[-1].append(token)
+        assert [trainer.tokenizer.decode(run) for run in runs] in values
+
+
+def test_a_batch_is_of_one_length(trainer: Trainer) -> None:
+    padded = whole = 0
+    for seed in range(12):
+        stage = replace(CURRICULUM[-1], recipes=CURRICULUM[-1].recipes[:1], max_gap=0)
+        batch = draw_batch(stage, trainer.tokenizer, trainer.words, Random(seed), pool=trainer.pool)
+        used = batch.ids != 1  # of padding, which is the end of a text
+        last = [int(row.nonzero()[-1]) + 1 for row in used]
+        assert batch.ids.shape[1] % attention.ROUND == 0
+        assert batch.ids.numel() <= stage.batch_tokens
+        assert last == sorted(last)
+        padded, whole = padded + batch.ids.numel() - sum(last), whole + batch.ids.numel()
+    assert padded < 0.35 * whole
+
+
+def test_what_begins_an_answer_is_weighed_and_what_begins_a_question_of_its_own_is_not(
+    trainer: Trainer,
+) -> None:
+    recipe = Recipe((1, 1), (6, 6), 12, skills=0.5)
+    segments = example(Random(4), recipe, trainer.words, "train")
+    row = encode(segments, trainer.tokenizer)
+    assert len(row.ids) == len(row.learned) == len(row.first)
+    begun = [place for place, first in enumerate(row.first) if first]
+    answers = [s for s in segments if s.learned and not s.special and not s.open_]
+    assert len(begun) == len(answers)
+    assert all(row.learned[place] and not row.learned[place - 1] for place in begun)
+    asked = [s.text for s in segments if s.open_]
+    assert asked
+    assert all(text.endswith(("?", ".")) for text in asked)
 
 
 def test_only_answers_are_learned(trainer: Trainer) -> None:

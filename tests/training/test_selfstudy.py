@@ -16,10 +16,12 @@ from inference.decoding import Prompt, decode
 from inference.reader import Reader, load_reader
 from inference.sampling import Sampling
 from tests.models import TEXT, write_tiny_model
+from training.seeds import SEED_KINDS, SEEDS
 from training.selfstudy import (
     Conversation,
     Grade,
     Topic,
+    _is_left_open,
     _least,
     _standard,
     answer,
@@ -246,6 +248,55 @@ def test_a_window_that_does_not_answer_is_dropped(reader: Reader) -> None:
     ((_, _, example),) = answer(reader, prefixes, asked[:1], SETTINGS)
     refusal = replace(SETTINGS, not_stated=reader.decode(example.answer).strip())
     assert [place for place, _, _ in answer(reader, prefixes, asked, refusal)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("said", "left_open"),
+    [
+        ("That is not stated.", True),
+        ("That is not stated in the text.", True),
+        ("that is not stated", True),
+        ("The rent is 740 euros.", False),
+        ("It says: that is not stated.", False),
+    ],
+)
+def test_not_stated_is_known_by_how_it_begins(said: str, left_open: bool) -> None:
+    assert _is_left_open(said, SETTINGS.not_stated) is left_open
+
+
+@pytest.mark.parametrize(("ended", "answered"), [(4, 4), (3, 3), (2, 6)])
+def test_cut_questions_are_answered_only_where_most_are(
+    reader: Reader, talk: Talk, monkeypatch: pytest.MonkeyPatch, ended: int, answered: int
+) -> None:
+    monkeypatch.setattr(
+        "training.selfstudy.asked",
+        lambda _, contexts, *__: [(f"Who {n}?", n < ended) for n in range(len(contexts))],
+    )
+    topics = [Topic("question", place, f"window {place}") for place in range(6)]
+    said = list(converse(reader, TEXT, topics, SETTINGS, 0, set(), nothing, StudyBatches()))
+    assert len(said) == answered
+
+
+def test_who_was_not_trained_on_the_prompts_is_told_to_name_things(
+    reader: Reader, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    def asked(_: Reader, contexts: Sequence[str], seeds: Sequence[str], *__: object) -> object:
+        heard.extend(seeds)
+        return [(f"Who {n}?", True) for n in range(len(contexts))]
+
+    monkeypatch.setattr("training.selfstudy.asked", asked)
+    for instructions in ("", "Answer in one sentence."):
+        monkeypatch.setattr(reader.chat, "instructions", instructions)
+        topics = [Topic(kind, 0, TEXT) for kind in SEED_KINDS]
+        list(converse(reader, TEXT, topics, SETTINGS, 0, set(), nothing, StudyBatches()))
+    plain, told = heard[: len(SEED_KINDS)], heard[len(SEED_KINDS) :]
+    assert set(plain) == set(SEEDS.values())
+    assert all(
+        seed.startswith(bare) and "Name the people" in seed
+        for bare, seed in zip(plain, told, strict=True)
+    )
 
 
 def test_what_is_read_once_is_answered_as_if_it_were_read_each_time(reader: Reader) -> None:
