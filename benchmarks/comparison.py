@@ -38,8 +38,8 @@ from training.settings import TrainingSettings
 Report = Callable[[str, float], None]
 
 FIRST_SEED = 436
-"""411 to 413 chose the doubts that `auto` has, after 431 to 435 had called for others (docs/log.md): none of them
-is to measure these."""
+"""411 to 413 chose the doubts that `auto` has, after 431 to 435 had called for others (docs/log.md): none
+of them is to measure these."""
 CARTRIDGES, BARE, TEXT = "cartridge_then_passage", "cartridges_1", "rag_3"
 """What is held against each other: the service's own way with cartridges (a passage is read where they are
 doubted), the best document's cartridge and nothing else, and three passages read."""

@@ -30,12 +30,12 @@ class Wave:
         return sum(map(len, self.tokens)) / self.seconds
 
     @property
-    def steady_throughput(self) -> float:
-        """Tokens a second while every request was decoding."""
+    def steady_throughput(self) -> float | None:
+        """Tokens a second while every request was decoding; None where they never all did."""
         began = max(times[0] for times in self.tokens)
         ended = min(times[-1] for times in self.tokens)
         said = sum(began < at <= ended for times in self.tokens for at in times)
-        return said / (ended - began) if ended > began else 0.0
+        return said / (ended - began) if ended > began else None
 
     @property
     def gaps(self) -> list[float]:
@@ -81,6 +81,7 @@ class Arm:
         firsts = [times[0] * 1e3 for wave in self.waves for times in wave.tokens]
         gaps = [gap for wave in self.waves for gap in wave.gaps]
         found = estimate(self.throughputs)
+        steady = [each for w in self.waves if (each := w.steady_throughput) is not None]
         return {
             "shape": self.shape,
             "arm": self.name,
@@ -90,7 +91,7 @@ class Arm:
             "waves": len(self.waves),
             "tokens_per_s": round(found.mean, 1),
             "tokens_per_s_ci95": found.interval and [round(bound, 1) for bound in found.interval],
-            "steady_tokens_per_s": round(mean(w.steady_throughput for w in self.waves), 1),
+            "steady_tokens_per_s": round(mean(steady), 1) if steady else None,
             "first_token_ms_p50": round(median(firsts), 1),
             "first_token_ms_p99": round(float(np.percentile(firsts, 99)), 1),
             "inter_token_ms_p50": round(median(gaps), 2) if gaps else None,

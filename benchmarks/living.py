@@ -280,6 +280,7 @@ def claims_of(rows: Sequence[Row], plan: LivingPlan) -> dict[str, Claim]:
     over("updated_documents", lambda row: plan.updated, ">= 50")
     over("seconds_to_text", lambda row: fmean(row["seconds_to_text"]), "<= 1")
     over("seconds_to_draft", lambda row: fmean(row["seconds_to_draft"]), "<= 5")
+    # Of one that was refused, and is read as text, as well.
     over("seconds_to_trained", lambda row: fmean(row["seconds_to_trained"]), "<= 30")
     over("join_gap_points", gap, "<= 2")
     # One that was refused is read as text, and then so is whoever stands beside it: that closes no gap.

@@ -55,19 +55,25 @@ def serving(
         "CARTRIDGES_TRAINING": json.dumps(training),
         **named,
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--json"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=Path(__file__).parents[1],
-    ) as process:
+    log = data / "service.log"
+    data.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("ab") as said,
+        subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--json"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            cwd=Path(__file__).parents[1],
+        ) as process,
+    ):
         try:
             assert process.stdout is not None
             line = process.stdout.readline()  # one line of JSON once it serves
             if not line:
-                raise RuntimeError("The service did not start.")
+                last = log.read_text(encoding="utf-8", errors="replace")[-500:].strip()
+                raise RuntimeError(f"The service did not start; the end of {log}: {last}")
             yield json.loads(line)["url"], process
         finally:
             process.terminate()

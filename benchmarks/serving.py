@@ -120,10 +120,16 @@ def exact(value: float) -> Estimate:
     return Estimate(value, None, None)
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
-    """Ours over theirs, round by round."""
-    # Zero where a wave never had all of its requests decoding: nothing to claim from it.
-    return estimate([a / b if b else 0.0 for a, b in zip(ours, theirs, strict=True)])
+def ratio(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Estimate:
+    """Ours over theirs, round by round; without rounds in which a side was not measured.
+
+    Raises ValueError where that is all of them.
+    """
+    pairs = zip(ours, theirs, strict=True)
+    found = [a / b for a, b in pairs if a is not None and b is not None]
+    if not found:
+        raise ValueError("In no round were all requests decoding together: raise answer_tokens.")
+    return estimate(found)
 
 
 def small_arms(reader: Reader, plan: ServingPlan, progress: Callable[[float], None]) -> list[Arm]:

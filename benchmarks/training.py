@@ -6,6 +6,7 @@ conversations, batches, slots and steps are the same. Every run is a process of 
 that peak memory can be told apart. This file measures steps; it says nothing of what was learned.
 """
 
+import importlib
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
@@ -109,6 +110,7 @@ def _measured(name: str, path: str, plan: TrainPlan, seed: int) -> Run:
     document = text_of(reader, plan.document_tokens, seed)
     conversations = _conversations(reader, plan, seed)
     step = {OURS: _ours, PEFT: _peft}[name]
+    importlib.import_module("peft")  # in either arm's process: it is no part of training
     before = forget_peak()
     began = time.perf_counter()
     losses = step(reader, document, conversations, plan)

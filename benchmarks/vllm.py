@@ -239,8 +239,9 @@ def _arms(
     passage = 4 * plan.slots  # tokens of each document that RAG reads
     ours, rag, full = [], [], []
     for number in range(plan.requests):
-        group = random.Random(number % plan.compositions)
-        order = group.sample(range(len(texts)), len(texts))[: len(texts) - 1]
+        left_out = number % plan.compositions % len(texts)
+        order = [place for place in range(len(texts)) if place != left_out]
+        random.Random(number % plan.compositions).shuffle(order)
         ids = chat.question(_question(drawn, rng.choice(order)))
         ours.append(Asked(ids, tuple(sorted(short[n].id for n in order))))
         cut = [reader.cut(texts[n], passage) for n in order]

@@ -13,7 +13,7 @@ from typing import Any
 
 from evaluation.arms import answers, no_context
 from evaluation.results import Claim, begin, write_result
-from evaluation.scoring import exact_match, states
+from evaluation.scoring import exact_match, normalise, states
 from evaluation.statistics import estimate
 from inference.composer import in_context
 from inference.reader import Reader, load_reader
@@ -292,11 +292,15 @@ def _self_study(desk: Desk, plan: ReadingPlan) -> dict[str, Any]:
 
 
 def asks_for(question: str, fact: Fact) -> bool:
-    """Whether a question names the fact's subject and what is said of it."""
-    text = question.lower()
-    if fact.subject.lower() not in text and fact.mention.lower() not in text:
+    """Whether a question names the fact's subject and what is said of it, as whole words."""
+    text = f" {normalise(question)} "
+
+    def named(words: str) -> bool:
+        return f" {normalise(words)} " in text
+
+    if not named(fact.subject) and not named(fact.mention):
         return False
-    return any(form.lower() in text for _, form in fact.fields)
+    return any(named(form) for _, form in fact.fields)
 
 
 def read_handwritten(reader: Reader, folder: Path) -> float:

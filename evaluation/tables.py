@@ -132,7 +132,7 @@ _WORDS = {
     "updated_documents": "Documents that change",
     "seconds_to_text": "From POST to the first right answer, from text, s",
     "seconds_to_draft": "The same, from its draft, s",
-    "seconds_to_trained": "From POST until its cartridge serves, s",
+    "seconds_to_trained": "From POST until its training ended, s",
     "join_gap_points": "Joint training minus joining, the worst of alone, composed, retrieved, points",
     "joined_published": "Share of the joined documents whose cartridge passed",
     "joined_read_as_text": "Of the answers after joining, read from text: a document had no cartridge",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.report.comparison import by_question
+from evaluation.report.comparison import by_question, clusters
 from evaluation.report.formatting import count
 from evaluation.report.records import Record
 
@@ -158,8 +158,8 @@ def break_even(
 ) -> BreakEven:
     """After how many questions `arm` is no dearer than `against`, its training included.
 
-    By the medians over the questions that both answered; the interval draws these anew. The training's cost
-    is taken as known.
+    By the medians over the questions that both answered; the interval draws their documents anew, as every
+    interval of a report does. The training's cost is taken as known.
 
     Raises:
         ValueError: when an arm answered nothing.
@@ -185,8 +185,10 @@ def break_even(
         sentence = f"{arm} is cheaper than {against} from the first question on."
         return BreakEven(arm, against, 0, None, None, sentence)
     low = high = None
-    if len(common) > 1:
-        least, most = _saved_interval(pairs, resamples, seed)
+    of = clusters(records)
+    groups = [of[each] for each in common]
+    if len({*groups}) > 1:
+        least, most = _saved_interval(pairs, groups, resamples, seed)
         low, high = _needed(extra, most), _needed(extra, least)
     sentence = (
         f"The training of {arm} has paid against {against} after {count(needed)} "
@@ -243,13 +245,28 @@ def _needed(extra: float, saved: float) -> int | None:
     return math.ceil(round(extra / saved, 6))
 
 
-def _saved_interval(pairs: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
+def _saved_interval(
+    pairs: np.ndarray, groups: Sequence[str], resamples: int, seed: int
+) -> tuple[float, float]:
+    """95 % of what a question saves, by the medians, when whole groups of questions are drawn anew."""
     rng = np.random.default_rng(seed)
+    of_group = np.unique(groups, return_inverse=True)[1]
+    count = int(of_group.max()) + 1
     found: list[np.ndarray] = []
     batch = max(1, 1_000_000 // len(pairs))
     for start in range(0, resamples, batch):
-        drawn = rng.integers(len(pairs), size=(min(batch, resamples - start), len(pairs)))
-        medians = np.median(pairs[drawn], axis=1)
-        found.append(medians[:, 1] - medians[:, 0])
+        size = min(batch, resamples - start)
+        times = rng.multinomial(count, np.full(count, 1 / count), size=size)
+        theirs, ours = (_medians(pairs[:, side], times[:, of_group]) for side in (1, 0))
+        found.append(theirs - ours)
     low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
     return float(low), float(high)
+
+
+def _medians(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The medians `[n]` of values that are there so many `times`, `[n, values]`."""
+    order = np.argsort(values, kind="stable")
+    so_far = np.cumsum(times[:, order], axis=1)
+    middle = np.argmax(2 * so_far >= so_far[:, -1:], axis=1)
+    found: np.ndarray = values[order][middle]
+    return found

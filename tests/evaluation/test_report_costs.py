@@ -17,9 +17,10 @@ BASE = records(documents=["harbour-charter"], questions=5, arms=["rag"], seeds=[
 
 
 def timed(arm: str, *ms: float) -> list[Record]:
+    """One question to each of several documents."""
     return [
-        replace(record, arm=arm, total_ms=value, prompt_tokens=1000)
-        for record, value in zip(BASE, ms, strict=False)
+        replace(record, arm=arm, total_ms=ms, prompt_tokens=1000, gold_documents=(f"document {n}",))
+        for n, (record, ms) in enumerate(zip(BASE, ms, strict=False))
     ]
 
 
@@ -53,6 +54,34 @@ def test_break_even_is_training_over_what_a_question_saves() -> None:
     assert found.high is not None
     assert found.low <= 300 <= found.high
     assert "after 300 questions" in found.sentence
+
+
+def test_the_interval_draws_documents_not_questions() -> None:
+    """Questions to one document that take the same time say no more than one of them."""
+    documents = [f"document {n % 3}" for n in range(60)]
+    base = records(documents=["harbour-charter"], questions=60, arms=["rag"], seeds=[0])
+    slow = {"document 0": 150.0, "document 1": 300.0, "document 2": 500.0}
+
+    def taken(arm: str, own: bool) -> list[Record]:
+        return [
+            replace(
+                record,
+                arm=arm,
+                prompt_tokens=1000,
+                total_ms=100.0 if arm == "a" else slow[document],
+                gold_documents=(document if own else f"{document}, {n}",),
+            )
+            for n, (record, document) in enumerate(zip(base, documents, strict=True))
+        ]
+
+    wide, narrow = (
+        break_even([*taken("a", own), *taken("b", own)], "a", "b", TRAINED) for own in (True, False)
+    )
+    assert wide.questions == narrow.questions == 300
+    assert wide.low == 150  # all drawn questions may be to the slowest document
+    assert wide.high == 1200
+    assert narrow.high is not None
+    assert narrow.high < wide.high
 
 
 def test_what_saves_nothing_never_pays() -> None:
