@@ -38,7 +38,7 @@ from reader.tasks import Segment, example
 from reader.tokenizer import SPECIAL, corpus, dictionary, train_tokenizer
 
 IGNORED = -100
-_PLACE = ("stage", "step", "stage_step", "tokens", "seconds", "began")
+_PLACE = ("stage", "step", "stage_step", "tokens", "seconds", "began", "last_steps")
 GROWN_BY = 24  # batches that the circuit of a grown reader is fitted to
 FIRST = 4.0  # weight of an answer's first token, which says what sentence is quoted
 
@@ -188,11 +188,13 @@ class Trainer:
         size: str = "small",
         start: Path | None = None,
         device: str = "cpu",
+        last_steps: int | None = None,
     ) -> None:
         """A run in `folder`, from its checkpoint if it has one.
 
         Otherwise from the initial circuit, or, with `start`, from a published reader's weights (whose
-        size then counts) at the last stage of the curriculum.
+        size then counts) at the last stage of the curriculum. That has `last_steps` if they are given; a
+        run keeps those that it began with, whatever the curriculum says by now.
         """
         self.folder, self.seed, self.rate = folder, seed, rate
         self.device = torch.device(device)
@@ -214,6 +216,7 @@ class Trainer:
         self.stage = self.step = self.stage_step = self.tokens = 0
         self.seconds = 0.0
         self.began = 0  # the step at which the optimisers began
+        self.last_steps = last_steps or CURRICULUM[-1].max_steps
         self._compiled = False
         self._fast = self.device.type != "cpu" or multiplies_bfloat16()
         if kept is not None:
@@ -292,7 +295,7 @@ class Trainer:
             started = time.monotonic()
             losses.append(self._learn(stage))
             self.seconds += time.monotonic() - started
-            done = self.stage_step >= stage.max_steps
+            done = self.stage_step >= self._steps(stage)
             if self.step % 20 == 0 or done:
                 right = answers_right(self.model.eval(), self._batch(stage, "probe"))
                 share = sum(right) / max(1, len(right))
@@ -315,6 +318,9 @@ class Trainer:
                 last_save = time.monotonic()
         self.save()
 
+    def _steps(self, stage: Stage) -> int:
+        return self.last_steps if self.stage == len(CURRICULUM) - 1 else stage.max_steps
+
     def _batch(self, stage: Stage, purpose: str) -> Batch:
         rng = Random(f"{self.seed}/{purpose}/{self.step}")
         drawn = draw_batch(stage, self.tokenizer, self.words, rng, pool=self.pool)
@@ -332,7 +338,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         rate = self.rate * min(1.0, (self.step - self.began + 1) / 30)
         if self.stage == len(CURRICULUM) - 1:
-            rate *= 1 - self.stage_step / stage.max_steps
+            rate *= 1 - self.stage_step / self._steps(stage)
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -403,6 +409,9 @@ def main() -> None:
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=4e-4)
+    parser.add_argument(
+        "--steps", type=int, help="of the last stage, if not as the curriculum says"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="where it computes: cpu or cuda")
     parser.add_argument(
@@ -424,6 +433,7 @@ def main() -> None:
         size=options.size,
         start=options.start,
         device=options.device,
+        last_steps=options.steps,
     )
     if options.compile:
         trainer.compile()

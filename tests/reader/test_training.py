@@ -194,6 +194,19 @@ def test_a_published_reader_can_be_trained_further(trainer: Trainer, tmp_path: P
     assert further.tokenizer.chat_template == trainer.tokenizer.chat_template
 
 
+def test_a_run_keeps_the_length_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(CURRICULUM[0], batch_tokens=300, max_steps=9, promote_at=2.0)
+    monkeypatch.setattr(recipe, "CURRICULUM", (short,))
+    first = Trainer(tmp_path, seed=0, rate=1e-3, size="nano", last_steps=3)
+    first._learn(short)
+    first.save()
+    second = Trainer(tmp_path, seed=0, rate=1e-3, size="nano")
+    list(second.run(tmp_path / "log.jsonl"))
+    assert second.step == 3
+
+
 def test_a_folder_is_trained_by_one_process_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
