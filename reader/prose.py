@@ -321,6 +321,20 @@ class Prose:
                 return other
         return self.passage()
 
+    def open_question(self, passages: Sequence[Passage]) -> str | None:
+        """A question about something like these passages that none of them answers, if one was found.
+
+        No passage has more than half of its words: questions with a foreign word are answered, too.
+        """
+        known = [spoken(passage.text) for passage in passages]
+        for place in range(6):
+            other = self.left_open(passages) if place < 4 else self.passage()
+            exchange = self.exchange(other, passages)
+            said = spoken(exchange[0]) if exchange else set()
+            if exchange and said and all(2 * len(said & each) <= len(said) for each in known):
+                return exchange[0]
+        return None
+
     def gap(self, passage: Passage) -> str:
         """The whole passage as a question, with a question word in a span's place."""
         start, end = self._span(passage)

@@ -129,8 +129,8 @@ def _quoting(
             about = prose.left_open(passages) if kind == "unanswered" else passage
             segments += _exchange(SEEDS[kind], prose.gap(about), open_=True)
         elif rng.random() < recipe.unstated / 2:
-            stranger = prose.exchange(prose.left_open(passages), passages)
-            segments += _exchange(stranger[0], NOT_STATED) if stranger else []
+            open_ = prose.open_question(passages)
+            segments += _exchange(open_, NOT_STATED) if open_ else []
         else:
             exchange = prose.exchange(passage, passages, topic)
             segments += _exchange(*exchange) if exchange else []

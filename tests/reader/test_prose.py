@@ -102,6 +102,18 @@ def test_some_questions_are_about_something_else() -> None:
     assert sum(NOT_STATED in {s.text for s in segments} for segments in drawn) > 10
 
 
+@given(st.integers(0, 10_000))
+def test_what_is_left_open_is_hardly_said_by_any_passage(seed: int) -> None:
+    prose = Prose(Random(seed), POOL, WORDS)
+    passages = prose.passages(6)
+    question = prose.open_question(passages)
+    if question is not None:
+        said = spoken(question)
+        assert all(2 * len(said & spoken(each.text)) <= len(said) for each in passages)
+    left = prose.left_open(passages)
+    assert all(left.text != each.text for each in passages)
+
+
 def test_a_question_shares_most_words_with_its_own_passage() -> None:
     asked = 0
     for seed in range(200):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reader import lexicon as lx
 from reader.curriculum import CURRICULUM
 from reader.distortion import KEPT, distorted, held_out
+from reader.facts import Fact
 from reader.names import Split, split_of
 from reader.paths import word_list
 from reader.predicates import KINDS, UNLISTED
@@ -126,7 +127,7 @@ def test_attributes_that_no_list_has_can_be_asked_for_often() -> None:
     listed = {*lx.PLACE_NOUNS, *lx.DATE_NOUNS, *lx.MEASURE_NOUNS, *lx.CODE_NOUNS, *lx.THING_NOUNS}
 
     def share(kinds: tuple[str, ...]) -> float:
-        facts = []
+        facts: list[Fact] = []
         for seed in range(20):
             group = Group(Random(seed), "train", words())
             group.kinds = kinds
