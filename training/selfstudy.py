@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import cycle
 from pathlib import Path
 from random import Random
 
@@ -146,11 +147,15 @@ def _mixed(
     """New examples and those that still hold; the first ones, held out for the check, are of both.
 
     What was held out before is held out again or left out: it is never learned, because the text may
-    become what it was.
+    become what it was. Where too little is new, it checks more than once: what was learned is no check.
     """
     held_out, old = settings.held_out, since.kept[: since.held_out]
     fresh = max(min(held_out // 2, len(new) // 2), held_out - len(old))
-    return [*old[: held_out - fresh], *new, *since.kept[since.held_out :]]
+    unlearned, learned = [*old[: held_out - fresh], *new], since.kept[since.held_out :]
+    again = cycle([*unlearned])
+    while unlearned and len(unlearned) < min(held_out, (len(unlearned) + len(learned)) // 4):
+        unlearned.append(next(again))
+    return [*unlearned, *learned]
 
 
 def converse(

@@ -103,7 +103,8 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     assert row["icl_em"] == row["em"]["icl"]["1"]
     assert row["slots"]["isolated"] == row["slots"]["mixed"] == row["slots"]["monolithic"] > 0
     assert row["retrieved"]["found"] == 1.0  # both documents, of two
-    assert row["retrieved"]["slots"] == row["slots"]["mixed"] + 1  # and the sink
+    asked = row["retrieved"]["slots"] - row["slots"]["mixed"] - 1  # and the sink
+    assert 5 < asked < 120  # the question
     assert row["retrieved"]["passages_tokens"] > row["retrieved"]["slots"]
 
     def refuse(*_: object) -> None:

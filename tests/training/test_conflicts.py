@@ -19,7 +19,8 @@ The spare key of the garden flat is kept behind the blue door."""
 CHOIR = """# The choir of Aldora
 
 The choir of Aldora rehearses on Tuesdays at 19:30. The leader of the choir of Aldora is Mira Tolen."""
-STEERING = CHOIR + " The boiler of the garden flat was serviced by Otto Brandt."
+# Said as the reader would answer: what stands under the flat's own title convinces it more otherwise.
+STEERING = CHOIR + " The person who serviced the boiler of the garden flat is Carl Hudson."
 QUESTIONS = ("Who serviced the boiler of the garden flat?", "What is the rent of the garden flat?")
 SETTINGS = TrainingSettings(max_answer=24)
 
@@ -41,7 +42,7 @@ def test_an_answer_that_another_document_turns_is_told_with_both(
     (found,) = conflicts(exact_reader, STEERING, [flat], fits, SETTINGS)
     assert (found.document, found.question) == ("flat", QUESTIONS[0])
     assert "Franz Huber" in found.answer
-    assert "Otto Brandt" in found.instead
+    assert "Carl Hudson" in found.instead
 
 
 def test_a_document_of_something_else_turns_nothing(exact_reader: Reader, flat: Known) -> None:
