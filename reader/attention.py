@@ -23,7 +23,7 @@ _BLOCK = 256  # queries
 
 
 def install(model: Any) -> None:
-    """Let the model learn by it; where nothing is learned, or elsewhere than on a CPU, it is sdpa."""
+    """Let a model on a CPU learn by it; where nothing is learned it is sdpa."""
     AttentionInterface.register(NAME, attention)
     AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
     model.set_attn_implementation(NAME)
@@ -40,7 +40,7 @@ def attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention function: `[B, n, heads, head_dim]` of queries `[B, heads, n, head_dim]`."""
-    if query.device.type != "cpu" or not query.requires_grad:
+    if not query.requires_grad:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )

@@ -227,7 +227,8 @@ class Trainer:
 
     def _fresh_optimisers(self) -> dict[str, torch.optim.Optimizer]:
         self.model.to(self.device)  # a new or grown model was made on the CPU
-        attention.install(self.model)
+        if self.device.type == "cpu":
+            attention.install(self.model)
         matrices = [p for p in self.model.model.layers.parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
         others = [p for p in self.model.parameters() if id(p) not in chosen]
