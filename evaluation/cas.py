@@ -117,7 +117,6 @@ def _seed(
         "seed": seed,
         "documents": len(collection.names),
         "tokens": sum(reader.count(sheet.text) for sheet in collection.drawn.sheets),
-        "measured": {},
         "icl_em": icl["1"],
         "em": {"icl": icl},
         "slots": {},

@@ -4,8 +4,6 @@ Everything lies in a working folder, so that the same call goes on where it was 
 how a collection is trained; it knows no measurement.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from training.distillation import Distillation, next_token
 from training.examples import StudyExample, read_examples
 from training.joint import JointSettings, JointTraining, Member, OffsetRule
 from training.mixing import Mixing
+from training.naming import short_digest
 from training.pipeline import first_slots
 from training.settings import TrainingSettings
 from training.studying import kept_study
@@ -146,10 +145,6 @@ class Collection:
         return read_examples(self.folder / f"{name}.parquet")
 
 
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def drawn_collection(
     reader: Reader,
     encoder: Encoder,
@@ -169,8 +164,8 @@ def drawn_collection(
     )
     names = tuple(f"doc-{number:04d}" for number in range(plan.documents))
     # A study belongs to its reader, settings and texts: others have a folder of their own.
-    folder = folder / _digest(
-        reader.fingerprint, plan.training.of_study(), [sheet.text for sheet in drawn.sheets], seed
+    folder = folder / short_digest(
+        [reader.fingerprint, plan.training.of_study(), [s.text for s in drawn.sheets], seed]
     )
     folder.mkdir(parents=True, exist_ok=True)
     library = DocumentLibrary(folder / "library")
@@ -205,7 +200,7 @@ def nearest(encoder: Encoder, names: Sequence[str], drawn: HeldOut) -> dict[str,
 def arm_digest(arm: Arm, plan: CasPlan) -> str:
     """Names what an arm scored: everything but its collection that its answers depend on."""
     asked = (plan.rows, plan.pool, plan.loaded, plan.questions, plan.retrieved)
-    return _digest(asdict(arm), *asked, plan.training.to_dict(), asdict(_JOINT))
+    return short_digest([asdict(arm), *asked, plan.training.to_dict(), asdict(_JOINT)])
 
 
 def train_arm(
@@ -228,12 +223,12 @@ def train_arm(
     def member(name: str) -> Member:
         text = collection.text(name)
         tokens = reader.count(text)
-        return Member(name, tokens, _digest(text), collection.neighbours[name])
+        return Member(name, tokens, short_digest([text]), collection.neighbours[name])
 
     members = [member(name) for name in collection.names]
     if arm.whole:  # one member, whose slots are the others' laid behind each other
-        digest, tokens = _digest([each.digest for each in members]), sum(m.tokens for m in members)
-        members = [Member("all", tokens, digest)]
+        tokens = sum(each.tokens for each in members)
+        members = [Member("all", tokens, short_digest([each.digest for each in members]))]
 
     def first(name: str) -> tuple[Tensor, Tensor]:
         pairs = []
@@ -251,7 +246,7 @@ def train_arm(
     batch = _JOINT.batch
     steps = max(1, plan.rows * len(collection.names) // batch)
     recipe = (plan.training.to_dict(), asdict(_JOINT))
-    folder = collection.folder / _digest(asdict(arm), steps, plan.pool, *recipe)
+    folder = collection.folder / short_digest([asdict(arm), steps, plan.pool, *recipe])
     if arm.learns == "nothing":
         return {name: _in(reader.dtype, first(name)) for name in collection.names}
     if arm.learns == "text":

@@ -4,11 +4,11 @@ This file knows the world and readers' folders; it knows no experiment.
 """
 
 import hashlib
-import json
 from functools import cache
 
 from evaluation.held_out import held_out
 from reader.paths import bundled_reader
+from training.naming import short_digest
 
 
 @cache
@@ -18,7 +18,7 @@ def world_digest() -> str:
         1, sheets=4, questions=8, count=lambda text: len(text.split()), tokens=(150, 300), alike=0.5
     )
     said = [[sheet.text for sheet in drawn.sheets], [[i.question, i.answer] for i in drawn.items]]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    return short_digest(said)
 
 
 @cache

@@ -28,6 +28,7 @@ from reader.tokenizer import dictionary
 from training.examples import read_examples
 from training.joint import JointSettings, JointTraining, Member
 from training.mixing import Mixing
+from training.naming import short_digest
 from training.pipeline import first_slots
 from training.settings import TrainingSettings
 from training.studying import kept_study
@@ -80,7 +81,7 @@ def run_large(
     reader = load_reader(reader_path)
     recipe = [plan.training.to_dict(), asdict(JointSettings(steps=1)), exam(reader.fingerprint)]
     asked = [str(reader_path), plan.to_dict()]
-    folder = folder / hashlib.sha256(json.dumps([asked, recipe]).encode()).hexdigest()[:16]
+    folder = folder / short_digest([asked, recipe])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.json").write_text(json.dumps(asked), encoding="utf-8")
     _prepare(reader, plan, folder, lambda done: report("study", done / 2))

@@ -46,10 +46,8 @@ def attention(
         )
         return plain
     scale = scaling or query.shape[-1] ** -0.5
-    query, key = (
-        query.to(value.dtype),
-        key.to(value.dtype),
-    )  # normalised in float32 where autocast is on
+    # Autocast leaves these two, which are normalised, in float32.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     with torch.autocast("cpu", enabled=False):
         found: Tensor = CausalBlocks.apply(query, key, value, scale)  # type: ignore[no-untyped-call]
     return found, None

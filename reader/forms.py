@@ -30,7 +30,7 @@ _NUMERALS = (
     "two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty sixty "
     "a-hundred two-hundred a-thousand eleven-thousand half-a-dozen"
 ).split()
-_UNITS = sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units})
+UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
 
 
 def _accented(rng: Random) -> str:
@@ -62,7 +62,7 @@ def _amount(rng: Random) -> str:
             rng.choice(_NUMERALS).replace("-", " "),
         )
     )
-    return f"{number} {rng.choice(_UNITS)}"
+    return f"{number} {rng.choice(UNITS)}"
 
 
 def _day(rng: Random) -> str:

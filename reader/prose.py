@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from reader import lexicon as lx
 from reader import names
-from reader.forms import IN_OTHER_FORMS
+from reader.forms import IN_OTHER_FORMS, UNITS
 from reader.names import Split
 from reader.wrapping import WRAPPERS, wrap
 
@@ -96,14 +95,13 @@ _FOREIGN = 0.3  # share of questions with words that their passage does not have
 _OTHERWISE = 0.2  # share of values in another form than the world writes them in
 _AROUND = (("", ""),) * 8 + (("(", ")"), ('"', '"'))  # marks about a value
 _MARKS = ',:;|–"() '
-_UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
 _PUT_IN: dict[str, Callable[[Random, Split], str]] = {
     "person": names.person,
     "place": names.place,
     "day": names.date,
     "hour": names.moment,
     "number": names.number,
-    "amount": lambda rng, split: names.amount(rng, split, _UNITS),
+    "amount": lambda rng, split: names.amount(rng, split, UNITS),
     "name": names.proper,
     "code": names.code,
 }
