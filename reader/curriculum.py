@@ -115,17 +115,19 @@ CURRICULUM: tuple[Stage, ...] = (
         max_gap=3_000,
     ),
     # As before prose: the last errors are among values of one kind. Many questions of each document:
-    # reading it costs more than being asked.
+    # reading it costs more than being asked. The first two
+    # are what self-study sees: a few lines to ask about.
     Stage(
         "settle",
         (
-            Recipe((1, 1), (1, 5), 4, skills=0.5, unstated=0.1, alike=0.1, prose=0.3, unlisted=0.1),
-            Recipe((1, 1), (8, 24), 16, skills=0.1, unstated=0.08, alike=0.25, prose=0.25),
+            Recipe((1, 1), (1, 4), 3, skills=0.8, unstated=0.4, alike=0.05, unlisted=0.2),
+            Recipe((1, 1), (1, 8), 5, skills=0.6, unstated=0.3, alike=0.1, prose=0.3, unlisted=0.1),
+            Recipe((1, 1), (8, 24), 16, skills=0.1, unstated=0.12, alike=0.25, prose=0.25),
             Recipe(
                 (1, 1),
                 (10, 26),
                 20,
-                unstated=0.08,
+                unstated=0.12,
                 wider=0.1,
                 repeats=0.3,
                 alike=0.15,
@@ -135,17 +137,17 @@ CURRICULUM: tuple[Stage, ...] = (
                 (1, 1),
                 (14, 50),
                 20,
-                unstated=0.08,
+                unstated=0.12,
                 wider=0.15,
                 repeats=0.3,
                 prose=0.5,
                 unlisted=0.2,
             ),
             Recipe(
-                (1, 4), (8, 22), 20, skills=0.05, unstated=0.08, wider=0.15, alike=0.2, prose=0.1
+                (1, 4), (8, 22), 20, skills=0.05, unstated=0.12, wider=0.15, alike=0.2, prose=0.1
             ),
-            Recipe((2, 2), (10, 24), 20, unstated=0.08, wider=0.4, repeats=0.3, unlisted=0.2),
-            Recipe((4, 4), (20, 50), 24, unstated=0.08, wider=0.15, repeats=0.5, unlisted=0.1),
+            Recipe((2, 2), (10, 24), 20, unstated=0.1, wider=0.4, repeats=0.3, unlisted=0.2),
+            Recipe((4, 4), (20, 50), 24, unstated=0.1, wider=0.15, repeats=0.5, unlisted=0.1),
         ),
         *(4_000, 4_600, 2.0),
         max_gap=2_000,

@@ -18,6 +18,13 @@ from reader.wordings import NOT_STATED
 from reader.world import Group, Sheet
 from training.seeds import SEEDS, SeedKind
 
+# Asking is most of a study, and a question that names what the text does not is a lesson lost.
+_SKILLS: tuple[SeedKind, ...] = (
+    *("question",) * 4,
+    *("use_case",) * 2,
+    *("structuring", "summarization", "creative", "unanswered"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -209,17 +216,7 @@ def _skill(rng: Random, sheets: Sequence[Sheet], group: Group, split: Split) -> 
     """One turn of self-study: asking (the five kinds, and what is left open), or serving a request."""
     facts = [fact for sheet in sheets for fact in sheet.facts]
     fact = rng.choice(facts)
-    kind: SeedKind = rng.choice(
-        (
-            "question",
-            "question",
-            "use_case",
-            "structuring",
-            "summarization",
-            "creative",
-            "unanswered",
-        )
-    )
+    kind = rng.choice(_SKILLS)
     if kind == "unanswered":
         stranger = unstated(rng, facts, group)
         asked = stranger.asked(rng, split, wrapped=False).question

@@ -42,6 +42,12 @@ def test_a_question_is_about_a_fact_when_it_names_subject_and_what_is_said(
     assert asks_for(question, FACT) is about
 
 
+def test_a_synonym_that_the_reader_was_taught_asks_for_a_fact_too() -> None:
+    keeper = Fact("holder", "the Aldora", "the Aldora", "Mira Tolen", (("N", "keeper"),))
+    assert asks_for("Who is the custodian of the Aldora?", keeper)
+    assert not asks_for("Who is the skipper of the Aldora?", keeper)
+
+
 def test_claims_are_means_over_seeds_and_handwritten_has_no_interval() -> None:
     row = dict.fromkeys(_TARGETS, 0.9) | {"no_context_em": 0.0}
     claims = _claims([row, {**row, "em_1k": 1.0}], {"handwritten_em": 0.5})

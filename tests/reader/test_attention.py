@@ -12,8 +12,9 @@ from transformers import Qwen3ForCausalLM
 
 from reader import attention
 from reader.attention import CausalBlocks
+from reader.batches import IGNORED, Batch
 from reader.sizes import SIZES
-from reader.train import IGNORED, Batch, learned_logits
+from reader.train import learned_logits
 
 
 def drawn(rows: int, heads: int, shared: int, count: int, dtype: torch.dtype) -> list[Tensor]:

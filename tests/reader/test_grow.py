@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
+from reader.batches import IGNORED, Batch, draw_batch
 from reader.curriculum import Stage
 from reader.grow import Notes, Sample, Writer, grown, write_quoting_circuit
 from reader.paths import bundled_reader, word_list
 from reader.sizes import SIZES
 from reader.tasks import Recipe
 from reader.tokenizer import dictionary
-from reader.train import IGNORED, Batch, draw_batch
 
 _WORDS = dictionary(word_list())
 _RNG = Random(0)

@@ -12,13 +12,14 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 import reader.train as recipe
 from cartridge_store.folder_lock import FolderLock
 from reader import attention
+from reader.batches import IGNORED, draw_batch, encode
 from reader.curriculum import CURRICULUM
 from reader.initialise import write_lookup_circuit
 from reader.paths import word_list
 from reader.sizes import SIZES
 from reader.tasks import Recipe, example
 from reader.tokenizer import dictionary
-from reader.train import IGNORED, Trainer, draw_batch, encode, learned_logits, main
+from reader.train import Trainer, learned_logits, main
 
 
 @pytest.fixture(scope="module", autouse=True)
