@@ -5,7 +5,6 @@ question by question: whatever else the machine does falls on all alike. Knows a
 no HTTP and no queue.
 """
 
-import hashlib
 import json
 import logging
 import platform
@@ -41,6 +40,7 @@ from inference.requests import ServerStumbled
 from retrieval.documents import DocumentLibrary
 from retrieval.durable import replace_file
 from retrieval.errors import DocumentCorrupt, DocumentNotFound
+from training.naming import short_digest
 from training.settings import Cancelled, Progress, TrainingSettings
 
 logger = logging.getLogger(__name__)
@@ -255,7 +255,7 @@ class Reporting:
             texts,
             sorted(current.items()),
         ]
-        return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
+        return short_digest(state)
 
     def _sha256_of(self, collection: str, id: str) -> str:
         try:
