@@ -57,11 +57,11 @@ _OTHER_SIZE = 0.25
 
 
 class CompanyChanged(Exception):
-    """A neighbour has changed while a document learned beside it; the next try finds it as it is."""
+    """A neighbour has changed, or come, while a document learned; the next try finds it as it is."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name} has changed while this document learned beside it; a further try finds it as it is."
+            f"{name} has changed or come while this document learned; a further try learns beside it."
         )
 
 
@@ -171,18 +171,23 @@ class DocumentTraining:
                 before=before,
                 progress=progress,
                 cancelled=cancelled,
-            ) or Joined(
-                self._distil(
-                    self._reader,
-                    document.text,
-                    self._settings,
-                    workdir=workdir,
-                    studies=self._shelf.folder(document.collection, document.id),
-                    before=before,
-                    progress=progress,
-                    cancelled=cancelled,
-                )
             )
+            if joined is None:
+                alone = not self._company(subject, (), 1)
+                joined = Joined(
+                    self._distil(
+                        self._reader,
+                        document.text,
+                        self._settings,
+                        workdir=workdir,
+                        studies=self._shelf.folder(document.collection, document.id),
+                        before=before,
+                        progress=progress,
+                        cancelled=cancelled,
+                    )
+                )
+                if alone:
+                    self._require_alone(subject)
         count_check(self._tally, joined.distilled)
         result = self._published(subject, joined, watch.seconds)
         learn_relevance(
@@ -230,6 +235,11 @@ class DocumentTraining:
             raise
         except Exception as error:
             logger.warning("There is no draft of %s: %s", document.id, error)
+
+    def _require_alone(self, subject: Subject) -> None:
+        """Raises CompanyChanged where somebody serves by now beside whom the document has not learned."""
+        for each in self._company(subject, (), 1):
+            raise CompanyChanged(each.text.name)
 
     def _published(self, subject: Subject, joined: Joined, seconds: float) -> Result:
         if not joined.distilled.passed or not joined.relearned:

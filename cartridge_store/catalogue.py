@@ -14,6 +14,7 @@ from cartridge_store.errors import (
     CartridgeNotFound,
     CartridgeRefused,
     InvalidId,
+    StoreError,
     StoreUnavailable,
 )
 from cartridge_store.format import header_length, read_manifest
@@ -94,6 +95,24 @@ class Catalogue:
         # all together.
         with ThreadPoolExecutor(_TOGETHER, "catalogue") as pool:
             return dict(zip(names, pool.map(one, names), strict=True))
+
+    def documents(self, cartridge_ids: Iterable[str]) -> dict[str, Document]:
+        """The document of each of these cartridges; those that are not to be read now are left out."""
+        found: dict[str, Document] = {}
+        for cartridge_id in cartridge_ids:
+            name = blob_name(cartridge_id)
+            with self._lock:
+                manifest = self._manifests.get(name)
+            if manifest is None:
+                try:
+                    manifest = self.manifest(cartridge_id)
+                except StoreError as error:
+                    logger.debug("%s", error)
+                    continue
+                with self._lock:
+                    self._manifests[name] = manifest
+            found[cartridge_id] = (manifest.collection, manifest.document_id)
+        return found
 
     def again(self, manifests: Iterable[Manifest]) -> list[Manifest]:
         """The manifests of the same cartridges as they are now, of those that are still there.

@@ -140,7 +140,8 @@ class CartridgeStore:
         self._residency.prefetch(cartridge_ids)
 
     def beat(self) -> None:
-        """Say again what this node holds and keep it from being collected; what blobs are gone is let go.
+        """Say again what this node holds and keep it from being collected; what blobs are gone is let go,
+        and so is what was replaced and is used no more.
 
         To be called more often than leases end. While the registry does not answer it is told nothing,
         and uses are counted on.
@@ -148,6 +149,8 @@ class CartridgeStore:
         held = self._residency.held()
         with self._lock:
             uses, self._uses = self._uses, Counter()
+        self._let_replaced_go({name for _, name in held if name not in uses})
+        held = self._residency.held()
         try:
             stored = set(self._blobs.names()) if held or uses else set()
         except StoreError as error:
@@ -165,6 +168,28 @@ class CartridgeStore:
             self._health.degraded = True
             with self._lock:
                 self._uses += uses  # for the next time
+
+    def _let_replaced_go(self, cartridge_ids: Iterable[str]) -> None:
+        """Of these, keep none that another version has replaced: before this process began, or while one
+        who had found it still brought it here. Leased on, nobody could ever collect it.
+        """
+        documents: dict[str, dict[str, str]] = {}
+        try:
+            for cartridge_id, document in self._catalogue.documents(cartridge_ids).items():
+                documents.setdefault(document[0], {})[cartridge_id] = document[1]
+        except StoreError as error:
+            logger.warning("%s", error)
+            return
+        for collection, ids in documents.items():
+            try:
+                current = self._registry.current(collection, sorted(set(ids.values())))
+            except RegistryUnavailable:
+                self._health.degraded = True
+                return
+            for cartridge_id, document_id in ids.items():
+                # A registry that has lost its versions says of none that it was replaced.
+                if current.get(document_id, cartridge_id) != cartridge_id:
+                    self._release(cartridge_id)
 
     def follow(
         self,

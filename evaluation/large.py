@@ -70,6 +70,7 @@ class LargePlan:
             min_conversations=self.conversations,
             conversations_per_token=0.0001,
             held_out=0,
+            accept_at=0.0,
             rounds=1,
         )
 

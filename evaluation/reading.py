@@ -271,6 +271,7 @@ def _self_study(desk: Desk, plan: ReadingPlan) -> dict[str, Any]:
         min_conversations=round(1.45 * SELF_STUDY_QUESTIONS),
         conversations_per_token=0.001,
         held_out=0,
+        accept_at=0.0,
     )
     examples = study(desk.reader, sheet.text, settings, lambda _: None)
     questions = [

@@ -53,7 +53,13 @@ class ChatFormat:
         self._controls = {*tokenizer.all_special_tokens, *turned} - {""}
         ids = set(tokenizer.convert_tokens_to_ids(sorted(self._controls)))
         self._control_ids = ids - {tokenizer.unk_token_id}
-        self.sink_id: int = self._ids(self._before)[0]
+        before = self._ids(self._before)
+        if not before:
+            raise ValueError(
+                "The reader's chat template puts nothing before the documents: it has no first token to "
+                "stand before cartridges."
+            )
+        self.sink_id: int = before[0]
         self.turn_end_id = self._found_turn_end()
         """The control token behind an answer, or None where the template puts none there."""
 
@@ -143,8 +149,12 @@ class ChatFormat:
         return self._ids(self._middle, self._told + first, *later)
 
     def bare_question(self, question: str) -> list[int]:
-        """Ids, without the sink, of a question that nothing precedes."""
-        return self._ids(self._bare, question, self._after)[1:]
+        """Ids, without the sink, of a question that nothing precedes.
+
+        Where every turn begins with a token of its own the sink is another turn's, and nothing is left out.
+        """
+        ids = self._ids(self._bare, question, self._after)
+        return ids[1:] if ids[0] == self.sink_id else ids
 
     def answer(self, text: str, end_id: int) -> list[int]:
         """Ids of an answer that the reader might have given, with its end token."""

@@ -215,7 +215,7 @@ def _model_fingerprint(model: Any) -> str:
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        stored = tensor.detach().to("cpu", torch.bfloat16).contiguous()
+        stored = tensor.detach().to("cpu", torch.bfloat16).reshape(-1)
         digest.update(stored.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 

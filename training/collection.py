@@ -163,6 +163,7 @@ class _Run:
         progress: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> None:
+        settings.require_positions(reader.max_positions)
         self._reader, self._settings, self._find = reader, settings, find
         self._beginning = as_begun(reader, settings)
         self._progress, self._cancelled = progress, cancelled

@@ -73,6 +73,7 @@ def join(
     from there; for another company the training, not the study, begins anew. Raises TrainingRefused,
     Cancelled.
     """
+    settings.require_positions(reader.max_positions)
     tokens = reader.count(text.text)
     if tokens < 4:
         raise TrainingRefused("The document is too short to train on; answer it from its text.")

@@ -106,7 +106,8 @@ class Packed:
                 self._masks[shared] = [bias.squeeze(1)[None] for bias in biases]
             masks = self._masks[shared]
             found = _fused(grouped, keys, values, self._groups, masks, queries, back, scale)
-        return found.reshape(heads, count, size).transpose(0, 1)[None]
+        # As transformers' own returns it: some models take a view.
+        return found.reshape(heads, count, size).transpose(0, 1).contiguous()[None]
 
     def _layout(self, shared: int, count: int) -> tuple[list[Tensor], Tensor]:
         """Where the groups' queries come from, and where each token's own is found behind them."""

@@ -89,6 +89,7 @@ def distil(
     `studies` is where the document's studies are kept beyond this run; `before` is the cartridge of what
     it was before it changed, to start from.
     """
+    settings.require_positions(reader.max_positions)
     tokens = reader.count(text)
     if tokens < 4:
         raise TrainingRefused("The document is too short to train on; answer it from its text.")

@@ -102,6 +102,12 @@ class TrainingSettings:
             raise TrainingRefused(
                 "min_steps, warm_up, checkpoint_every: at least 1 each; held_out: at least 0."
             )
+        if self.question_offset < 2:
+            raise TrainingRefused("question_offset: at least 2, for the sink and a slot.")
+        if self.accept_at > 0 and not self.held_out:
+            raise TrainingRefused(
+                "held_out: at least 1 while accept_at asks for a share of it; nothing would be published."
+            )
         if self.pool < 2 or self.beside < 1 or self.joint_share <= 0:
             raise TrainingRefused("pool: at least 2; beside: at least 1; joint_share: above 0.")
         if self.join_company < 1 or min(self.join_share, self.replay_share, self.update_share) <= 0:
@@ -118,6 +124,15 @@ class TrainingSettings:
             raise TrainingRefused("unanswered and absent are shares below 1.")
         if not 0 < self.sure_at < 1:
             raise TrainingRefused("sure_at is a probability: choose a number between 0 and 1.")
+
+    def require_positions(self, positions: int) -> None:
+        """Raises TrainingRefused where so many positions leave no room for questions and answers."""
+        needed = self.question_offset + self.max_question + self.max_answer
+        if needed > positions:
+            raise TrainingRefused(
+                f"The reader has {positions} positions and training needs {needed}: lower question_offset "
+                f"({self.question_offset}), max_question or max_answer."
+            )
 
     def slots(self, document_tokens: int, share: float = 1.0) -> int:
         """Slots for a document: `share` of what the compression gives, below the question's offset."""

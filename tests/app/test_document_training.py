@@ -95,7 +95,11 @@ class Joining:
 
 
 def trainer(
-    settings: Settings, base: Foundation, join: Any, draft: Any = lambda *_: None
+    settings: Settings,
+    base: Foundation,
+    join: Any,
+    draft: Any = lambda *_: None,
+    distil: Any = fake_distil,
 ) -> Trainer:
     return Trainer(
         tally=base.tally,
@@ -105,7 +109,7 @@ def trainer(
         store=base.store,
         jobs=base.jobs,
         reader=base.reader,
-        distil=fake_distil,
+        distil=distil,
         screening=screening_of(settings, base),
         join=join,
         draft=draft,
@@ -419,7 +423,7 @@ def test_a_neighbour_that_is_another_now_is_left_and_all_is_tried_again(
 
     document, _ = base.library.put("default", "third", None, TEXT.format("third"))
     job = base.jobs.open(subject_of(document, base.reader))
-    with pytest.raises(CompanyChanged, match="first has changed"):
+    with pytest.raises(CompanyChanged, match="first has changed or come"):
         trainer(settings, base, meanwhile).run(job.id, last_try=False)
     waiting = base.jobs.get(job.id)
     assert waiting is not None
@@ -430,6 +434,27 @@ def test_a_neighbour_that_is_another_now_is_left_and_all_is_tried_again(
     # The next try finds its neighbours as they are now.
     trainer(settings, base, join).run(job.id)
     assert "third" in base.store.current("default", ["third"])
+
+
+def test_who_learned_alone_while_another_was_published_learns_beside_it(
+    settings: Settings, base: Foundation
+) -> None:
+    join = Joining()
+    other = trainer(settings, base, join)
+
+    def meanwhile(*arguments: Any, **named: Any) -> Any:
+        if not base.store.current("default", ["first"]):
+            trained(base, other, "first")
+        return fake_distil(*arguments, **named)
+
+    document, _ = base.library.put("default", "second", None, TEXT.format("second"))
+    job = base.jobs.open(subject_of(document, base.reader))
+    with pytest.raises(CompanyChanged, match="first has changed or come"):
+        trainer(settings, base, join, distil=meanwhile).run(job.id, last_try=False)
+    assert "second" not in base.store.current("default", ["second"])
+    trainer(settings, base, join, distil=meanwhile).run(job.id)
+    assert "second" in base.store.current("default", ["second"])
+    assert [each.text.name for each in join.company["second"]] == ["first"]
 
 
 def test_studies_leave_with_their_document(settings: Settings, base: Foundation) -> None:

@@ -279,6 +279,57 @@ class TestHeartbeat:
         with pytest.raises(CartridgeNotFound):
             store.load(cartridge.id)
 
+    def test_what_was_replaced_before_a_node_began_is_let_go(
+        self, registry: Registry, remote: MemoryBlobs, tmp_path: Path
+    ) -> None:
+        disk = DiskTier(tmp_path / "copies", 2**20)
+        before = CartridgeStore(remote, registry, disk=disk)
+        old = make_cartridge(seed=1)
+        before.publish(old)
+        before.load(old.id)
+        before.close()
+        new = make_cartridge(seed=2, parent=old.id)
+        worker = CartridgeStore(remote, registry, node="worker")
+        worker.publish(new)
+        registry._client.delete(f"{registry._prefix}leases")  # as if they had run out
+        store = CartridgeStore(remote, registry, disk=disk)  # it begins with its copies
+        store.beat()
+        assert list((tmp_path / "copies").iterdir()) == []
+        assert worker.collect(0) == [old.id]
+        store.close()
+
+    def test_what_was_brought_while_it_was_replaced_is_let_go_when_it_is_used_no_more(
+        self, registry: Registry, remote: MemoryBlobs
+    ) -> None:
+        store = CartridgeStore(remote, registry)
+        old = make_cartridge(seed=1)
+        new = make_cartridge(seed=2, parent=old.id)
+        for cartridge in (old, new):
+            store.publish(cartridge)
+        store.load(old.id)  # by who looked it up before
+        store.load(new.id)
+        store.beat()
+        assert registry.leased() == {old.id, new.id}  # it was used since the last time
+        store.beat()
+        assert registry.locations([old.id, new.id])[old.id] == ()
+        assert store.reads["host"] == 0
+        store.load(new.id)
+        assert store.reads["host"] == 1  # what is current stayed
+        store.close()
+
+    def test_a_registry_that_has_lost_its_versions_lets_go_of_none(
+        self, registry: Registry, remote: MemoryBlobs
+    ) -> None:
+        store = CartridgeStore(remote, registry)
+        cartridge = make_cartridge()
+        store.publish(cartridge)
+        kept = store.load(cartridge.id)
+        store.beat()
+        registry.forget_all()
+        store.beat()
+        assert store.load(cartridge.id) is kept
+        store.close()
+
     def test_without_redis_or_blobs_it_waits_for_the_next_time(
         self, registry: Registry, remote: MemoryBlobs, monkeypatch: pytest.MonkeyPatch
     ) -> None:

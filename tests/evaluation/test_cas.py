@@ -77,6 +77,7 @@ STUDY = TrainingSettings(
     max_question=8,
     max_answer=8,
     held_out=0,
+    accept_at=0.0,
     checkpoint_every=1,
 )
 PLAN = CasPlan(

@@ -108,6 +108,31 @@ def test_a_line_break_is_no_control_though_a_tokenizer_adds_one(reader: Reader) 
     assert tokenizer.decode(ids) == "One.\n\nTwo."
 
 
+def test_a_question_alone_keeps_the_token_of_its_own_turn(reader: Reader) -> None:
+    tokenizer = copy.deepcopy(reader.tokenizer)
+    roles = ["<|system|>", "<|user|>", "<|assistant|>"]
+    tokenizer.add_tokens([AddedToken(role, special=True) for role in roles])
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ '<|' + message.role + '|>' + message.content + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+    )
+    chat = ChatFormat(tokenizer)
+    asked = tokenizer.decode(chat.bare_question("Who?"))
+    assert asked.count("<|user|>") == 1  # the sink is the system turn's
+    assert tokenizer.decode([chat.sink_id]) == "<|system|>"
+    one = ChatFormat(reader.tokenizer)  # its template begins every conversation alike
+    assert one.sink_id not in one.bare_question("Who?")
+
+
+def test_a_template_without_a_first_token_is_refused(reader: Reader) -> None:
+    tokenizer = copy.deepcopy(reader.tokenizer)
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ message.content + '\n' }}{% endfor %}"
+    )
+    with pytest.raises(ValueError, match="nothing before the documents"):
+        ChatFormat(tokenizer)
+
+
 def test_what_ends_a_turn_is_the_templates_own(reader: Reader) -> None:
     tokenizer = copy.deepcopy(reader.tokenizer)
     assert ChatFormat(tokenizer).turn_end_id in (None, reader.end_id)

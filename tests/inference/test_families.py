@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    ApertusConfig,
+    ApertusForCausalLM,
     BloomForCausalLM,
     DiffLlamaForCausalLM,
     FalconForCausalLM,
@@ -136,6 +138,16 @@ def test_a_model_that_would_not_hear_its_cartridges_is_refused(kind: Any, tmp_pa
 
     with pytest.raises(ReaderError, match=r"cannot serve cartridges|max_position_embeddings"):
         load_reader(write_tiny_model(tmp_path, made=made), dtype="float32")
+
+
+def test_weights_may_be_single_numbers(tmp_path: Path) -> None:
+    def made(shape: dict[str, Any]) -> Any:
+        return ApertusForCausalLM(ApertusConfig(**shape))
+
+    folder = write_tiny_model(tmp_path, made=made)
+    reader = load_reader(folder, dtype="float32")
+    assert any(not each.ndim for each in reader.model.state_dict().values())
+    assert reader.fingerprint == load_reader(folder, dtype="float32").fingerprint
 
 
 def test_positions_that_change_for_everybody_are_left_out(tmp_path: Path) -> None:

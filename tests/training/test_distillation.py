@@ -320,6 +320,15 @@ def test_bad_input_is_refused_in_a_sentence(reader: Reader, tmp_path: Path) -> N
     for name in ("warm_up", "checkpoint_every", "min_steps"):
         with pytest.raises(TrainingRefused, match=name):
             TrainingSettings(**{name: 0})
+    with pytest.raises(TrainingRefused, match="question_offset"):
+        TrainingSettings(question_offset=1)
+    with pytest.raises(TrainingRefused, match="held_out"):
+        TrainingSettings(held_out=0)
+    assert TrainingSettings(held_out=0, accept_at=0).held_out == 0
+    beyond = replace(SETTINGS, question_offset=reader.max_positions)
+    with pytest.raises(TrainingRefused, match="lower question_offset"):
+        distil(reader, TEXT, beyond, workdir=tmp_path)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 9, 25, 49])
