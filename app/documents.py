@@ -261,13 +261,18 @@ class Documents:
         """
         ids = self._library.ids(collection)
         stored = self._store.stored() if ids else {}  # once, not for each of thousands
+        whole = False
         try:
             for id in ids:
                 with suppress(DocumentNotFound):  # somebody else was faster
                     self._delete(collection, id, stored=stored)
+            whole = True
         finally:  # of those that are gone, however far it came
             try:
-                self._retriever.forget_collection(collection)
+                if whole:
+                    self._retriever.forget_collection(collection)
+                else:  # those that are left stay searchable
+                    self._retriever.reconcile(collection)
             except StorageFull as error:  # nobody finds them; the next start tidies up
                 logger.warning("%s", error)
         self._noted.forget_collection(collection, lambda id: self._library.exists(collection, id))
@@ -292,7 +297,7 @@ class Documents:
             raise DocumentNotFound(f"Collection {collection} holds no document.")
         ids = list(islice(self._library.ids(collection), 2))
         if len(ids) == 1:
-            return self._retrained(self._library.get(collection, ids[0]))
+            return self.trained_anew(self._library.get(collection, ids[0]))
         last = self._jobs.last_of_collections().get(collection)
         if last is not None and not last.finished and not last.stopping:
             if last.status == "queued":
@@ -305,7 +310,7 @@ class Documents:
 
     def train(self, collection: str, id: str) -> tuple[View, Job]:
         """Train one document anew. Raises `RedisError`, and what `get` raises."""
-        job = self._retrained(self._library.get(collection, id))
+        job = self.trained_anew(self._library.get(collection, id))
         return self.get(collection, id), job
 
     def release(self, collection: str, id: str) -> tuple[View, Job]:
@@ -337,7 +342,7 @@ class Documents:
             return again
         if job.subject is None:
             return self.retrain(job.collection)
-        return self._retrained(self._library.get(job.collection, job.subject.document_id))
+        return self.trained_anew(self._library.get(job.collection, job.subject.document_id))
 
     def lacks(self, job: Job) -> bool:
         """Whether a job ended well and its document, as it is now, has no cartridge that passed."""
@@ -347,7 +352,8 @@ class Documents:
         now = self._library.find(subject.collection, subject.document_id)
         return now is not None and self.views([now])[0].status == "failed"
 
-    def _retrained(self, document: Document) -> Job:
+    def trained_anew(self, document: Document) -> Job:
+        """A new job of the document's version, or the one that is under way. Raises `RedisError`."""
         last = self._jobs.last_of(document.collection, [document.id]).get(document.id)
         subject = subject_of(document, self._reader)
         if last is not None and last.subject == subject and not last.finished and not last.stopping:
@@ -381,7 +387,8 @@ class Documents:
             return False
         try:
             current = self._store.current(document.collection, [document.id]).get(document.id)
-            return has_lost(job, manifest_of(self._store, current), document, self._reader)
+            manifest = manifest_of(self._store, current)
+            return has_lost(job, current, manifest, document, self._reader)
         except StoreError:  # who knows
             return False
 

@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 _THREADS = 128
 # Reading a PDF takes a core and, at worst, hundreds of megabytes.
 _PARSED_TOGETHER = 2
+# A long text's passages are encoded for minutes, and short ones are not to wait for it: many, and yet so
+# few that the other half is there for all else.
+_TAKEN_IN_TOGETHER = _THREADS // 2
 _SECONDS_TO_COMPARE = 10.0  # before questions are taken, and before the parts are closed
 
 
@@ -67,6 +70,7 @@ def create_app(
         app.state.metrics.registry.register(_lookups(opened))
         # Here, as it belongs to the loop that runs.
         app.state.parsing = anyio.CapacityLimiter(_PARSED_TOGETHER)
+        app.state.taking_in = anyio.CapacityLimiter(_TAKEN_IN_TOGETHER)
         comparing = Thread(target=_compare, args=(opened, app.state.closing), daemon=True)
         try:
             await run_in_threadpool(_reconcile, opened)

@@ -21,8 +21,9 @@ class Mending:
     """What is done about a document whose cartridge was refused for its bytes; safe to share."""
 
     def __init__(self, store: CartridgeStore, train: Callable[[Document], object]) -> None:
-        """`train` has a document trained where nothing else answers for it."""
+        """`train` has a document trained anew."""
         self._store, self._train = store, train
+        self._mended: set[str] = set()
         self._lock = threading.Lock()
 
     def __call__(self, document: Document, cartridge_id: str) -> None:
@@ -36,7 +37,9 @@ class Mending:
 
     def _mend(self, document: Document, cartridge_id: str) -> None:
         collection, id = document.collection, document.id
-        if self._store.current(collection, [id]).get(id) != cartridge_id:
+        if cartridge_id in self._mended or (
+            self._store.current(collection, [id]).get(id) != cartridge_id
+        ):
             return
         try:
             self._store.load(cartridge_id)
@@ -53,3 +56,5 @@ class Mending:
         if (manifest := manifest_of(self._store, cartridge_id)) is not None:
             self._store.withdraw(manifest)
         self._train(document)
+        # One whose manifest cannot be read stays until it is replaced: nobody is to train again and again.
+        self._mended.add(cartridge_id)

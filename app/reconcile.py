@@ -186,7 +186,8 @@ class Reconciler:
                 if is_trained(manifest, document, self._reader):
                     continue
                 job = self._jobs.open(subject)
-            if has_lost(job, manifest, document, self._reader) or (ahead and job.finished):
+            lost = has_lost(job, id, manifest, document, self._reader)
+            if job.finished and (lost or ahead):
                 job = self._jobs.open(subject, uuid.uuid4().hex)
             if job.finished and manifest is not None and manifest.is_draft:
                 # Cancelled while no worker had it, or its draft could not be withdrawn when it ended.
@@ -236,11 +237,15 @@ def is_trained(manifest: Manifest | None, document: Document, reader: Reader) ->
     return manifest is not None and not manifest.is_draft and serves(manifest, document, reader)
 
 
-def has_lost(job: Job, manifest: Manifest | None, document: Document, reader: Reader) -> bool:
-    """Whether a job published a cartridge of this version and the document has none."""
-    published = bool((job.result or {}).get("published"))
+def has_lost(
+    job: Job, named: str | None, manifest: Manifest | None, document: Document, reader: Reader
+) -> bool:
+    """Whether the version that a job is about has had a cartridge and has none: the job published it, or
+    one is `named` as current, whoever trained it, and has no manifest that can be read.
+    """
+    had = (job.result or {}).get("published") or (named is not None and manifest is None)
     mine = job.subject == subject_of(document, reader)
-    return published and mine and not is_trained(manifest, document, reader)
+    return bool(had) and mine and not is_trained(manifest, document, reader)
 
 
 def serves(manifest: Manifest, document: Document, reader: Reader) -> bool:

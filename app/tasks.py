@@ -35,7 +35,7 @@ from cartridge_store.errors import (
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.store import CartridgeStore
 from inference.reader import Reader
-from inference.requests import EngineUnavailable
+from inference.requests import EngineClosed, EngineUnavailable
 from retrieval.documents import DocumentLibrary
 from retrieval.errors import StorageFull
 from retrieval.retriever import Retriever
@@ -194,11 +194,16 @@ class Trainer:
                 raise
             except (TrainingRefused, CartridgeRefused) as error:
                 self._fail(job, str(error), workdir)
-            except Exception:
-                logger.exception("Job %s failed.", job_id)
-                what = "The report" if job.kind == "report" else "Training"
-                why = f"{what} failed unexpectedly; the worker's log says why."
-                self._fail(job, why, workdir)
+            except Exception as error:
+                if isinstance(error, EngineClosed) and self._stop.is_set():
+                    given_back = self._stopped(
+                        job, workdir
+                    )  # it was closed because this process ends
+                else:
+                    logger.exception("Job %s failed.", job_id)
+                    what = "The report" if job.kind == "report" else "Training"
+                    why = f"{what} failed unexpectedly; the worker's log says why."
+                    self._fail(job, why, workdir)
             else:
                 self._withdraw_draft(job)
                 self._jobs.succeed(job_id, result)

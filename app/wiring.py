@@ -102,7 +102,7 @@ def open_api(settings: Settings, parts: Parts) -> Api:
         noted=base.noted,
     )
     answering = open_answering(
-        settings, base, retriever, engine, Mending(base.store, documents.queued)
+        settings, base, retriever, engine, Mending(base.store, documents.trained_anew)
     )
     return Api(
         base,

@@ -29,6 +29,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_COLLECTIONS = 3600.0
 _SECONDS_BETWEEN_PURGES = 60.0
 _SECONDS_BETWEEN_TRIES = 60.0
+_SECONDS_TO_SETTLE = 30.0  # after an outage of Redis; consumers try again every five
 _IDLE_MS = 200
 _STOP_MS = 30_000
 
@@ -91,6 +92,7 @@ class _Watch:
         self._retriever = worker.retriever
         self._grace_seconds = grace_seconds
         self._due = True
+        self._was_away = False  # Redis, since the last run
         self._compare_at = self._collect_at = self._purge_at = time.monotonic()
 
     def look(self) -> None:
@@ -104,7 +106,7 @@ class _Watch:
         except redis.RedisError as error:
             if not self._due:
                 logger.warning("Redis does not answer; waiting for it. (%s)", error)
-            self._due = True
+            self._due = self._was_away = True
         except (StoreError, RetrievalError, OSError):
             logger.exception(
                 "What was deleted or replaced could not be tidied up; trying again later."
@@ -118,7 +120,11 @@ class _Watch:
                 self._reconciler.run()
             else:
                 self._reconciler.resend()
-            self._due = False
+            # The message of a job that could not be given back is there until its consumer has said so: it
+            # is looked for once more when that is over.
+            self._due, self._was_away = self._was_away, False
+            if self._due:
+                self._compare_at = time.monotonic() + _SECONDS_TO_SETTLE
         except (StoreError, RetrievalError, OSError):
             # What else there is to do does not wait for it.
             logger.exception("Documents and jobs could not be compared; trying again in a minute.")

@@ -72,6 +72,7 @@ class VectorIndex:
         self._seen: _Stamp | None = _NOTHING
         self._offset = 0
         self._rarity: _Counted | None = None
+        self._counting = threading.Lock()
 
     def add(
         self,
@@ -141,12 +142,17 @@ class VectorIndex:
             known, state = self._rarity, (table, table.changes)
             if known is not None and known.holds(table):
                 return known.rarity
+            if known is not None and self._counting.locked():
+                return known.rarity  # somebody counts already
             texts = [c.text for d in table.documents.values() for c in d.chunks]
-        # Not under the lock: meanwhile others search with what was known, or count for themselves.
-        counted = _Counted(Rarity(texts), *state)
-        with self._mutex:
-            self._rarity = counted
-        return counted.rarity
+        # Not under the lock: meanwhile others search with what was known; where nothing is, they wait here.
+        with self._counting:
+            if (now := self._rarity) is not None and now is not known:
+                return now.rarity
+            counted = _Counted(Rarity(texts), *state)
+            with self._mutex:
+                self._rarity = counted
+            return counted.rarity
 
     def find(self, document_id: str) -> Indexed | None:
         """What is indexed of a document, or None."""

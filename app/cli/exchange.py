@@ -84,6 +84,8 @@ def import_(
         raise CommandFailed(f"There is no archive or adapter {source}.")
     if source.is_dir() and document is None:
         raise CommandFailed("An adapter needs --document: the document that it answers for.")
+    from redis.exceptions import LockError
+
     from app.archive import import_adapter, import_collection
     from app.foundation import open_foundation, training_settings
     from app.parts import Parts
@@ -116,17 +118,23 @@ def import_(
                         base.reader,
                         lambda done: progress("documents", done),
                     )
+                try:  # what came without a cartridge is trained
+                    queued = base.reconciler.run().requeued
+                except LockError:
+                    queued = 0
                 result = {
                     "collection": imported.collection,
                     "documents": imported.documents,
                     "cartridges": imported.cartridges,
                     "left": imported.left,
+                    "queued": queued,
                 }
                 said = (
                     f"{imported.collection}: {imported.documents} documents, "
                     f"{imported.cartridges} cartridges."
                 )
                 said += "".join(f"\n  {id}: {why}" for id, why in imported.left.items())
+                said += f"\n{queued} trainings are queued for a worker." if queued else ""
         finally:
             base.close()
     if as_json:

@@ -27,7 +27,7 @@ from app.router.aiming import Aim, aim_at
 from app.router.fleet import Fleet
 from app.router.proxy import TIMEOUT, Proxy
 from app.router.wanted import Seeker
-from app.security import access_by
+from app.security import Door, access_by
 from app.settings import Settings
 from app.storage import open_library, open_retriever, redis_url, registry_prefix
 from cartridge_store.errors import StoreError
@@ -131,6 +131,7 @@ def create_router(
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.closing = threading.Event()
     app.add_middleware(BodyLimit, document_bytes=settings.max_upload_bytes)
+    app.add_middleware(Door, keys=keys)
     app.add_middleware(LastResort)
     app.add_middleware(Guard, needs_key=lambda: keys.needed, origins=settings.cors_origins)
     install_problems(app, lambda path: _METHODS)

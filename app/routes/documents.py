@@ -9,7 +9,6 @@ import anyio.to_thread
 import redis
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.documents import NotHeld, View
@@ -87,7 +86,10 @@ async def add_document(
     require_collection(access, document.collection)
     key = own_key(access, idempotency_key)
     require = required(if_match, if_none_match)
-    accepted = await run_in_threadpool(_accept, api, document, found, key, require)
+    # Not with the threads of all else: these may be held for minutes.
+    accepted = await anyio.to_thread.run_sync(
+        _accept, api, document, found, key, require, limiter=request.app.state.taking_in
+    )
     response.headers["Location"] = f"/v1/jobs/{accepted.job.id}"
     response.headers["ETag"] = etag(accepted.document.version, accepted.document.sha256)
     return accepted

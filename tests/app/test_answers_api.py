@@ -11,10 +11,12 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from app.jobs import Jobs
 from app.settings import Settings
 from cartridge_store import residency
 from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
+from cartridge_store.registry import connect
 from inference.composer import CompositionRefused
 from inference.engine import Completion, Request, Sampling, Stream
 from tests.app.app_fakes import FakeEngine, make_parts
@@ -351,6 +353,28 @@ def test_a_damaged_cartridge_is_trained_anew_and_the_text_answers_meanwhile(
             wait_for(client, again["id"])
         assert client.get("/v1/documents/boiler").json()["status"] == "ready"
         assert vias(ask(client, "Who serviced the boiler?")) == {"boiler": "cartridge"}
+
+
+def test_a_cartridge_that_only_its_collection_could_train_is_trained_anew(
+    house: TestClient, serve: Callable[..., Any], settings: Settings
+) -> None:
+    view = house.get("/v1/documents/boiler").json()
+    with connect(settings.redis_url or "") as client:
+        jobs = Jobs(client, settings.redis_prefix)
+        own = jobs.last_of("default", ["boiler"])["boiler"]
+        # Its own training did not pass; its collection's, which has no job of this document, did.
+        assert own.subject is not None
+        again = jobs.open(own.subject, "unpublished")
+        assert jobs.start(again.id)
+        jobs.succeed(again.id, {"published": False, "reason": "It agreed in too few answers."})
+        blob = settings.data / "cartridges" / f"{view['cartridge']['id']}.safetensors"
+        data = bytearray(blob.read_bytes())
+        data[-1] ^= 1
+        blob.write_bytes(data)
+        with serve() as client_:
+            assert vias(ask(client_, "Who serviced the boiler?")) == {"boiler": "text"}
+        job = jobs.last_of("default", ["boiler"])["boiler"]
+        assert (job.status, job.id != again.id) == ("queued", True)
 
 
 def test_a_cartridge_that_could_not_be_read_once_stays(

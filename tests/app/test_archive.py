@@ -108,6 +108,27 @@ def test_a_collection_arrives_whole(
     assert other.store.current(collection, ["boiler"])["boiler"] == after.id
 
 
+def test_what_comes_without_a_cartridge_is_queued(
+    archive: Path,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prefixes: Any,
+) -> None:
+    monkeypatch.setattr("app.parts.Parts", make_parts)
+    monkeypatch.setenv("CARTRIDGES_DATA", str(tmp_path / "running"))
+    monkeypatch.setenv("CARTRIDGES_REDIS_URL", settings.redis_url or "")
+    monkeypatch.setenv("CARTRIDGES_REDIS_PREFIX", next(prefixes))
+    said = CliRunner().invoke(cli, ["import", str(archive), "--json"])
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.stdout)["queued"] == 1
+    base = open_foundation(Settings(), make_parts())
+    (job,) = base.jobs.last_of("house", [*TEXTS]).values()
+    assert (job.status, job.subject is not None and job.subject.document_id) == ("queued", "gate")
+    assert job.id in base.queue.job_ids()
+    base.close()
+
+
 def test_a_cartridge_of_another_reader_is_left_out(
     archive: Path, other: Foundation, settings: Settings, tmp_path: Path
 ) -> None:
@@ -335,7 +356,7 @@ def test_the_commands_exchange_archives_and_adapters(
     monkeypatch.setenv("CARTRIDGES_DATA", str(tmp_path / "there"))
     (tmp_path / "there").mkdir()
     _, imported = command("import", target)
-    assert (imported["documents"], imported["cartridges"]) == (1, 1)
+    assert (imported["documents"], imported["cartridges"], imported["queued"]) == (1, 1, 0)
     nameless = CliRunner().invoke(cli, ["import", adapter])
     assert "--document" in str(nameless.exception)
     _, taken = command("import", adapter, "--collection", "house", "--document", "boiler")

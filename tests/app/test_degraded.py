@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from fastapi.testclient import TestClient
 
+from app import worker
 from app.foundation import open_foundation, training_settings
 from app.reconcile import subject_of
 from app.settings import Settings
 from app.storage import open_retriever
 from app.tasks import Report, Trainer
+from app.wiring import open_worker
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.errors import StorageFull as BlobsFull
 from cartridge_store.errors import StoreError, StoreUnavailable
-from inference.requests import EngineUnavailable
+from inference.requests import EngineClosed, EngineUnavailable
 from retrieval.errors import StorageFull
 from retrieval.index import VectorIndex
 from tests.app.app_fakes import (
@@ -232,7 +235,65 @@ def test_a_job_does_not_say_where_the_server_is_that_it_waits_for(settings: Sett
     base.close()
 
 
-def _trainer(settings: Settings, base: Any, report: Report = lambda *_: {}) -> Trainer:
+def test_a_report_whose_engine_was_closed_under_it_is_given_back(settings: Settings) -> None:
+    base = open_foundation(settings, make_parts())
+    stop = threading.Event()
+    again: list[str] = []
+
+    def closing(*_: Any) -> dict[str, Any]:
+        stop.set()  # this process is to end, and its engine was not waited for
+        raise EngineClosed("The engine was shut down before this was answered.")
+
+    job = base.jobs.open_report("default", "r" * 32)
+    _trainer(settings, base, closing, stop=stop, send_again=again.append).run(job.id)
+    now = base.jobs.get(job.id)
+    assert now is not None
+    assert (now.status, again) == ("queued", [job.id])
+    # One that closes while all else goes on is a failure.
+    _trainer(settings, base, closing, stop=_Never()).run(job.id)
+    now = base.jobs.get(job.id)
+    assert now is not None
+    assert now.status == "failed"
+    base.close()
+
+
+class _Never(threading.Event):
+    def set(self) -> None:
+        pass
+
+
+def test_after_an_outage_jobs_are_looked_for_once_more_when_their_messages_are_gone(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, runs = [1_000.0], list[float]()
+    away = True
+    parts = open_worker(settings, make_parts())
+
+    def run() -> None:
+        if away:
+            raise redis.ConnectionError("away")
+        runs.append(now[0])
+
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(parts.base.reconciler, "run", run)
+    monkeypatch.setattr(parts.base.reconciler, "resend", lambda: 0)
+    monkeypatch.setattr(parts.base.reconciler, "is_due", lambda: False)
+    watch = worker._Watch(parts, 3_600)
+    watch.look()
+    away = False
+    for _ in range(120):
+        now[0] += 1
+        watch.look()
+    first, second = runs
+    # A consumer that could not say that its message is done says so within five seconds.
+    assert second - first == pytest.approx(30, abs=2)
+    parts.close()
+
+
+def _trainer(
+    settings: Settings, base: Any, report: Report = lambda *_: {}, **changes: Any
+) -> Trainer:
+    chosen: dict[str, Any] = {"stop": threading.Event(), "send_again": lambda _: None} | changes
     return Trainer(
         tally=base.tally,
         report=report,
@@ -249,6 +310,5 @@ def _trainer(settings: Settings, base: Any, report: Report = lambda *_: {}) -> T
         distil_collection=fake_distil_collection,
         settings=training_settings(settings),
         work=base.work,
-        stop=threading.Event(),
-        send_again=lambda _: None,
+        **chosen,
     )

@@ -1,5 +1,6 @@
 """/v1/documents: accepting, listing, showing, removing; and everything that is refused."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +10,8 @@ from fastapi.testclient import TestClient
 
 from app.settings import Settings
 from cartridge_store.blobs import LocalBlobs
+from cartridge_store.errors import RegistryUnavailable
+from retrieval.encoder import LexicalEncoder
 
 BOILER = "The boiler of the garden flat was last serviced by Franz Huber."
 
@@ -365,6 +368,59 @@ def test_a_collection_goes_without_listing_the_store_for_each_document(
     assert len(listed) < 6
     store = client.app.state.api.base.store  # type: ignore[attr-defined]
     assert store.stored() == {}
+
+
+def test_what_is_left_of_a_deletion_that_breaks_off_stays_searchable(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        add(client, f"{BOILER} {number}", id=f"d{number}")
+    api = client.app.state.api  # type: ignore[attr-defined]
+    remove, asked = api.base.store.remove_document, list[str]()
+
+    def breaking(collection: str, id: str, *rest: Any) -> Any:
+        asked.append(id)
+        if len(asked) == 3:
+            raise RegistryUnavailable("Redis does not answer.")
+        return remove(collection, id, *rest)
+
+    monkeypatch.setattr(api.base.store, "remove_document", breaking)
+    encoded: list[str] = []
+    encode = LexicalEncoder.encode
+    monkeypatch.setattr(
+        LexicalEncoder, "encode", lambda self, texts: encoded.extend(texts) or encode(self, texts)
+    )
+    assert client.delete("/v1/collections/default").status_code == 503
+    left = {each["id"] for each in client.get("/v1/documents").json()["documents"]}
+    assert len(left) < 4
+    assert encoded == []
+    assert set(api.documents._retriever._index("default").document_ids()) == left
+    assert client.delete("/v1/collections/default").status_code == 204
+
+
+def test_uploads_leave_threads_for_all_else(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = client.app.state.taking_in  # type: ignore[attr-defined]
+    begun, go_on = threading.Event(), threading.Event()
+    encode = LexicalEncoder.encode
+
+    def slowly(self: Any, texts: Any) -> Any:
+        begun.set()
+        assert go_on.wait(30)
+        return encode(self, texts)
+
+    limiter.total_tokens = 1
+    monkeypatch.setattr(LexicalEncoder, "encode", slowly)
+    with ThreadPoolExecutor(3) as threads:
+        sent = [threads.submit(add, client, f"{BOILER} {n}", id=f"d{n}") for n in range(3)]
+        try:
+            assert begun.wait(30)
+            assert limiter.borrowed_tokens == 1
+            assert client.get("/health/ready").status_code == 200
+        finally:
+            go_on.set()
+        assert {each.result()["document"]["id"] for each in sent} == {"d0", "d1", "d2"}
 
 
 def test_a_document_is_read_back_as_it_was_understood(client: TestClient) -> None:

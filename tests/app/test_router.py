@@ -384,6 +384,36 @@ def test_a_router_without_replicas_lives_but_is_not_ready(settings: Settings) ->
         assert (nobody.status_code, nobody.json()["code"]) == (503, "unavailable")
 
 
+def test_what_somebody_without_a_key_sends_is_not_read(settings: Settings) -> None:
+    settings.data.mkdir()
+    KeyRing(settings.data).create("front desk", "read")
+    app = create_router(settings, search=False)
+    sent: list[Message] = []
+
+    async def asked() -> None:
+        async def receive() -> Message:
+            raise AssertionError("The body was read.")
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/documents",
+            "headers": [],
+            "query_string": b"",
+        }
+        await app(
+            scope | {"http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 80)},
+            receive,
+            send,
+        )
+
+    asyncio.run(asked())
+    assert sent[0]["status"] == 401
+
+
 def test_where_keys_are_needed_nothing_is_sought_for_who_has_none(settings: Settings) -> None:
     settings.data.mkdir()
     _, key = KeyRing(settings.data).create("front desk", "read")

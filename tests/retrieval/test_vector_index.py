@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from retrieval.durable import locked
 from retrieval.encoder import Vectors
 from retrieval.errors import IndexCorrupt, StorageFull
 from retrieval.index import VectorIndex
+from retrieval.relevance import Rarity
 from retrieval.table import ChunkTable, Entry, Hit
 
 ROOT = Path(__file__).parents[2]
@@ -402,3 +403,37 @@ def test_threads_may_search_while_others_write(index: VectorIndex) -> None:
         thread.join()
     assert failures == []
     assert len(index.document_ids()) == 80
+
+
+def test_how_rare_words_are_is_counted_by_one(
+    index: VectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("a", 1, chunks(*("a boiler",) * 20), np.repeat(axis(0), 20, 0))
+    begun, go_on = threading.Event(), threading.Event()
+    counted: list[int] = []
+
+    class Slow(Rarity):
+        def __init__(self, texts: Sequence[str]) -> None:
+            counted.append(len(texts))
+            begun.set()
+            assert go_on.wait(30)
+            super().__init__(texts)
+
+    monkeypatch.setattr("retrieval.index.Rarity", Slow)
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(index.rarity) for _ in range(8)]
+        assert begun.wait(30)
+        go_on.set()
+        first = asked[0].result(30)
+        assert all(each.result(30) is first for each in asked)
+        assert counted == [20]
+        # Who asks while it is counted anew goes by what was known.
+        index.add("b", 1, chunks(*("a garden",) * 20), np.repeat(axis(1), 20, 0))
+        begun.clear()
+        go_on.clear()
+        anew = threads.submit(index.rarity)
+        assert begun.wait(30)
+        assert index.rarity() is first
+        go_on.set()
+        assert anew.result(30) is not first
+    assert counted == [20, 40]
