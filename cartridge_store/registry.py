@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from cartridge_store import registry_scripts as scripts
 from cartridge_store.changes import Change, Changes
 from cartridge_store.errors import BeingPublished, InvalidId, LostRace, RegistryUnavailable
 from cartridge_store.ids import validate_cartridge_id, validate_id
 from cartridge_store.manifest import Manifest
+from cartridge_store.patience import Patience
 
 Tier = Literal["device", "host", "disk", "object"]
 
@@ -38,7 +37,8 @@ class Location:
 
 
 def connect(url: str) -> redis.Redis:
-    """A client for `redis://`, `rediss://` or `unix://` that gives up within seconds.
+    """A client for `redis://`, `rediss://` or `unix://` that gives up within seconds, and for some seconds
+    then at once.
 
     Nothing is sent yet. Raises RegistryUnavailable for any other URL.
     """
@@ -48,8 +48,7 @@ def connect(url: str) -> redis.Redis:
             decode_responses=True,
             socket_timeout=5.0,
             socket_connect_timeout=2.0,
-            # One more try for a connection that the server closed meanwhile.
-            retry=Retry(NoBackoff(), 1),
+            retry=Patience(),
         )
     except ValueError as error:
         # The URL may hold a password, so the message does not repeat it.
