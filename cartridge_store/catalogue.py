@@ -14,7 +14,6 @@ from cartridge_store.errors import (
     CartridgeNotFound,
     CartridgeRefused,
     InvalidId,
-    StoreError,
     StoreUnavailable,
 )
 from cartridge_store.format import header_length, read_manifest
@@ -98,21 +97,14 @@ class Catalogue:
 
     def documents(self, cartridge_ids: Iterable[str]) -> dict[str, Document]:
         """The document of each of these cartridges; those that are not to be read now are left out."""
-        found: dict[str, Document] = {}
-        for cartridge_id in cartridge_ids:
-            name = blob_name(cartridge_id)
-            with self._lock:
-                manifest = self._manifests.get(name)
-            if manifest is None:
-                try:
-                    manifest = self.manifest(cartridge_id)
-                except StoreError as error:
-                    logger.debug("%s", error)
-                    continue
-                with self._lock:
-                    self._manifests[name] = manifest
-            found[cartridge_id] = (manifest.collection, manifest.document_id)
-        return found
+        names = [blob_name(cartridge_id) for cartridge_id in cartridge_ids]
+        with self._lock:
+            known = {name: self._manifests[name] for name in names if name in self._manifests}
+        read = self._read([name for name in names if name not in known])
+        known |= {name: each for name, each in read.items() if isinstance(each, Manifest)}
+        with self._lock:
+            self._manifests |= known
+        return {each.cartridge_id: (each.collection, each.document_id) for each in known.values()}
 
     def again(self, manifests: Iterable[Manifest]) -> list[Manifest]:
         """The manifests of the same cartridges as they are now, of those that are still there.

@@ -174,12 +174,8 @@ class CartridgeStore:
         who had found it still brought it here. Leased on, nobody could ever collect it.
         """
         documents: dict[str, dict[str, str]] = {}
-        try:
-            for cartridge_id, document in self._catalogue.documents(cartridge_ids).items():
-                documents.setdefault(document[0], {})[cartridge_id] = document[1]
-        except StoreError as error:
-            logger.warning("%s", error)
-            return
+        for cartridge_id, document in self._catalogue.documents(cartridge_ids).items():
+            documents.setdefault(document[0], {})[cartridge_id] = document[1]
         for collection, ids in documents.items():
             try:
                 current = self._registry.current(collection, sorted(set(ids.values())))
