@@ -120,9 +120,18 @@ CURRICULUM: tuple[Stage, ...] = (
     Stage(
         "settle",
         (
-            Recipe((1, 1), (1, 4), 3, skills=0.8, unstated=0.4, alike=0.05, unlisted=0.2),
-            Recipe((1, 1), (1, 8), 5, skills=0.6, unstated=0.3, alike=0.1, prose=0.3, unlisted=0.1),
-            Recipe((1, 1), (8, 24), 16, skills=0.1, unstated=0.12, alike=0.25, prose=0.25),
+            Recipe((1, 1), (1, 4), 3, skills=0.8, unstated=0.4, labelled=0.4, unlisted=0.2),
+            Recipe((1, 1), (1, 8), 5, skills=0.6, unstated=0.3, labelled=0.3, prose=0.3),
+            Recipe(
+                (1, 1),
+                (8, 24),
+                16,
+                skills=0.1,
+                unstated=0.12,
+                labelled=0.2,
+                alike=0.25,
+                prose=0.25,
+            ),
             Recipe(
                 (1, 1),
                 (10, 26),

@@ -210,6 +210,8 @@ LAYOUTS: dict[str, Layout] = {
     )
 }
 HELD_OUT: dict[str, Layout] = {"catalogue": catalogue}
+LABELLED = ("record", "dossier", "table")
+"""Those whose labels begin with a capital: a question says the word otherwise than the document does."""
 
 
 def _paragraphs(sentences: list[str], size: int = 5) -> list[str]:

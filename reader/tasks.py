@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from reader.facts import Fact, label
+from reader.layouts import LABELLED
 from reader.names import Split
 from reader.predicates import KINDS, UNLISTED
 from reader.prose import Passage, Prose
@@ -55,6 +56,7 @@ class Recipe:
     wider: float = 0.0  # share of turns that need more than one fact, or read one backwards
     repeats: float = 0.0  # share of facts that say of one subject what was said of another
     unlisted: float = 0.0  # share of examples with many attributes that no list of the world has
+    labelled: float = 0.0  # share of examples whose sheets are records and tables
     alike: float = 0.0  # share of examples whose sheets state facts of one kind alone
     prose: float = 0.0  # share of examples whose documents are passages, asked about and quoted
 
@@ -81,7 +83,11 @@ def example(
         group.kinds, group.repeats = (rng.choice(KINDS),), 0.6
     elif rng.random() < recipe.unlisted:
         group.kinds = (*KINDS, *(UNLISTED,) * len(KINDS))
-    sheets = [group.sheet(rng.randint(*recipe.facts)) for _ in range(rng.randint(*recipe.sheets))]
+    labelled = rng.random() < recipe.labelled
+    sheets = [
+        group.sheet(rng.randint(*recipe.facts), rng.choice(LABELLED) if labelled else None)
+        for _ in range(rng.randint(*recipe.sheets))
+    ]
     facts = [fact for sheet in sheets for fact in sheet.facts]
     segments = [Segment(BOS, special=True), *_turn("system", render(rng, sheets))]
     asked = rng.sample(facts, min(recipe.turns, len(facts)))
