@@ -26,7 +26,7 @@ _DAY_SECONDS = 24 * 3600
 # meanwhile it ends.
 _PENDING_SECONDS = 120.0
 
-# KEYS: key. ARGV: record of the request, seconds. Returns what is there already.
+# KEYS: key. ARGV: record of the request, milliseconds. Returns what is there already.
 _CLAIM = """
 local held = redis.call('GET', KEYS[1])
 if held then return held end
@@ -120,13 +120,12 @@ class IdempotencyKeys:
                 with contextlib.suppress(redis.RedisError):  # it may answer the next time
                     self._hold(keys=[self._key(key)], args=[mine, self._pending_ms])
 
-        renewing = threading.Thread(target=renew, name="idempotency", daemon=True)
-        renewing.start()
+        # Nobody waits for its end: what it renews after that is no claim any more.
+        threading.Thread(target=renew, name="idempotency", daemon=True).start()
         try:
             yield
         finally:
             done.set()
-            renewing.join()
 
     def _keep(self, key: str, asked: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Remember the answer for a day."""

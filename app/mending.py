@@ -23,7 +23,7 @@ class Mending:
     def __init__(self, store: CartridgeStore, train: Callable[[Document], object]) -> None:
         """`train` has a document trained anew."""
         self._store, self._train = store, train
-        self._mended: set[str] = set()
+        self._mended: set[str] = set()  # of those that could not be withdrawn
         self._lock = threading.Lock()
 
     def __call__(self, document: Document, cartridge_id: str) -> None:
@@ -56,5 +56,5 @@ class Mending:
         if (manifest := manifest_of(self._store, cartridge_id)) is not None:
             self._store.withdraw(manifest)
         self._train(document)
-        # One whose manifest cannot be read stays until it is replaced: nobody is to train again and again.
-        self._mended.add(cartridge_id)
+        if manifest is None:  # it stays current until then: nobody is to train again and again
+            self._mended.add(cartridge_id)
