@@ -70,8 +70,9 @@ class IdempotencyKeys:
         """
         if key is None:
             return do()
-        mine = json.dumps({"asked": _digest(asked), "answer": None, "by": uuid.uuid4().hex})
-        while (answered := self._claimed(key, mine)) is not None:
+        digest = _digest(asked)  # once: a document's whole text may be in it
+        mine = json.dumps({"asked": digest, "answer": None, "by": uuid.uuid4().hex})
+        while (answered := self._claimed(key, digest, mine)) is not None:
             given = model.model_validate(json.loads(answered)["answer"])
             if holds(given):
                 return given
@@ -83,19 +84,19 @@ class IdempotencyKeys:
             self._release(key, mine)
             raise
         try:
-            self._keep(key, asked, kept(answer).model_dump(mode="json"))
+            self._keep(key, digest, kept(answer).model_dump(mode="json"))
         except redis.RedisError as error:
             # It is done all the same: sent again, it would be done again once the claim has run out.
             logger.warning("An answer was not kept for its Idempotency-Key: %s", error)
         return answer
 
-    def _claimed(self, key: str, mine: str) -> str | None:
+    def _claimed(self, key: str, digest: str, mine: str) -> str | None:
         """None when the request is to be carried out, else the record of the answer that it once got."""
         held = self._claim(keys=[self._key(key)], args=[mine, self._pending_ms])
         if not held:
             return None
         record = json.loads(held)
-        if record["asked"] != json.loads(mine)["asked"]:
+        if record["asked"] != digest:
             raise Problem(
                 422,
                 "idempotency-key-reused",
@@ -127,9 +128,9 @@ class IdempotencyKeys:
         finally:
             done.set()
 
-    def _keep(self, key: str, asked: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    def _keep(self, key: str, digest: str, answer: Mapping[str, Any]) -> None:
         """Remember the answer for a day."""
-        record = json.dumps({"asked": _digest(asked), "answer": answer})
+        record = json.dumps({"asked": digest, "answer": answer})
         self._client.set(self._key(key), record, ex=_DAY_SECONDS)
 
     def _release(self, key: str, record: str) -> None:

@@ -196,9 +196,8 @@ class Trainer:
                 self._fail(job, str(error), workdir)
             except Exception as error:
                 if isinstance(error, EngineClosed) and self._stop.is_set():
-                    given_back = self._stopped(
-                        job, workdir
-                    )  # it was closed because this process ends
+                    # It was closed because this process ends.
+                    given_back = self._stopped(job, workdir)
                 else:
                     logger.exception("Job %s failed.", job_id)
                     what = "The report" if job.kind == "report" else "Training"

@@ -149,8 +149,8 @@ class CartridgeStore:
         held = self._residency.held()
         with self._lock:
             uses, self._uses = self._uses, Counter()
-        self._let_replaced_go({name for _, name in held if name not in uses})
-        held = self._residency.held()
+        replaced = self._let_replaced_go({name for _, name in held if name not in uses})
+        held = [(tier, name) for tier, name in held if name not in replaced]
         try:
             stored = set(self._blobs.names()) if held or uses else set()
         except StoreError as error:
@@ -169,10 +169,11 @@ class CartridgeStore:
             with self._lock:
                 self._uses += uses  # for the next time
 
-    def _let_replaced_go(self, cartridge_ids: Iterable[str]) -> None:
-        """Of these, keep none that another version has replaced: before this process began, or while one
-        who had found it still brought it here. Leased on, nobody could ever collect it.
+    def _let_replaced_go(self, cartridge_ids: Iterable[str]) -> set[str]:
+        """Let go of those that another version has replaced, and say which: before this process began, or
+        while one who had found it still brought it here. Leased on, nobody could ever collect it.
         """
+        replaced: set[str] = set()
         documents: dict[str, dict[str, str]] = {}
         for cartridge_id, document in self._catalogue.documents(cartridge_ids).items():
             documents.setdefault(document[0], {})[cartridge_id] = document[1]
@@ -181,11 +182,12 @@ class CartridgeStore:
                 current = self._registry.current(collection, sorted(set(ids.values())))
             except RegistryUnavailable:
                 self._health.degraded = True
-                return
-            for cartridge_id, document_id in ids.items():
-                # A registry that has lost its versions says of none that it was replaced.
-                if current.get(document_id, cartridge_id) != cartridge_id:
-                    self._release(cartridge_id)
+                break
+            # A registry that has lost its versions says of none that it was replaced.
+            replaced |= {id for id, name in ids.items() if current.get(name, id) != id}
+        for cartridge_id in replaced:
+            self._release(cartridge_id)
+        return replaced
 
     def follow(
         self,

@@ -115,8 +115,7 @@ CURRICULUM: tuple[Stage, ...] = (
         max_gap=3_000,
     ),
     # As before prose: the last errors are among values of one kind. Many questions of each document:
-    # reading it costs more than being asked. The first two
-    # are what self-study sees: a few lines to ask about.
+    # reading it costs more than being asked. The first two are what self-study sees: a few lines.
     Stage(
         "settle",
         (

@@ -81,6 +81,6 @@ def test_a_server_that_died_blocks_its_key_for_a_while_only(
     client: redis.Redis, prefix: str
 ) -> None:
     keys = IdempotencyKeys(client, prefix, pending_seconds=SHORT)
-    assert keys._claimed("key", '{"asked": "else", "answer": null}') is None
+    assert keys._claimed("key", "else", '{"asked": "else", "answer": null}') is None
     threading.Event().wait(2 * SHORT)
     assert once(client, prefix, lambda: Said(words="now")) == Said(words="now")
