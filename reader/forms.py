@@ -30,15 +30,54 @@ _NUMERALS = (
     "two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty sixty "
     "a-hundred two-hundred a-thousand eleven-thousand half-a-dozen"
 ).split()
+_TITLES = ("Dr", "Mr", "Mrs", "Ms", "Sister", "Uncle")
 UNITS = tuple(sorted({unit for units in lx.MEASURE_NOUNS.values() for unit in units}))
+ASKED_BY_UNIT: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("kg", "tonnes", "grams"), ("how much", "how heavy", "what weight", "which weight")
+    ),
+    **dict.fromkeys(
+        ("metres", "feet", "cm", "mm"),
+        ("how long", "how high", "how wide", "how deep", "how tall", "what length", "what height"),
+    ),
+    **dict.fromkeys(("km", "miles"), ("how far", "how long", "what distance", "how many")),
+    **dict.fromkeys(
+        ("euros", "dollars", "crowns"),
+        ("how much", "what price", "how much money", "what sum", "how many"),
+    ),
+    "pounds": ("how much", "how many"),
+    **dict.fromkeys(("litres", "gallons"), ("how much", "how many", "what volume")),
+    "seats": ("how many",),
+    **dict.fromkeys(
+        ("km per hour", "knots", "miles per hour"), ("how fast", "what speed", "which speed")
+    ),
+    **dict.fromkeys(("watts", "kilowatts"), ("how much", "what power", "how much power")),
+    "volts": ("what voltage", "how many"),
+    "bar": ("what pressure", "how much pressure"),
+    "degrees": ("what temperature", "how hot", "how warm", "how many"),
+    **dict.fromkeys(
+        ("years", "months", "days", "weeks", "hours", "minutes"),
+        ("how long", "for how long", "how many", "how much time"),
+    ),
+    "people": ("how many", "how many people"),
+    **dict.fromkeys(("hectares", "acres"), ("how large", "how big", "what area")),
+}
+"""How an amount of each unit is asked for: what is heavy is not long."""
 
 
-def _accented(rng: Random) -> str:
-    """A person's name, one or two of its letters with a mark."""
-    letters = list(names.person(rng, "train"))
-    places = [i for i, letter in enumerate(letters) if letter in _ACCENTED]
-    for place in rng.sample(places, min(len(places), rng.randint(1, 2))):
-        letters[place] = rng.choice(_ACCENTED[letters[place]])
+def _person(rng: Random) -> str:
+    """One name alone, or a name whose letters have a mark or two, a capital's among them."""
+    if rng.random() < 0.5:
+        return rng.choice((names.given, names.proper))(rng, "train")
+    name = names.person(rng, "train")
+    if rng.random() < 0.2:
+        first, last = names.given(rng, "train"), names.proper(rng, "train")
+        name = f"{rng.choice(_TITLES)} {first} {last}"
+    letters = list(name)
+    places = [i for i, letter in enumerate(letters) if letter.lower() in _ACCENTED]
+    for place in rng.sample(places, min(len(places), rng.randint(0, 2))):
+        marked = rng.choice(_ACCENTED[letters[place].lower()])
+        letters[place] = marked.upper() if letters[place].isupper() else marked
     return "".join(letters)
 
 
@@ -76,7 +115,7 @@ def _hour(rng: Random) -> str:
 
 
 IN_OTHER_FORMS: Mapping[str, Callable[[Random], str]] = {
-    "person": _accented,
+    "person": _person,
     "number": _number,
     "amount": _amount,
     "day": _day,

@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from reader.initialise import pairs, rotary_frequencies, rotate
-from reader.prose import FUNCTION_WORDS
+from reader.lexicon import FUNCTION_WORDS
 from reader.readouts import discriminants, ridge
 from reader.tokenizer import BOS, ROLES, SPECIAL
 

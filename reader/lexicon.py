@@ -24,7 +24,8 @@ _IRREGULAR = {
 }
 
 
-def _regular(words: str) -> list[Verb]:
+def regular(words: str) -> list[Verb]:
+    """Verbs that bend as most do, by their base forms."""
     verbs = []
     for base in words.split():
         if base in _IRREGULAR:
@@ -41,7 +42,7 @@ def _regular(words: str) -> list[Verb]:
 
 
 AGENT_VERBS: list[Verb] = [
-    *_regular(
+    *regular(
         "paint repair service inspect design restore open check measure clean order deliver sell "
         "install replace test approve sign donate discover photograph catalogue rename register "
         "insure rent guard manage maintain water prune polish tune assemble calibrate convert "
@@ -74,7 +75,7 @@ PLACED = (
 ).split()
 
 SCHEDULED: list[Verb] = [
-    *_regular(
+    *regular(
         "open close start finish depart arrive return rehearse end resume pass pause gather ring"
     ),
     Verb("meet", "meets", "met", "met"),
@@ -85,7 +86,7 @@ SCHEDULED: list[Verb] = [
 ]
 
 OBJECT_VERBS: list[Verb] = [
-    *_regular(
+    *regular(
         "carry contain need use produce include cover show serve offer support require burn "
         "collect play protect receive replace supply print measure display export import like"
     ),
@@ -343,3 +344,15 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "brand": ("make",),
     "complaint": ("ailment",),
 }
+
+# Words that say nothing of what a sentence is about.
+FUNCTION_WORDS = frozenset(
+    "a about above after again all also although always am an and another any are as at be became "
+    "because been before being below between both but by can could did do does down during each "
+    "either else even ever every few for from had has have having he her here hers him his how if "
+    "in into is it its itself just may me might more most much must my no nor not now of off often "
+    "on once one only onto or other our out over own per please same several shall she should since "
+    "so some still such than that the their them then there these they this those though through "
+    "thus to too toward under unless until up upon us very via was we well were what when where "
+    "whether which while who whom whose why will with within without would yet you your".split()
+)

@@ -15,7 +15,9 @@ from pathlib import Path
 from random import Random
 
 from reader import names
-from reader.forms import IN_OTHER_FORMS, UNITS
+from reader.clauses import Clauses
+from reader.forms import ASKED_BY_UNIT, IN_OTHER_FORMS, UNITS
+from reader.lexicon import FUNCTION_WORDS
 from reader.names import Split
 from reader.wrapping import WRAPPERS, wrap
 
@@ -24,16 +26,6 @@ _ENDS = re.compile(r"(?<=\.)\s+(?=[A-Z])")
 _SKIPPED = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3"})
 _LARGEST = 400_000  # bytes of a source file; larger ones are generated
 
-FUNCTION_WORDS = frozenset(
-    "a about above after again all also although always am an and another any are as at be became "
-    "because been before being below between both but by can could did do does down during each "
-    "either else even ever every few for from had has have having he her here hers him his how if "
-    "in into is it its itself just may me might more most much must my no nor not now of off often "
-    "on once one only onto or other our out over own per please same several shall she should since "
-    "so some still such than that the their them then there these they this those though through "
-    "thus to too toward under unless until up upon us very via was we well were what when where "
-    "whether which while who whom whose why will with within without would yet you your".split()
-)
 _AUXILIARIES = ("did", "does", "is", "was", "can", "do", "are", "has", "will")
 _ASKING = ("what", "what", "what", "which", "how", "who", "where", "when", "why")
 
@@ -72,11 +64,15 @@ class Passage:
 
     Kinds: `person`, `place`, `day`, `hour`, `number`, `amount`, `name` and `code` for what was put in,
     `word` for a content word, empty for a function word or a very short one. Words keep their punctuation.
+    What a grammar told brings its questions: `asks`, with their answers (empty where the text is it), and
+    `open`, which it leaves open.
     """
 
     text: str
     words: tuple[str, ...]
     kinds: tuple[str, ...]
+    asks: tuple[tuple[str, str], ...] = ()
+    open: tuple[str, ...] = ()
 
     def goes_on(self, place: int) -> bool:
         """Whether the word at `place` belongs to the value of the word before it."""
@@ -87,7 +83,8 @@ class Passage:
 
 
 _PARTING = (",", "|", "–", ";", ":")  # what stands between two values
-_LINES = 0.2  # share of passages that are lines of a register
+_TOLD = 0.5  # share of passages that a grammar tells
+_LINES = 0.2  # share of the others that are lines of a register
 _SERIES = 0.25  # share of passages that are followed by others of the same make
 _SPOKEN = 0.07  # share of sentences that somebody says
 _DONE = 0.35  # share of sentences without a subject that are given a person who does what they say
@@ -111,7 +108,6 @@ _WH = {
     "day": ("when", "on which day", "what date"),
     "hour": ("when", "at what time", "at which hour"),
     "number": ("how many", "what number", "which number"),
-    "amount": ("how much", "how many", "how long"),
     "name": ("what", "which", "who"),
     "code": ("what", "which", "which code"),
     "word": _ASKING,
@@ -124,13 +120,14 @@ class Prose:
     def __init__(self, rng: Random, pool: Sequence[str], words: Sequence[str]) -> None:
         """`pool` are sentences, `words` the dictionary that other words are drawn from."""
         self._rng, self._pool, self._dictionary = rng, pool, words
+        self._clauses = Clauses(rng, words)
 
     def passages(self, count: int) -> list[Passage]:
         """So many passages; some are like the one before but for their values and a few words."""
         found: list[Passage] = []
         while len(found) < count:
             found.append(self.passage())
-            if self._rng.random() < _SERIES:
+            if not found[-1].asks and self._rng.random() < _SERIES:
                 found += [self._alike(found[-1]) for _ in range(self._rng.randint(1, 5))]
         return found[:count]
 
@@ -210,6 +207,8 @@ class Prose:
     def passage(self) -> Passage:
         """One sentence with a few words exchanged, or a line of a register."""
         rng = self._rng
+        if rng.random() < _TOLD:
+            return self._told()
         if rng.random() < _LINES:
             return self._line()
         texts: list[str] = []
@@ -247,6 +246,13 @@ class Prose:
             return self.passage()
         text = " ".join(texts) + "."
         return Passage(text[0].upper() + text[1:], tuple(texts), tuple(kinds))
+
+    def _told(self) -> Passage:
+        told = self._clauses.told()
+        words = tuple(told.text.rstrip(".").split(" "))
+        bare = (word.strip(_MARKS).lower() for word in words)
+        kinds = tuple("" if word in FUNCTION_WORDS or len(word) < 3 else "word" for word in bare)
+        return Passage(told.text, words, kinds, told.asks, told.open)
 
     def _pause(self, word: str) -> str:
         """What follows the word: nothing, or mostly its comma."""
@@ -291,11 +297,16 @@ class Prose:
         others = [spoken(other.text) for other in among if other.text != passage.text]
         own = spoken(passage.text)
         for _ in range(6):
-            question, asked = self._question(passage, topic)
+            if passage.asks:
+                question, answer = self._rng.choice(passage.asks)
+                asked = ""
+            else:
+                question, asked = self._question(passage, topic)
+                answer = ""
             said = spoken(question)
             shared = len(said & own)
             if all(len(said & other) < shared for other in others):
-                answer = passage.text
+                answer = answer or passage.text
                 if question.startswith("Who ") and asked:  # as sheets are answered
                     answer = f"The person who {question[4:-1]} is {asked}."
                 return wrap(question, self._rng.choice(WRAPPERS)), answer
@@ -303,7 +314,9 @@ class Prose:
 
     def headed(self, passage: Passage) -> str:
         """The passage behind a question that it answers, as in an interview or a list of answers."""
-        question, _ = self._question(passage, "")
+        question, _ = (
+            self._rng.choice(passage.asks) if passage.asks else self._question(passage, "")
+        )
         return self._rng.choice((f"{question}\n", f"Q: {question}\nA: ")) + passage.text
 
     def left_open(self, passages: Sequence[Passage]) -> Passage:
@@ -313,7 +326,8 @@ class Prose:
         """
         known = [spoken(passage.text) for passage in passages]
         for _ in range(8):
-            other = self._alike(self._rng.choice(passages))
+            like = self._rng.choice(passages)
+            other = self._told() if like.asks else self._alike(like)
             words = spoken(other.text)
             if all(len(words - each) > len(words) // 3 for each in known):
                 return other
@@ -322,30 +336,40 @@ class Prose:
     def open_question(self, passages: Sequence[Passage]) -> str | None:
         """A question about something like these passages that none of them answers, if one was found.
 
-        No passage has more than half of its words: questions with a foreign word are answered, too.
+        No passage has half of its words: questions with a foreign word are answered, too.
         """
         known = [spoken(passage.text) for passage in passages]
+        left = [(question, each) for each in passages for question in each.open]
+        if left and self._rng.random() < 0.5:  # of something that is there, what nothing says of it
+            question, about = self._rng.choice(left)
+            said = spoken(question)
+            others = (spoken(each.text) for each in passages if each is not about)
+            if all(2 * len(said & each) < len(said) for each in others):
+                return wrap(question, self._rng.choice(WRAPPERS))
         for place in range(6):
             other = self.left_open(passages) if place < 4 else self.passage()
             exchange = self.exchange(other, passages)
             said = spoken(exchange[0]) if exchange else set()
-            if exchange and said and all(2 * len(said & each) <= len(said) for each in known):
+            if exchange and said and all(2 * len(said & each) < len(said) for each in known):
                 return exchange[0]
         return None
 
     def gap(self, passage: Passage) -> str:
         """The whole passage as a question, with a question word in a span's place."""
+        if passage.asks:
+            question, _ = self._rng.choice(passage.asks)
+            return question
         start, end = self._span(passage)
         kind = passage.kinds[start]
         words = [word.strip(_MARKS) for word in passage.words]
-        wh = "what" if kind == "word" else self._rng.choice(_WH[kind])
+        wh = "what" if kind == "word" else self._rng.choice(self._asked_by(passage, start, end))
         return _asking([*words[:start], wh, *words[end:]])
 
     def _question(self, passage: Passage, topic: str) -> tuple[str, str]:
-        """The question, and the person it asks for where that is who does what the passage says."""
+        """The question, and the person it asks for where it goes on as a statement does: "Who left?"."""
         rng = self._rng
         start, end = self._span(passage)
-        wh = rng.choice(_WH[passage.kinds[start]])
+        wh = rng.choice(self._asked_by(passage, start, end))
         drop = rng.choice((0.05, 0.2, 0.4, 0.6))
         around = list(zip(passage.words, passage.kinds, strict=True))
         told = self._retold(around[:start], drop)
@@ -354,17 +378,30 @@ class Prose:
             half = rng.choice((told, tells))
             half.insert(rng.randint(0, len(half)), topic.lower() or self._words(1)[0])
         style = rng.random()
+        asked = " ".join(passage.words[start:end]).strip(_MARKS)
+        person = asked if passage.kinds[start] == "person" else ""
         if tells and not told:
-            doer = " ".join(passage.words[:end])
-            does = passage.kinds[0] == "person" and not doer.endswith(_PARTING)
-            return _asking([wh, *tells]), doer.strip(_MARKS) if does else ""
+            return _asking([wh, *tells]), person
         if style < 0.3:
-            asking = [wh, *tells, *told] if tells else [wh, rng.choice(_AUXILIARIES), *told]
+            if tells:
+                return _asking([wh, *tells, *told]), person
+            asking = [wh, rng.choice(_AUXILIARIES), *told]
         elif style < 0.75:
             asking = [wh, rng.choice(_AUXILIARIES), *told, *tells]
         else:
             asking = [*told, wh, *tells]
         return _asking(asking), ""
+
+    def _asked_by(self, passage: Passage, start: int, end: int) -> tuple[str, ...]:
+        """The question words that a span may be asked for by."""
+        kind = passage.kinds[start]
+        if kind != "amount":
+            return _WH[kind]
+        said = " ".join(passage.words[start:end]).strip(_MARKS)
+        _, _, unit = said.partition(" ")
+        while unit and unit not in ASKED_BY_UNIT:  # "two hundred euros"
+            _, _, unit = unit.partition(" ")
+        return ASKED_BY_UNIT.get(unit, ("how much",))
 
     def _span(self, passage: Passage) -> tuple[int, int]:
         """Where what is asked for begins and ends: rather something put in than a plain word."""
