@@ -1,107 +1,20 @@
-"""Documents that no template wrote: sentences of real documentation, asked about and quoted.
+"""Questions about passages: what is left of one when a span is asked for; answers quote the sentence.
 
-Templates teach a reader to answer templates. To read what people write it has to find any sentence by
-some of its words and to repeat it, whatever stands first in it. Sentences come from the docstrings of
-installed Python packages; names, numbers and words of the world take the place of some of theirs, so
-that nothing can be remembered. A question is what is left of a sentence when a span is asked for;
-its answer quotes the sentence. This file knows sentences; it knows no relation and no tokens.
+To read what people write, a reader has to find any sentence by some of its words and to repeat it,
+whatever stands first in it. What a grammar told brings questions of its own. This file knows passages; it
+knows no relation and no tokens.
 """
 
-import ast
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from random import Random
+from collections.abc import Sequence
 
-from reader import names
-from reader.clauses import Clauses
-from reader.forms import ASKED_BY_UNIT, IN_OTHER_FORMS, UNITS
+from reader.forms import ASKED_BY_UNIT
 from reader.lexicon import FUNCTION_WORDS
-from reader.names import Split
+from reader.passages import MARKS, Passage, Passages
 from reader.wrapping import WRAPPERS, wrap
-
-_PLAIN = re.compile(r"[A-Z][A-Za-z ,'\-]{24,150}\.")
-_ENDS = re.compile(r"(?<=\.)\s+(?=[A-Z])")
-_SKIPPED = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3"})
-_LARGEST = 400_000  # bytes of a source file; larger ones are generated
 
 _AUXILIARIES = ("did", "does", "is", "was", "can", "do", "are", "has", "will")
 _ASKING = ("what", "what", "what", "which", "how", "who", "where", "when", "why")
-
-
-def sentences(folders: Sequence[Path]) -> list[str]:
-    """Plain sentences of the docstrings under `folders`, each once, in the order of their files."""
-    found: dict[str, None] = {}
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            if not _SKIPPED.isdisjoint(path.relative_to(folder).parts):
-                continue
-            for text in _docstrings(path):
-                for paragraph in re.split(r"\n\s*\n", text):
-                    for sentence in _ENDS.split(" ".join(paragraph.split())):
-                        plain = _PLAIN.fullmatch(sentence) and "--" not in sentence
-                        if plain and 5 <= sentence.count(" ") <= 24:
-                            found[sentence] = None
-    return list(found)
-
-
-def _docstrings(path: Path) -> Iterator[str]:
-    if path.stat().st_size > _LARGEST:
-        return
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError):  # templates and test data that are no Python
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            yield ast.get_docstring(node) or ""
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A sentence or line, and its words with the kind of thing that each of them is.
-
-    Kinds: `person`, `place`, `day`, `hour`, `number`, `amount`, `name` and `code` for what was put in,
-    `word` for a content word, empty for a function word or a very short one. Words keep their punctuation.
-    What a grammar told brings its questions: `asks`, with their answers (empty where the text is it), and
-    `open`, which it leaves open.
-    """
-
-    text: str
-    words: tuple[str, ...]
-    kinds: tuple[str, ...]
-    asks: tuple[tuple[str, str], ...] = ()
-    open: tuple[str, ...] = ()
-
-    def goes_on(self, place: int) -> bool:
-        """Whether the word at `place` belongs to the value of the word before it."""
-        if not place or self.kinds[place] in {"", "word"}:
-            return False
-        parted = self.words[place - 1].endswith(_PARTING)
-        return self.kinds[place] == self.kinds[place - 1] and not parted
-
-
-_PARTING = (",", "|", "–", ";", ":")  # what stands between two values
-_TOLD = 0.5  # share of passages that a grammar tells
-_LINES = 0.2  # share of the others that are lines of a register
-_SERIES = 0.25  # share of passages that are followed by others of the same make
-_SPOKEN = 0.07  # share of sentences that somebody says
-_DONE = 0.35  # share of sentences without a subject that are given a person who does what they say
 _FOREIGN = 0.3  # share of questions with words that their passage does not have
-_OTHERWISE = 0.2  # share of values in another form than the world writes them in
-_AROUND = (("", ""),) * 8 + (("(", ")"), ('"', '"'))  # marks about a value
-_MARKS = ',:;|–"() '
-_PUT_IN: dict[str, Callable[[Random, Split], str]] = {
-    "person": names.person,
-    "place": names.place,
-    "day": names.date,
-    "hour": names.moment,
-    "number": names.number,
-    "amount": lambda rng, split: names.amount(rng, split, UNITS),
-    "name": names.proper,
-    "code": names.code,
-}
 _WH = {
     "person": ("who", "who", "whom", "which person"),
     "place": ("where", "which place", "what"),
@@ -114,176 +27,8 @@ _WH = {
 }
 
 
-class Prose:
-    """Passages drawn from sentences."""
-
-    def __init__(self, rng: Random, pool: Sequence[str], words: Sequence[str]) -> None:
-        """`pool` are sentences, `words` the dictionary that other words are drawn from."""
-        self._rng, self._pool, self._dictionary = rng, pool, words
-        self._clauses = Clauses(rng, words)
-
-    def passages(self, count: int) -> list[Passage]:
-        """So many passages; some are like the one before but for their values and a few words."""
-        found: list[Passage] = []
-        while len(found) < count:
-            found.append(self.passage())
-            if not found[-1].asks and self._rng.random() < _SERIES:
-                found += [self._alike(found[-1]) for _ in range(self._rng.randint(1, 5))]
-        return found[:count]
-
-    def register(self, count: int) -> tuple[str, list[Passage]]:
-        """The rows of a table, each `a | b | c`, and the table as text."""
-        rng = self._rng
-        columns = [rng.choice([*_PUT_IN, "word", "word"]) for _ in range(rng.randint(2, 4))]
-        rows = [self._row(columns, " |") for _ in range(count)]
-        head = " | ".join(self._words(1)[0].capitalize() for _ in columns)
-        rule = " | ".join("---" for _ in columns)
-        lines = [f"| {line} |" for line in (head, rule, *(row.text for row in rows))]
-        return "\n".join(lines), rows
-
-    def _row(self, columns: Sequence[str], between: str) -> Passage:
-        texts: list[str] = []
-        kinds: list[str] = []
-        for column in columns:
-            if texts:
-                texts[-1] += between
-            pieces = self._value(column)
-            texts += pieces
-            kinds += [column] * len(pieces)
-        return Passage(" ".join(texts), tuple(texts), tuple(kinds))
-
-    def _value(self, kind: str) -> list[str]:
-        """Words of a fresh value; some hold a full stop that ends nothing ("J. Orlen", "4.2")."""
-        rng = self._rng
-        if kind == "word":
-            return self._words(rng.randint(1, 3))
-        if kind in IN_OTHER_FORMS and rng.random() < _OTHERWISE:
-            return names.drawn(IN_OTHER_FORMS[kind], rng, "train").split(" ")
-        value = _PUT_IN[kind](rng, "train")
-        if kind == "number" and value.isdigit() and rng.random() < 0.3:
-            value += f".{rng.randrange(10)}"
-        pieces = value.split(" ")
-        if kind == "person" and len(pieces) > 1 and rng.random() < 0.15:
-            pieces[-2] = pieces[-2][0] + "."
-        return pieces
-
-    def _words(self, count: int) -> list[str]:
-        """Words of the dictionary, none of them a noun or a value that evaluation may ask for."""
-
-        def make(rng: Random) -> str:
-            return " ".join(
-                names.drawn(lambda r: r.choice(self._dictionary), rng, "train")
-                for _ in range(count)
-            )
-
-        return names.drawn(make, self._rng, "train").split(" ")
-
-    def _alike(self, passage: Passage) -> Passage:
-        """The passage with other values, and with some of its words exchanged."""
-        rng = self._rng
-        exchanged = rng.choice((0.2, 0.4, 0.6))
-        texts: list[str] = []
-        kinds: list[str] = []
-        for place, (word, kind) in enumerate(zip(passage.words, passage.kinds, strict=True)):
-            if kind == "word":
-                bare = word.rstrip(_MARKS)
-                other = self._words(1)[0] if rng.random() < exchanged else bare
-                texts.append(_cased(other, word) + word[len(bare) :])
-            elif not kind:
-                texts.append(word)
-            elif passage.goes_on(place):
-                texts[-1] += word[len(word.rstrip(_MARKS)) :]
-                continue
-            else:
-                pieces = self._value(kind)
-                pieces[0] = word[: len(word) - len(word.lstrip(_MARKS))] + pieces[0]
-                pieces[-1] += word[len(word.rstrip(_MARKS)) :]
-                texts += pieces
-                kinds += [kind] * (len(pieces) - 1)
-            kinds.append(kind)
-        text = " ".join(texts) + "." * passage.text.endswith(".")
-        return Passage(text[0].upper() + text[1:], tuple(texts), tuple(kinds))
-
-    def passage(self) -> Passage:
-        """One sentence with a few words exchanged, or a line of a register."""
-        rng = self._rng
-        if rng.random() < _TOLD:
-            return self._told()
-        if rng.random() < _LINES:
-            return self._line()
-        texts: list[str] = []
-        kinds: list[str] = []
-        if rng.random() < _SPOKEN:
-            texts.append(f"{names.given(rng, 'train')}:")
-            kinds.append("person")
-        exchanged = rng.uniform(0.0, 0.2)
-        sentence = rng.choice(self._pool)[:-1].split(" ")
-        bidden = sentence[0].lower() not in FUNCTION_WORDS  # "Fetch a file"
-        if bidden and not texts and rng.random() < _DONE:
-            texts += self._value("person")
-            kinds += ["person"] * len(texts)
-            sentence[0] = sentence[0].lower()
-        put_in = {rng.randrange(len(sentence)) for _ in range(rng.choice((0, 0, 1, 1, 2)))}
-        for place, word in enumerate(sentence):
-            bare = word.strip(",'-").lower()
-            if bare in FUNCTION_WORDS or len(bare) < 3:
-                texts.append(word)
-                kinds.append("")
-            elif place in put_in:
-                kind = rng.choice(list(_PUT_IN))
-                pieces = self._value(kind)
-                opening, closing = rng.choice(_AROUND)
-                pieces[0] = opening + pieces[0]
-                pieces[-1] += closing + self._pause(word)
-                texts += pieces
-                kinds += [kind] * len(pieces)
-            else:
-                known = names.split_of(bare) == "train" and rng.random() >= exchanged
-                other = bare if known else self._words(1)[0]
-                texts.append(_cased(other, word) + self._pause(word))
-                kinds.append("word")
-        if sum(map(bool, kinds)) < 2:  # nothing to ask for, or nothing to ask by
-            return self.passage()
-        text = " ".join(texts) + "."
-        return Passage(text[0].upper() + text[1:], tuple(texts), tuple(kinds))
-
-    def _told(self) -> Passage:
-        told = self._clauses.told()
-        words = tuple(told.text.rstrip(".").split(" "))
-        bare = (word.strip(_MARKS).lower() for word in words)
-        kinds = tuple("" if word in FUNCTION_WORDS or len(word) < 3 else "word" for word in bare)
-        return Passage(told.text, words, kinds, told.asks, told.open)
-
-    def _pause(self, word: str) -> str:
-        """What follows the word: nothing, or mostly its comma."""
-        if not word.endswith(","):
-            return ""
-        return "," if self._rng.random() < 0.8 else self._rng.choice((";", ":", " –"))
-
-    def _line(self) -> Passage:
-        """Two to four entries side by side, as in a price list, a timetable or a register."""
-        rng = self._rng
-        between = rng.choice((",", ",", " –", ":", ";", " |", ""))
-        texts: list[str] = []
-        kinds: list[str] = []
-        counted = rng.random() < 0.3  # "4 eggs", "120 g butter, soft"
-        for place in range(rng.randint(2, 4)):
-            if texts:
-                texts[-1] += "" if counted and place == 1 else between
-            kind = "word" if not place or rng.random() < 0.35 else rng.choice(list(_PUT_IN))
-            if counted and place < 2:
-                kind = "word" if place else rng.choice(("number", "amount"))
-            pieces = self._value(kind)
-            if kind == "word" and not texts and rng.random() < 0.8:
-                pieces[0] = pieces[0].capitalize()
-            texts += pieces
-            kinds += [kind] * len(pieces)
-        return Passage(" ".join(texts), tuple(texts), tuple(kinds))
-
-    def title(self) -> str:
-        """A few words that head a document."""
-        rng = self._rng
-        return " ".join(self._words(rng.randint(1, 3))).capitalize()
+class Prose(Passages):
+    """Passages drawn from sentences, and what can be asked about them."""
 
     def exchange(
         self, passage: Passage, among: Sequence[Passage] = (), topic: str = ""
@@ -361,7 +106,7 @@ class Prose:
             return question
         start, end = self._span(passage)
         kind = passage.kinds[start]
-        words = [word.strip(_MARKS) for word in passage.words]
+        words = [word.strip(MARKS) for word in passage.words]
         wh = "what" if kind == "word" else self._rng.choice(self._asked_by(passage, start, end))
         return _asking([*words[:start], wh, *words[end:]])
 
@@ -378,7 +123,7 @@ class Prose:
             half = rng.choice((told, tells))
             half.insert(rng.randint(0, len(half)), topic.lower() or self._words(1)[0])
         style = rng.random()
-        asked = " ".join(passage.words[start:end]).strip(_MARKS)
+        asked = " ".join(passage.words[start:end]).strip(MARKS)
         person = asked if passage.kinds[start] == "person" else ""
         if tells and not told:
             return _asking([wh, *tells]), person
@@ -397,7 +142,7 @@ class Prose:
         kind = passage.kinds[start]
         if kind != "amount":
             return _WH[kind]
-        said = " ".join(passage.words[start:end]).strip(_MARKS)
+        said = " ".join(passage.words[start:end]).strip(MARKS)
         _, _, unit = said.partition(" ")
         while unit and unit not in ASKED_BY_UNIT:  # "two hundred euros"
             _, _, unit = unit.partition(" ")
@@ -430,7 +175,7 @@ class Prose:
         kept = [(w, k) for w, k in words if self._rng.random() > (drop if k else 0.33)]
         if not any(k for _, k in kept):
             kept = list(words)
-        return [self._asked(word.strip(_MARKS), kind) for word, kind in kept]
+        return [self._asked(word.strip(MARKS), kind) for word, kind in kept]
 
     def _asked(self, word: str, kind: str) -> str:
         """The word as a question has it: mostly in lower case, at times in another form."""
@@ -446,13 +191,9 @@ class Prose:
         return word + self._rng.choice(("s", "ed", "ing"))
 
 
-def _cased(word: str, like: str) -> str:
-    return word.capitalize() if like[:1].isupper() and not like.isupper() else word
-
-
 def spoken(text: str) -> set[str]:
     """The words of a text that are no function words, bare and in lower case."""
-    bare = {word.strip(_MARKS + ".?!'-").lower() for word in text.split()}
+    bare = {word.strip(MARKS + ".?!'-").lower() for word in text.split()}
     return bare - FUNCTION_WORDS - {""}
 
 

@@ -11,8 +11,9 @@ from random import Random
 from reader.facts import Fact, label
 from reader.layouts import LABELLED
 from reader.names import Split
+from reader.passages import Passage
 from reader.predicates import KINDS, UNLISTED
-from reader.prose import Passage, Prose
+from reader.prose import Prose
 from reader.tokenizer import BOS, END
 from reader.wider import WIDER, Asker
 from reader.wordings import NOT_STATED

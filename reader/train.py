@@ -32,7 +32,7 @@ from reader.curriculum import CURRICULUM, Stage
 from reader.grow import Sample, grown, write_quoting_circuit
 from reader.initialise import write_lookup_circuit
 from reader.paths import documented, word_list
-from reader.prose import sentences
+from reader.sentences import sentences
 from reader.sizes import SIZES, VOCABULARY
 from reader.tasks import example
 from reader.tokenizer import corpus, dictionary, train_tokenizer

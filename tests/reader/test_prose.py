@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from reader.forms import IN_OTHER_FORMS
 from reader.lexicon import FUNCTION_WORDS
 from reader.names import split_of
-from reader.prose import Prose, sentences, spoken
+from reader.prose import Prose, spoken
+from reader.sentences import sentences
 from reader.tasks import Recipe, example
 from reader.wordings import NOT_STATED
 from training.seeds import SEEDS
