@@ -19,7 +19,7 @@ from evaluation.datasets.own import to_lines
 from evaluation.datasets.questions import Dataset
 from evaluation.ranking import score_rankings
 from evaluation.report.comparison import bootstrap
-from evaluation.results import Claim
+from evaluation.results import Began, Claim
 from evaluation.statistics import Estimate
 from retrieval.documents import DocumentLibrary
 from retrieval.encoder import MiniLmEncoder
@@ -41,7 +41,7 @@ class ArticlesPlan:
 
 
 def run_articles(
-    plan: ArticlesPlan, work: Path, report: Callable[[str, float], None]
+    plan: ArticlesPlan, work: Path, began: Began, report: Callable[[str, float], None]
 ) -> dict[str, Any]:
     """Recall of the right article at 1, 5 and 10, and scores of the reader with text."""
     dataset = load("squad", plan.path, None, plan.searched, plan.seed)
@@ -52,7 +52,7 @@ def run_articles(
         "recall": _recall(dataset, work / "index"),
     }
     sample = limited(dataset, None, plan.asked, plan.seed)
-    ledger = Ledger(work / "jobs.json")
+    ledger = Ledger(work / "jobs.json", began)
     with (
         serving(work / "data", {}) as (url, _),
         httpx.Client(base_url=url, timeout=600.0) as client,
@@ -76,7 +76,7 @@ def run_articles(
         {key: arm[key] for key in ("name", "questions", "score", "exact", "f1")}
         for arm in made["arms"]
     ]
-    return row
+    return row | {"measured": ledger.made()}
 
 
 def _recall(dataset: Dataset, folder: Path) -> dict[str, list[float | None]]:

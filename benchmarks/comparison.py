@@ -7,7 +7,8 @@ stopped. This file knows HTTP and records; it knows nothing of the service's ins
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,20 +20,17 @@ from typing import Any, Protocol
 import httpx
 
 from benchmarks.articles import ArticlesPlan, articles_claims, run_articles
+from benchmarks.compared import BARE, CARTRIDGES, TEXT, Compared, claims_of, compared, row_of
 from benchmarks.service_process import begun_with, serving
 from benchmarks.waiting import Ledger, finished, ingested
 from evaluation.datasets.own import to_lines
 from evaluation.datasets.questions import Dataset
 from evaluation.datasets.world import load_world
-from evaluation.exam import bundled_digest, exam
+from evaluation.exam import bundled_digest, exam, file_digest
 from evaluation.report.assembly import assemble
-from evaluation.report.comparison import by_question
 from evaluation.report.costs import TrainingCost
 from evaluation.report.records import Record, RecordFolder
-from evaluation.report.report import Arm
-from evaluation.report.report import Report as Assembled
 from evaluation.results import Claim, begin, require_plan, write_result
-from evaluation.statistics import Estimate, estimate
 from training.settings import TrainingSettings
 
 Report = Callable[[str, float], None]
@@ -40,11 +38,6 @@ Report = Callable[[str, float], None]
 FIRST_SEED = 436
 """411 to 413 chose the doubts that `auto` has, after 431 to 435 had called for others (docs/log.md): none
 of them is to measure these."""
-CARTRIDGES, BARE, TEXT = "cartridge_then_passage", "cartridges_1", "rag_3"
-"""What is held against each other: the service's own way with cartridges (a passage is read where they are
-doubted), the best document's cartridge and nothing else, and three passages read."""
-LITTLE_TEXT = "rag_1"
-"""One passage read: the least that RAG can do with, seen beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,9 @@ def run_comparison(
     Raises AnotherPlan where the working folder was begun by another one.
     """
     began = begin()
-    asked = asdict(plan) | {"seeds": None, "articles": plan.articles is not None}
+    asked = asdict(plan) | {"seeds": None}
+    if plan.articles is not None:
+        asked["articles"] |= {"path": file_digest(plan.articles.path)}
     # With what the plan leaves to the defaults.
     asked["training"] = TrainingSettings(**plan.training, joint_share=plan.joint_share).to_dict()
     require_plan(work, asked | exam(bundled_digest()))
@@ -107,13 +102,15 @@ def run_comparison(
         if place:
             # The studies, which no compression changes, and nothing that was trained on them.
             begun_with(data, work / f"{plan.compressions[0]:g}x")
-        found = _compared(compression, replace(plan, arms=arms), data, told)
-        rows.append(_row(compression, found))
-        claims |= _claims(found, "" if place == 0 else f"_{compression:g}x")
+        ledger = Ledger(data.parent / f"{data.name}.json", began)
+        found = _compared(compression, replace(plan, arms=arms), data, ledger, told)
+        rows.append(row_of(compression, found) | {"measured": ledger.made()})
+        claims |= claims_of(found, "" if place == 0 else f"_{compression:g}x")
     if plan.articles is not None:
         row = run_articles(
             plan.articles,
             work / "articles",
+            began,
             lambda words, done: report(words, (whole - 1 + done) / whole),
         )
         rows.append(row)
@@ -136,27 +133,13 @@ def _cost(said: Mapping[str, Any], share: float) -> TrainingCost:
     return replace(cost, seconds=cost.seconds * share, tokens=round(cost.tokens * share))
 
 
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """One report over all seeds' collections.
-
-    `apart` are, of each collection, the points by which CARTRIDGES are ahead of an arm, by its name; under
-    BARE's name, those by which TEXT is behind it. All answers over a collection rest on one training and
-    one threshold: collections are what intervals are over.
-    `unpublished` is how many documents have no cartridge.
-    """
-
-    report: Assembled
-    apart: Mapping[str, list[float]]
-    unpublished: int
-
-
-def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Report) -> _Compared:
+def _compared(
+    compression: float, plan: ComparisonPlan, data: Path, ledger: Ledger, report: Report
+) -> Compared:
     """Documents in, reports out, of every seed."""
-    records: list[Record] = []
+    records: list[list[Record]] = []
     costs: dict[str, list[TrainingCost]] = {}
     training = {**plan.training, "joint_share": plan.joint_share}
-    ledger = Ledger(data.parent / f"{data.name}.json")
     # Seeds go side by side, each on a core of its own: on shared ones both a training and an answer would
     # seem to take longer than they do.
     workers = {"workers": str(min(len(plan.seeds), os.cpu_count() or 1)), "threads": "1"}
@@ -180,12 +163,16 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
             runs = (data / "reports" / collection / str(id) / "runs").iterdir()
             newest = max(runs, key=lambda run: run.stat().st_mtime)
             # Every collection has a first question: they are told apart by its name.
-            records += [
-                replace(record, question_id=f"{collection}/{record.question_id}")
-                for record in RecordFolder(newest / "records").read()
-            ]
+            records.append(
+                [
+                    replace(record, question_id=f"{collection}/{record.question_id}")
+                    for record in RecordFolder(newest / "records").read()
+                ]
+            )
+    # An arm without a cartridge in one of them has no cost to compare by.
+    costs = {arm: of for arm, of in costs.items() if len(of) == len(records)}
     found = assemble(
-        records,
+        [record for of_seed in records for record in of_seed],
         title=f"Cartridges at {compression:g}x, RAG and the text in context",
         dataset=f"{len(plan.seeds)} held-out collections of {plan.documents} documents each",
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -202,33 +189,18 @@ def _compared(compression: float, plan: ComparisonPlan, data: Path, report: Repo
                 round(fmean(each.documents for each in found)),
             )
             for arm, found in costs.items()
-            if len(found) == len(plan.seeds)
         },
     )
-    return _Compared(
+    return compared(
         found,
-        {
-            (other if arm == CARTRIDGES else arm): _apart(records, plan.seeds, arm, other)
-            for arm, other in (
-                *((CARTRIDGES, each) for each in plan.arms if each != BARE),
-                (BARE, TEXT),
-            )
-            if {arm, other} <= {*plan.arms} and arm != other
-        },
+        records,
+        [{arm: of[place] for arm, of in costs.items()} for place in range(len(records))],
         sum(job["result"]["unpublished"] for job in trained),
     )
 
 
-def _apart(records: Sequence[Record], seeds: Sequence[int], arm: str, other: str) -> list[float]:
-    """How many points more an arm has than another, over each seed's collection."""
-    ours, theirs = (by_question(r for r in records if r.arm == name) for name in (arm, other))
-    both = sorted(ours.keys() & theirs.keys())  # not every arm is asked what nothing answers
-    apart = []
-    for seed in seeds:
-        of_seed = [q for q in both if q.startswith(f"{_collection(seed)}/")]
-        if of_seed:  # none where an arm has nothing to answer from
-            apart.append(100 * fmean(ours[q] - theirs[q] for q in of_seed))
-    return apart
+class _Over(Exception):
+    """Another seed has failed, or the run was interrupted."""
 
 
 class _Work(Protocol):
@@ -238,11 +210,17 @@ class _Work(Protocol):
 
 
 def _each(url: str, plan: ComparisonPlan, work: _Work, report: Report) -> list[dict[str, Any]]:
-    """Do the work for every seed at the same time; what comes of it, in the seeds' order."""
+    """Do the work for every seed at the same time; what comes of it, in the seeds' order.
+
+    Where one fails, or this is interrupted, the others end at their next look at their job.
+    """
     shares = dict.fromkeys(plan.seeds, 0.0)
+    over = threading.Event()
 
     def done(seed: int) -> dict[str, Any]:
         def told(stage: str, done: float) -> None:
+            if over.is_set():
+                raise _Over
             shares[seed] = done
             report(stage, sum(shares.values()) / len(shares))
 
@@ -251,8 +229,12 @@ def _each(url: str, plan: ComparisonPlan, work: _Work, report: Report) -> list[d
 
     with ThreadPoolExecutor(len(plan.seeds)) as threads:
         futures = [threads.submit(done, seed) for seed in plan.seeds]
-        for future in as_completed(futures):
-            future.result()  # the first that fails ends the run
+        try:
+            for future in as_completed(futures):
+                future.result()  # the first that fails ends the run
+        except BaseException:
+            over.set()  # leaving the threads waits for them
+            raise
         return [future.result() for future in futures]
 
 
@@ -295,79 +277,3 @@ def _drawn(seed: int, plan: ComparisonPlan) -> Dataset:
 
 def _collection(seed: int) -> str:
     return f"world-{seed}"
-
-
-def _row(compression: float, compared: _Compared) -> dict[str, Any]:
-    """What the result file keeps of a compression's report."""
-    found = compared.report
-    return {
-        "compression": compression,
-        "lead": found.lead,
-        "arms": [
-            {
-                "arm": arm.name,
-                "questions": arm.questions,
-                "score": _numbers(arm.score),
-                "exact": _numbers(arm.exact),
-                "prompt_tokens": arm.costs.prompt_tokens.mean,
-                "cartridge_slots": arm.costs.cartridge_slots.mean,
-                "first_token_ms": arm.costs.first_token_ms.p50,
-                "total_ms": arm.costs.total_ms.p50,
-                "abstention_precision": arm.abstention.precision,
-                "abstention_recall": arm.abstention.recall,
-            }
-            for arm in found.arms
-        ],
-        "differences": {
-            each.against: each.value and _numbers(each.value) for each in found.differences
-        },
-        "points_by_collection": {
-            name: [round(each, 3) for each in points] for name, points in compared.apart.items()
-        },
-        "documents_without_a_cartridge": compared.unpublished,
-    }
-
-
-def _numbers(found: Estimate) -> list[float | None]:
-    bounds = (found.mean, found.low, found.high)
-    return [None if number is None else round(number, 4) for number in bounds]
-
-
-def _claims(compared: _Compared, suffix: str) -> dict[str, Claim]:
-    found = compared.report
-    arms = {arm.name: arm for arm in found.arms}
-    claims: dict[str, Claim] = {}
-    apart = {name: estimate(points) for name, points in compared.apart.items() if points}
-    if LITTLE_TEXT in apart:
-        claims["rag_1_difference_points"] = Claim(apart[LITTLE_TEXT])
-        claims["rag_1_prompt_token_ratio"] = Claim(
-            estimate([_read(arms[LITTLE_TEXT]) / _read(arms[CARTRIDGES])])
-        )
-    claims["rag_difference_points"] = Claim(apart[TEXT])
-    if (low := apart[TEXT].low) is not None:
-        claims["rag_difference_low_points"] = Claim(estimate([low]), ">= -2")
-    claims["rag_prompt_token_ratio"] = Claim(
-        estimate([_read(arms[TEXT]) / _read(arms[CARTRIDGES])]), ">= 4"
-    )
-    if BARE in apart:
-        claims["bare_rag_difference_points"] = Claim(apart[BARE])
-        claims["bare_rag_prompt_token_ratio"] = Claim(
-            estimate([_read(arms[TEXT]) / _read(arms[BARE])])
-        )
-    for against, name in ((TEXT, "rag"), ("icl", "icl")):
-        pays = [e for e in found.break_evens if (e.arm, e.against) == (CARTRIDGES, against)]
-        for each in pays:
-            if each.questions is not None:
-                bounds = (each.low, each.high) if each.high is not None else (None, None)
-                paid = Estimate(float(each.questions), *map(_float, bounds))
-                claims[f"break_even_questions_vs_{name}"] = Claim(paid)
-    return {f"{name}{suffix}": claim for name, claim in claims.items()}
-
-
-def _read(arm: Arm) -> float:
-    """Prompt tokens and slots of an answer: a slot is counted as the token that it stands for."""
-    return arm.costs.read_tokens.mean
-
-
-def _float(number: int | None) -> float | None:
-    return None if number is None else float(number)

@@ -41,6 +41,7 @@ from training.settings import TrainingSettings
 Report = Callable[[str, float], None]
 
 _PREFIX = "bench-fleet:"
+_KILLED = 2  # workers, with kill -9
 # Questions and answers of a few tokens, which end nowhere, and a handful of steps: what is measured is who
 # trains and publishes what, and so short a training passes no check.
 _SHORT = TrainingSettings(
@@ -87,7 +88,8 @@ def run_fleet(
     rows: list[dict[str, Any]] = []
     ids: list[dict[str, str]] = []
     small = reader is None
-    command = "cartridges bench fleet --json" + (f" --reader {reader}" if reader else "")
+    command = f"cartridges bench fleet --documents {plan.documents} --json"
+    command += f" --reader {reader}" if reader else ""
     with tempfile.TemporaryDirectory(prefix="cartridges-fleet-") as temporary:
         reader = reader or str(_random_reader(Path(temporary) / "reader", plan.seed))
         for number, (name, workers) in enumerate((("in_process", 0), ("ray", plan.workers))):
@@ -114,6 +116,11 @@ def run_fleet(
             )
             rows[-1] |= {"documents": len(current), "published_more_than_once": more}
     here, there = rows
+    if there["killed_workers"] < _KILLED:  # or the claims would be of a fleet that nothing befell
+        raise RuntimeError(
+            f"{there['killed_workers']} of {_KILLED} workers were killed: the training was over before, "
+            "or its files have other names than benchmarks/fleet_arm.py looks for."
+        )
     names = ids[0].keys() | ids[1].keys()
     differing = sum(ids[0].get(name) != ids[1].get(name) for name in names)
     report("done", 1.0)
@@ -195,21 +202,26 @@ def _arm(
         "CARTRIDGES_REDIS_PREFIX": _PREFIX,
         "OMP_NUM_THREADS": "1",
     }
+    # Not the service's that this shell may be set up for.
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("CARTRIDGES_")}
     log = data / "arm.log"
     with (
         log.open("w+", encoding="utf-8") as said,
         subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "benchmarks.fleet_arm", str(path)],
-            env=os.environ | variables,
+            env=mine | variables,
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
             cwd=Path(__file__).parents[1],
         ) as process,
     ):
-        while process.poll() is None:
-            time.sleep(1.0)
-            told(_last_progress(log))
+        try:
+            while process.poll() is None:
+                time.sleep(1.0)
+                told(_last_progress(log))
+        finally:
+            process.terminate()  # with the workers that it started; nothing where it has ended
         assert process.stdout is not None
         lines = process.stdout.read().strip().splitlines()
     if process.returncode or not lines:

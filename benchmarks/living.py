@@ -36,7 +36,7 @@ from evaluation.datasets.changed_world import Changed, load_changed
 from evaluation.datasets.mixed_world import load_mixed
 from evaluation.datasets.questions import Document
 from evaluation.datasets.world import load_world
-from evaluation.exam import bundled_digest, exam
+from evaluation.exam import bundled_digest, exam, file_digest
 from evaluation.results import Claim, begin, earlier_rows, require_plan, write_result
 from evaluation.statistics import estimate
 from training.settings import TrainingSettings
@@ -80,7 +80,7 @@ class LivingPlan:
 
     def of_a_seed(self) -> dict[str, Any]:
         """What every seed is measured by, whichever seeds there are."""
-        plan = asdict(self) | {"articles": self.articles is not None}
+        plan = asdict(self) | {"articles": self.articles and file_digest(self.articles)}
         del plan["seeds"]
         # With what the plan leaves to the defaults: another recipe's figures are not averaged with these.
         plan["training"] = TrainingSettings(**self.training).to_dict()
@@ -123,7 +123,10 @@ def run_living(
             continue
         folder = work / str(seed)
         require_plan(folder, plan.of_a_seed())
-        rows.append({"seed": seed} | _lived(seed, plan, folder, told))
+        kept = Ledger(folder / "parts.json", began)
+        rows.append(
+            {"seed": seed} | _lived(seed, plan, folder, kept, told) | {"measured": kept.made()}
+        )
     rows += known.values()
     report("done", 1.0)
     return write_result(
@@ -138,11 +141,10 @@ def run_living(
     )
 
 
-def _lived(seed: int, plan: LivingPlan, folder: Path, report: Report) -> Row:
+def _lived(seed: int, plan: LivingPlan, folder: Path, kept: Ledger, report: Report) -> Row:
     """A seed's parts, by three services: one for the life itself, one for what is trained as usual beside
     it, and one that shares slots out."""
     sheets = load_changed(seed, sheets=plan.documents + plan.joined, changes=plan.changes)
-    kept = Ledger(folder / "parts.json")
     with _service(folder / "living", plan) as asker:
         row = _life(asker, seed, plan, sheets, kept, folder, _from(report, 0.0, 0.5))
     with _service(folder / "whole", plan) as asker:

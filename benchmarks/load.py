@@ -104,7 +104,7 @@ def run_load(out: Path, plan: LoadPlan, report: Report = lambda *_: None) -> dic
     return write_result(
         out,
         "load",
-        command="cartridges bench load --json",
+        command=f"cartridges bench load --clients {plan.clients} --minutes {plan.minutes:g} --json",
         seeds=(plan.seed,),
         rows=rows,
         claims=claims,

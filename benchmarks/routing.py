@@ -184,7 +184,7 @@ def run_routing(out: Path, plan: RoutingPlan, report: Report = lambda *_: None) 
     return write_result(
         out,
         "routing",
-        command="cartridges bench routing --json",
+        command=f"cartridges bench routing --seeds {len(plan.seeds)} --json",
         seeds=plan.seeds,
         rows=[_world(plan), redis, *rows],
         claims=_claims(plan, found, redis),

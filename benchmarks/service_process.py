@@ -23,6 +23,7 @@ QUICK: dict[str, Any] = {
     "max_steps": 4,
 }
 _STOP_SECONDS = 60.0
+_PREFIX = "CARTRIDGES_"
 
 
 def begun_with(data: Path, other: Path, named: str = "*") -> None:
@@ -47,13 +48,16 @@ def serving(
 ) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """`cartridges serve` on a data folder: its address and its process, until the block ends.
 
-    `settings` are further ones, by name. Raises RuntimeError when it does not start.
+    `settings` are further ones, by name; all others are the service's defaults, whatever service this shell
+    is set up for: not its reader, its Redis or its store. Raises RuntimeError when it does not start.
     """
-    named = {f"CARTRIDGES_{name.upper()}": value for name, value in settings.items()}
-    environment = os.environ | {
-        "CARTRIDGES_DATA": str(data),
-        "CARTRIDGES_TRAINING": json.dumps(training),
-        **named,
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)
+    }
+    environment |= {
+        f"{_PREFIX}DATA": str(data),
+        f"{_PREFIX}TRAINING": json.dumps(training),
+        **{f"{_PREFIX}{name.upper()}": value for name, value in settings.items()},
     }
     log = data / "service.log"
     data.mkdir(parents=True, exist_ok=True)

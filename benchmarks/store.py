@@ -103,7 +103,7 @@ def run_store(out: Path, plan: StorePlan, report: Report = lambda *_: None) -> d
     return write_result(
         out,
         "store",
-        command="cartridges bench store --json",
+        command=f"cartridges bench store --rounds {plan.rounds} --json",
         seeds=(plan.seed,),
         rows=rows,
         claims=claims,

@@ -102,7 +102,7 @@ def run_vllm(
     return write_result(
         out,
         "vllm",
-        command="cartridges bench vllm --json",
+        command=f"cartridges bench vllm --rounds {plan.rounds} --json",
         seeds=[plan.seed],
         rows=rows,
         claims=claims,

@@ -13,15 +13,17 @@ from typing import Any
 import httpx
 
 from evaluation.datasets.questions import Document
+from evaluation.results import Began, made_by, together
 
 _OVER = {"failed", "cancelled"}
+_MADE = "made by"  # the ledger's own entry
 
 
 class Ledger:
-    """Which job does what, by a name that the experiment gives."""
+    """Which job does what, by a name that the experiment gives, and by what program it was kept."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, began: Began) -> None:
+        self._path, self._began = path, began
         self._lock = threading.Lock()
 
     def job(self, name: str) -> str | None:
@@ -40,9 +42,18 @@ class Ledger:
     def keep(self, name: str, value: str | dict[str, Any]) -> None:
         """Remember the job that does it, or what came of it."""
         with self._lock:  # several wait at once
+            known = self._read()
+            made = known.get(_MADE, {}) | {name: made_by(self._began)}
             aside = self._path.with_suffix(".tmp")
-            aside.write_text(json.dumps(self._read() | {name: value}, indent=1), encoding="utf-8")
+            aside.write_text(json.dumps(known | {name: value, _MADE: made}, indent=1), "utf-8")
             aside.replace(self._path)
+
+    def made(self) -> dict[str, Any]:
+        """Commits, dates and machine of all that was kept: it may have been by several programs."""
+        known = self._read()
+        made = known.pop(_MADE, {})
+        unknown = made_by(self._began) | {"commit": "unknown", "date": "unknown"}
+        return together([made.get(name, unknown) for name in known])
 
     def _read(self) -> dict[str, Any]:
         if not self._path.exists():

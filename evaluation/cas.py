@@ -22,6 +22,7 @@ from evaluation.collection import (
     CasPlan,
     Collection,
     arm_digest,
+    asked_digest,
     drawn_collection,
     train_arm,
 )
@@ -107,9 +108,8 @@ def _seed(
     collection = drawn_collection(
         reader, encoder, seed, plan, folder, lambda d: report("study", d / 4)
     )
-    loaded = "-".join(map(str, plan.loaded))
     icl = _kept(
-        collection.folder / f"icl-{plan.questions}-{loaded}.scores.json",
+        collection.folder / f"icl-{asked_digest(plan, collection)}.scores.json",
         lambda: _in_context(reader, collection, plan),
     )
     pieces = [icl.pop("measured")]
@@ -130,7 +130,9 @@ def _seed(
             trained = train_arm(reader, collection, seed, arm, plan, told)
             return _scores(reader, collection, name, arm, trained, plan)
 
-        scores = _kept(collection.folder / f"{arm_digest(arm, plan)}.scores.json", scored)
+        scores = _kept(
+            collection.folder / f"{arm_digest(arm, plan, collection)}.scores.json", scored
+        )
         pieces.append(scores["measured"])
         row["slots"][name], row["em"][name] = scores["slots"], scores["em"]
         if "retrieved" in scores:

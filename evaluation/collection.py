@@ -197,10 +197,16 @@ def nearest(encoder: Encoder, names: Sequence[str], drawn: HeldOut) -> dict[str,
     return {name: tuple(names[i] for i in row) for name, row in zip(names, order, strict=True)}
 
 
-def arm_digest(arm: Arm, plan: CasPlan) -> str:
-    """Names what an arm scored: everything but its collection that its answers depend on."""
-    asked = (plan.rows, plan.pool, plan.loaded, plan.questions, plan.retrieved)
-    return short_digest([asdict(arm), *asked, plan.training.to_dict(), asdict(_JOINT)])
+def asked_digest(plan: CasPlan, found: Collection) -> str:
+    """Names what is asked of the collection, and how much of it is loaded."""
+    items = [[item.question, item.answer] for item in found.drawn.items]
+    return short_digest([items, plan.loaded, plan.questions])
+
+
+def arm_digest(arm: Arm, plan: CasPlan, found: Collection) -> str:
+    """Names what an arm scored: all that its answers depend on."""
+    trained = (plan.rows, plan.pool, plan.retrieved, plan.training.to_dict(), asdict(_JOINT))
+    return short_digest([asdict(arm), *trained, asked_digest(plan, found)])
 
 
 def train_arm(

@@ -5,6 +5,7 @@ This file knows the world and readers' folders; it knows no experiment.
 
 import hashlib
 from functools import cache
+from pathlib import Path
 
 from evaluation.held_out import held_out
 from reader.paths import bundled_reader
@@ -28,6 +29,11 @@ def bundled_digest() -> str:
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         whole.update((bundled_reader() / name).read_bytes())
     return whole.hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Names what a file of questions holds."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def exam(reader: str) -> dict[str, str]:

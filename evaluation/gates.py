@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from evaluation.arms import answers, no_context, slots, truncated
+from evaluation.exam import exam
 from evaluation.held_out import HeldOut, Item, held_out
 from evaluation.results import Claim, begin, write_result
 from evaluation.scoring import exact_match
@@ -28,12 +29,16 @@ from training.pipeline import Distilled, TrainingSettings, distil, first_slots
 
 Report = Callable[[str, float], None]
 
+FIRST_SEED = 121
+"""Of what is published. 101 to 113 have chosen recipes and readers (docs/log.md): they do not measure
+them."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatesPlan:
     """How much is asked. The defaults end within ten minutes on two cores."""
 
-    seeds: tuple[int, ...] = (101, 102, 103)
+    seeds: tuple[int, ...] = tuple(range(FIRST_SEED, FIRST_SEED + 3))
     sheets: int = 5
     questions: int = 20
     groups_of_four: int = 2
@@ -63,15 +68,16 @@ def run_gates(
     return write_result(
         out,
         "gates",
-        command="cartridges reproduce gates --json",
+        command=f"cartridges reproduce gates --seeds {len(plan.seeds)} --json",
         seeds=plan.seeds,
         rows=merged,
-        claims=_claims(merged),
+        claims=claims(merged),
         began=began,
+        plan=exam(reader.fingerprint),
     )
 
 
-def _claims(rows: Sequence[dict[str, Any]]) -> dict[str, Claim]:
+def claims(rows: Sequence[dict[str, Any]]) -> dict[str, Claim]:
     def over_seeds(of: Callable[[dict[str, Any]], float], target: str | None) -> Claim:
         return Claim(estimate([of(row) for row in rows]), target)
 

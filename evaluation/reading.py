@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from evaluation.arms import answers, no_context
+from evaluation.exam import exam
 from evaluation.results import Claim, begin, write_result
 from evaluation.scoring import exact_match, normalise, states
 from evaluation.statistics import estimate
@@ -66,11 +67,12 @@ def run_reading(
     return write_result(
         out,
         "reader",
-        command="cartridges reproduce reader --json",
+        command=f"cartridges reproduce reader --seeds {len(plan.seeds)} --json",
         seeds=plan.seeds,
         rows=rows,
-        claims=_claims(rows, written),
+        claims=claims(rows, written),
         began=began,
+        plan=exam(reader.fingerprint),
     )
 
 
@@ -88,14 +90,14 @@ _TARGETS = {
 }
 
 
-def _claims(rows: Sequence[dict[str, Any]], written: dict[str, float]) -> dict[str, Claim]:
-    claims = {
+def claims(rows: Sequence[dict[str, Any]], written: dict[str, float]) -> dict[str, Claim]:
+    found = {
         name: Claim(estimate([row[name] for row in rows]), target)
         for name, target in _TARGETS.items()
     }
     for name, value in written.items():  # the same sheets for every seed: no interval
-        claims[name] = Claim(estimate([value]), ">= 0.80")
-    return claims
+        found[name] = Claim(estimate([value]), ">= 0.80")
+    return found
 
 
 class Desk:

@@ -138,9 +138,10 @@ def earlier_rows(folder: Path, name: str, plan: Mapping[str, Any]) -> list[dict[
     if not path.exists():
         return []
     known = json.loads(path.read_text(encoding="utf-8"))
-    if known.get("plan") != _plain(plan):
+    if apart := _differences(known.get("plan") or {}, _plain(plan)):
         raise AnotherPlan(
-            f"{path} was measured by another plan than today's; leave out --more to measure all anew."
+            f"{path} was measured by another plan ({apart}); run it by that one, or leave out --more to "
+            "measure all anew."
         )
     head = {key: known[key] for key in ("commit", "date", "machine")}
     return [row if "measured" in row else row | {"measured": head} for row in known["rows"]]
@@ -154,16 +155,28 @@ def require_plan(folder: Path, plan: Mapping[str, Any]) -> None:
     path = folder / "plan.json"
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        fits = json.loads(path.read_text(encoding="utf-8")) == _plain(plan)
+        apart = _differences(json.loads(path.read_text(encoding="utf-8")), _plain(plan))
     else:
-        fits = not any(
-            each.is_dir() for each in folder.iterdir()
-        )  # of whoever began, nothing is known
-    if not fits:
+        begun = any(each.is_dir() for each in folder.iterdir())
+        apart = "of which nothing is known" * begun
+    if apart:
         raise AnotherPlan(
-            f"{folder} was begun by another plan than today's; delete it, or give another one (--work)."
+            f"{folder} was begun by another plan ({apart}); run it by that one, give another folder "
+            "(--work), or delete this one to measure all anew."
         )
     _put(path, json.dumps(_plain(plan), indent=1))
+
+
+def _differences(known: Mapping[str, Any], today: Mapping[str, Any], within: str = "") -> str:
+    """What two plans differ in, in words; empty where they are equal."""
+    apart = []
+    for key in sorted(known.keys() | today.keys()):
+        before, now = known.get(key), today.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            apart.append(_differences(before, now, f"{within}{key}."))
+        elif before != now:
+            apart.append(f"{within}{key} was {json.dumps(before)} and is {json.dumps(now)}")
+    return "; ".join(filter(None, apart))
 
 
 def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:

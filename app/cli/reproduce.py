@@ -86,9 +86,10 @@ def _run(
 ) -> dict[str, Any]:
     reader = Settings().reader
     if experiment == "gates":
-        from evaluation.gates import GatesPlan, run_gates
+        from evaluation.gates import FIRST_SEED, GatesPlan, run_gates
 
-        return run_gates(reader, out, GatesPlan(seeds=tuple(range(101, 101 + seeds))), report)
+        drawn = tuple(range(FIRST_SEED, FIRST_SEED + seeds))
+        return run_gates(reader, out, GatesPlan(seeds=drawn), report)
     from evaluation.reading import ReadingPlan, run_reading
 
     plan = ReadingPlan(

@@ -11,6 +11,7 @@ from benchmarks.articles import ArticlesPlan
 from benchmarks.comparison import ComparisonPlan, run_comparison
 from benchmarks.service_process import QUICK
 from benchmarks.waiting import Ledger, finished
+from evaluation.results import begin
 
 SQUAD = {
     "data": [
@@ -59,6 +60,13 @@ def test_documents_go_in_and_claims_come_out(tmp_path: Path) -> None:
     # Each collection's own difference is kept, and claims are over these.
     ahead = world["points_by_collection"]["rag_3"]
     assert len(ahead) == len(plan.seeds)
+    read = world["read_tokens_by_collection"]
+    ratios = [
+        rag / own for rag, own in zip(read["rag_3"], read["cartridge_then_passage"], strict=True)
+    ]
+    assert claims["rag_prompt_token_ratio"]["value"] == pytest.approx(sum(ratios) / 2, rel=0.01)
+    assert {*world["break_even_by_collection"]} == {"rag_3", "icl"}
+    assert {row["measured"]["commit"] for row in result["rows"]} == {result["commit"]}
     assert claims["rag_difference_points"]["value"] == pytest.approx(sum(ahead) / 2, abs=0.01)
     assert "cartridges_1" in world["points_by_collection"]
     slots = [
@@ -102,7 +110,7 @@ def test_what_was_sent_is_waited_for_and_what_failed_is_sent_again(tmp_path: Pat
         sent.append("ab"[len(sent)])
         return {"job": {"id": sent[-1], "status": "queued", "stage": "", "progress": 0.0}}
 
-    ledger = Ledger(tmp_path / "jobs.json")
+    ledger = Ledger(tmp_path / "jobs.json", begin())
     with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://here") as client:
         with pytest.raises(RuntimeError, match="It broke"):
             finished(client, ledger, "train", send, lambda *_: None, seconds=0.0)

@@ -7,11 +7,12 @@ import pytest
 
 from evaluation import large
 from evaluation.cas import claims, large_claims, run_cas
-from evaluation.collection import ARMS, CasPlan, arm_digest, nearest
+from evaluation.collection import ARMS, CasPlan, arm_digest, drawn_collection, nearest
 from evaluation.held_out import held_out
 from evaluation.large import LargePlan, run_large
 from evaluation.results import AnotherPlan
-from retrieval.encoder import LexicalEncoder
+from inference.reader import load_reader
+from retrieval.encoder import LexicalEncoder, MiniLmEncoder
 from tests.models import write_tiny_model
 from training import studying
 from training.distillation import Distillation
@@ -123,9 +124,16 @@ def test_a_run_writes_its_result_and_a_second_one_trains_nothing(
     assert grown["claims"] == first["claims"]
     # What another recipe has scored is not what this one scores.
     other = replace(PLAN.training, question_offset=PLAN.training.question_offset + 1)
-    assert arm_digest(ARMS["mixed"], PLAN) != arm_digest(
-        ARMS["mixed"], replace(PLAN, training=other)
-    )
+    monkeypatch.undo()
+    reader, encoder = load_reader(model), MiniLmEncoder()
+    work = tmp_path / "work" / "seed-1"
+    found = drawn_collection(reader, encoder, 1, PLAN, work, lambda _: None)
+    mixed = arm_digest(ARMS["mixed"], PLAN, found)
+    assert mixed != arm_digest(ARMS["mixed"], replace(PLAN, training=other), found)
+    # Nor what other questions about the same texts have.
+    items = tuple(replace(item, question=f"{item.question} Please.") for item in found.drawn.items)
+    asked = replace(found, drawn=replace(found.drawn, items=items))
+    assert mixed != arm_digest(ARMS["mixed"], PLAN, asked)
     with pytest.raises(AnotherPlan):
         run_cas(model, tmp_path / "out", replace(PLAN, rows=36), tmp_path / "elsewhere", more=True)
 

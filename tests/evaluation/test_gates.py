@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.arms import slots, truncated
-from evaluation.gates import _claims
+from evaluation.gates import claims
 from evaluation.held_out import held_out
 from inference.composer import in_context
 from inference.reader import load_reader
@@ -29,15 +29,15 @@ ROW = {
 
 
 def test_claims_are_differences_in_points_and_the_worst_difference_of_logits() -> None:
-    claims = _claims([ROW, {**ROW, "icl_em": 0.97, "lossless_max_abs_diff": 3e-5}])
-    values = {name: claim.value.mean for name, claim in claims.items()}
+    found = claims([ROW, {**ROW, "icl_em": 0.97, "lossless_max_abs_diff": 3e-5}])
+    values = {name: claim.value.mean for name, claim in found.items()}
     assert values["icl_em"] == pytest.approx(0.96)
     assert values["isolated_gap_points"] == pytest.approx(5)
     assert values["ntp_gap_points"] == pytest.approx(82)
     assert values["truncated_gap_points"] == pytest.approx(75)
     assert values["collapse_points"] == pytest.approx(65)
     assert values["lossless_max_abs_diff"] == 3e-5
-    met = {name: claim.to_dict()["met"] for name, claim in claims.items()}
+    met = {name: claim.to_dict()["met"] for name, claim in found.items()}
     assert met["icl_em"]
     assert not met["icl4_em"]
     assert not met["isolated_gap_points"]

@@ -61,7 +61,7 @@ def test_rows_of_earlier_seeds_say_what_they_were_measured_by(tmp_path: Path) ->
     assert again == [*kept, {"seed": 2, "measured": head}]
     grown = json.loads((tmp_path / "grown.json").read_text())
     assert f"; 1 earlier, {first['date']}, commit of then." in table(grown)
-    with pytest.raises(AnotherPlan, match="--more"):
+    with pytest.raises(AnotherPlan, match=r"documents was \d+ and is 3.*--more"):
         earlier_rows(tmp_path, "grown", plan | {"documents": 3})
 
 
@@ -69,13 +69,16 @@ def test_a_working_folder_is_one_plans(tmp_path: Path) -> None:
     plan = {"documents": 2, "loaded": (1, 2)}
     for _ in range(2):
         require_plan(tmp_path / "work", plan)
-    with pytest.raises(AnotherPlan, match="another plan"):
+    with pytest.raises(AnotherPlan, match=r"another plan \(documents was 2 and is 3\)"):
         require_plan(tmp_path / "work", plan | {"documents": 3})
+    require_plan(tmp_path / "nested", {"training": {"steps": 1, "lr": 2}})
+    with pytest.raises(AnotherPlan, match=r"\(training.steps was 1 and is null\)"):
+        require_plan(tmp_path / "nested", {"training": {"lr": 2}})
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "articles.json").write_text("{}")
     require_plan(tmp_path / "given", plan)
     (tmp_path / "old" / "10x").mkdir(parents=True)
-    with pytest.raises(AnotherPlan, match="delete it"):
+    with pytest.raises(AnotherPlan, match="delete this one"):
         require_plan(tmp_path / "old", plan)
 
 
