@@ -8,7 +8,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -50,14 +50,23 @@ def url_of(listening: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def served(app: ASGIApp, listening: socket.socket, ending: threading.Event) -> Iterator[None]:
+def served(
+    app: ASGIApp, listening: socket.socket, ending: threading.Event, trusted: Sequence[str] = ()
+) -> Iterator[None]:
     """The application in a thread of its own; leaving sets `ending` and finishes what it answers.
+
+    Whom a request is from is what its X-Forwarded-For says where it comes from one of the `trusted`
+    addresses or networks.
 
     Raises ServiceError when it does not start.
     """
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+            forwarded_allow_ips=[*trusted],
         )
     )
     thread = threading.Thread(

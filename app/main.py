@@ -7,19 +7,15 @@ from threading import Event, Thread
 
 import anyio.to_thread
 import redis
-from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.cors import CORSMiddleware
 
-from app.body_limit import BodyLimit
-from app.guard import Guard
 from app.keys import KeyRing
+from app.layers import wrap
 from app.metrics import Lookups, Metrics
-from app.observing import Observing
 from app.openapi import allowed, install_openapi
 from app.parts import Parts
-from app.problems import LastResort, install_problems
+from app.problems import install_problems
 from app.routes import (
     answers,
     chat,
@@ -31,7 +27,7 @@ from app.routes import (
     metrics,
     reports,
 )
-from app.security import Door, limited
+from app.security import limited
 from app.settings import Settings
 from app.tracing import set_up_tracing
 from app.wiring import Api, open_api
@@ -100,24 +96,7 @@ def create_app(
     # Set when the service ends: streams that would go on for ever end with it.
     app.state.closing = Event()
     app.state.metrics = Metrics()
-    app.add_middleware(BodyLimit, document_bytes=settings.max_upload_bytes)
-    app.add_middleware(Door, keys=app.state.keys)
-    app.add_middleware(LastResort)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["Location", "ETag", "Retry-After", "X-Request-ID"],
-        )
-    app.add_middleware(
-        Guard,
-        needs_key=lambda: app.state.keys.needed,
-        origins=settings.cors_origins,
-    )
-    app.add_middleware(Observing, metrics=app.state.metrics)
-    app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
+    wrap(app, settings, app.state.keys, app.state.metrics)
     install_problems(app, lambda path: allowed(app, path))
     for resource in (documents, jobs, answers, chat, collections, reports):
         app.include_router(resource.router, prefix="/v1", dependencies=[Depends(limited)])

@@ -40,6 +40,12 @@ class Metrics:
             ("mode", "abstained"),
             registry=self.registry,
         )
+        self.broken = Counter(
+            "cartridges_answers_broken",
+            "Streamed answers that broke off after they had begun, by the problem's code.",
+            ("code",),
+            registry=self.registry,
+        )
         self.tokens = Counter(
             "cartridges_tokens",
             "Tokens that answers read and wrote; slots stand for the text that was not read.",

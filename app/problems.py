@@ -13,9 +13,10 @@ from typing import Any
 import redis
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.schemas import PATTERNS
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 OPENAI_ROUTES = ("/v1/chat/", "/v1/models")
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
+GONE = 499
+"""Nobody reads it: who asked has gone."""
 
 _REFUSED_DOCUMENT = {"too_large": 413, "unsupported_type": 415}
 
@@ -179,6 +182,12 @@ def install_problems(app: FastAPI, allowed: Callable[[str], Sequence[str]]) -> N
         HTTPException,
     ):
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(ClientDisconnect, _gone)
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """Who sends something may leave before it is sent: nobody reads this, and nothing went wrong here."""
+    return Response(status_code=GONE)
 
 
 class LastResort:

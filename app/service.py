@@ -152,7 +152,7 @@ def _serving(
     api = open_api(settings, parts or Parts())
     app = create_app(settings, parts, api=api)
     with contextlib.ExitStack() as open_:
-        open_.enter_context(served(app, listening, app.state.closing))
+        open_.enter_context(served(app, listening, app.state.closing, settings.trusted_proxies))
         if shared:
             replicas = Replicas(api.base.client, settings.redis_prefix)
             url = settings.replica_url or _reachable(listening)

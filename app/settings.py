@@ -151,6 +151,11 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins whose pages may call the API, separated by commas."
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1", "::1"),
+        description="Addresses or networks of proxies (and of routers) that are believed whom a request is "
+        "from, separated by commas.",
+    )
     traces: bool = Field(
         default=False,
         description="Whether requests are traced by OpenTelemetry (its `otel` extra).",
@@ -221,7 +226,7 @@ class Settings(BaseSettings):
         """Files of variables leave what is not chosen empty."""
         return None if value == "" else value
 
-    @field_validator("api_keys", "cors_origins", mode="before")
+    @field_validator("api_keys", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

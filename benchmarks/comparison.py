@@ -76,7 +76,7 @@ def run_comparison(
     work: Path,
     report: Report = lambda *_: None,
     *,
-    command: str = "cartridges reproduce comparison --json",
+    command: str = "cartridges reproduce comparison",
 ) -> dict[str, Any]:
     """Ingest, train, report, compare, and write comparison.json.
 
@@ -119,7 +119,7 @@ def run_comparison(
     return write_result(
         out,
         "comparison",
-        command=command,
+        command=f"{command} --seeds {len(plan.seeds)} --json",
         seeds=plan.seeds,
         rows=rows,
         claims=claims,

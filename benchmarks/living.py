@@ -102,10 +102,10 @@ def run_living(
     report: Report = lambda *_: None,
     *,
     more: bool = False,
-    command: str = "cartridges reproduce living --json",
+    command: str = "cartridges reproduce living",
 ) -> dict[str, Any]:
     """Live through every seed's collection, and write living.json. With `more`, the seeds that the file
-    has already are kept as they are.
+    has already are kept as they are. `command` makes the file, but for its seeds.
 
     Raises AnotherPlan where they, or what the working folder has, were measured by another plan.
     """
@@ -132,7 +132,7 @@ def run_living(
     return write_result(
         out,
         "living",
-        command=command,
+        command=f"{command} --seeds {len(rows)} --json",
         seeds=[row["seed"] for row in rows],
         rows=rows,
         claims=claims_of(rows, plan),

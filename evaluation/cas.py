@@ -53,12 +53,12 @@ def run_cas(
     large: LargePlan | None = None,
     more: bool = False,
     name: str = "cas",
-    command: str = "cartridges reproduce cas --json",
+    command: str = "cartridges reproduce cas",
 ) -> dict[str, Any]:
     """Train and measure every arm for every seed and write the result file `name`.json.
 
     With `large`, a collection of a million tokens is trained too. With `more`, what the file has already is
-    kept as it is. `command` is what the file says it was made by.
+    kept as it is. `command` makes the file, but for `--large` and its seeds.
 
     Raises AnotherPlan where what the file has was measured by another plan.
     """
@@ -93,7 +93,7 @@ def run_cas(
     return write_result(
         out,
         name,
-        command=command,
+        command=f"{command}{' --large' * (largest is not None)} --seeds {len(seeds)} --json",
         seeds=seeds,
         rows=rows,
         claims=found,

@@ -123,7 +123,7 @@ def _run_cas(
     )
     if ablations:
         plan = replace(plan, arms=ARMS | ABLATIONS)
-    flags = " --small" * small + " --ablations" * ablations + " --large" * large
+    flags = " --small" * small + " --ablations" * ablations
     return run_cas(
         settings.reader,
         out,
@@ -133,7 +133,7 @@ def _run_cas(
         large=LargePlan() if large else None,
         more=more,
         name=name,
-        command=f"cartridges reproduce cas{flags} --seeds {seeds} --json",
+        command=f"cartridges reproduce cas{flags}",
     )
 
 
@@ -147,7 +147,7 @@ def _run_comparison(
     from benchmarks.articles import ArticlesPlan
     from benchmarks.comparison import FIRST_SEED, ComparisonPlan, run_comparison
 
-    folder, command = _worked("comparison", seeds, work, real)
+    folder, command = _worked("comparison", work, real)
     articles = _articles(real, folder)
     plan = ComparisonPlan(
         seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)),
@@ -167,17 +167,17 @@ def _run_living(
 ) -> dict[str, Any]:
     from benchmarks.living import FIRST_SEED, LivingPlan, run_living
 
-    folder, command = _worked("living", seeds, work, real)
+    folder, command = _worked("living", work, real)
     articles = _articles(real, folder)
     plan = LivingPlan(seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)), articles=articles)
     return run_living(out, plan, folder, report, more=more, command=command)
 
 
-def _worked(name: str, seeds: int, work: Path | None, real: Path | None) -> tuple[Path, str]:
-    """The folder that an experiment works in, and how it is told to be run again."""
+def _worked(name: str, work: Path | None, real: Path | None) -> tuple[Path, str]:
+    """The folder that an experiment works in, and how it is told to be run again, but for its seeds."""
     named = "" if real is None else " --real FOLDER"
     folder = work or Settings().data / "reproduce" / name
-    return folder, f"cartridges reproduce {name} --seeds {seeds}{named} --json"
+    return folder, f"cartridges reproduce {name}{named}"
 
 
 def _articles(real: Path | None, work: Path) -> Path | None:

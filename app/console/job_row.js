@@ -84,7 +84,8 @@ export class JobRow {
     this.what.classList.toggle("bad", ended && fellShort(job));
     this.stage.textContent = ended ? outcomeOf(job) : stageOf(job);
     this.rest.textContent = ended ? "" : share(job);
-    const badly = ended && (fellShort(job) || job.status === "cancelled");
+    // What is held back is released, not trained again.
+    const badly = ended && ((fellShort(job) && !job.result?.quarantined) || job.status === "cancelled");
     this.tryAgain.hidden = !(badly && this.onAgain);
     if (ended) this.dropButton();
     else this.button.hidden = false;

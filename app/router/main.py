@@ -17,17 +17,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.body_limit import BodyLimit
-from app.guard import Guard
 from app.keys import KeyRing
+from app.layers import wrap
+from app.metrics import Metrics
 from app.parts import Parts
-from app.problems import LastResort, Problem, install_problems
+from app.problems import Problem, install_problems
 from app.replicas import Replica, Replicas
 from app.router.aiming import Aim, aim_at
 from app.router.fleet import Fleet
 from app.router.proxy import TIMEOUT, Proxy
 from app.router.wanted import Seeker
-from app.security import Door, access_by
+from app.routes import metrics
+from app.security import access_by
 from app.settings import Settings
 from app.storage import open_library, open_retriever, redis_url, registry_prefix
 from cartridge_store.errors import StoreError
@@ -130,14 +131,13 @@ def create_router(
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.closing = threading.Event()
-    app.add_middleware(BodyLimit, document_bytes=settings.max_upload_bytes)
-    app.add_middleware(Door, keys=keys)
-    app.add_middleware(LastResort)
-    app.add_middleware(Guard, needs_key=lambda: keys.needed, origins=settings.cors_origins)
+    app.state.keys = keys
+    app.state.metrics = Metrics()
+    wrap(app, settings, keys, app.state.metrics)
     install_problems(app, lambda path: _METHODS)
     app.add_api_route("/health/live", _live, methods=["GET", "HEAD"])
     app.add_api_route("/health/ready", _ready, methods=["GET", "HEAD"])
-    app.add_api_route("/metrics", _no_metrics, methods=["GET"])
+    app.include_router(metrics.router)
     app.add_api_route("/{path:path}", _route, methods=_METHODS)
     return app
 
@@ -153,10 +153,6 @@ async def _ready(request: Request) -> Response:
         raise Problem(503, "not-ready", "No replica can be reached.", headers={"Retry-After": "2"})
     nodes = [replica.node for replica in routing.fleet.replicas]
     return JSONResponse({"status": "ready", "replicas": nodes})
-
-
-async def _no_metrics() -> Response:
-    raise Problem(404, "not-found", "A router has no metrics; ask each replica for its own.")
 
 
 async def _route(request: Request) -> Response:

@@ -12,11 +12,13 @@ from contextlib import ExitStack
 
 import anyio
 import httpx
+from asgi_correlation_id import correlation_id
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.problems import OPENAI_ROUTES, Problem, openai_body
+from app.layers import REQUEST_ID
+from app.problems import GONE, OPENAI_ROUTES, Problem, openai_body
 from app.replicas import Replica
 from app.router.fleet import Fleet
 from app.router.wanted import ANSWERS, CHAT
@@ -29,12 +31,12 @@ _HOP_BY_HOP = frozenset(
         *("trailers", "transfer-encoding", "upgrade", "proxy-connection"),
     }
 )
-_NOT_SENT = _HOP_BY_HOP | {"content-length", "expect", "forwarded"}
-_NOT_RETURNED = _HOP_BY_HOP | {"date", "server"}
+_NUMBERED = REQUEST_ID.lower()  # what is one request has one number, here and there
+_NOT_SENT = _HOP_BY_HOP | {"content-length", "expect", "forwarded", _NUMBERED}
+_NOT_RETURNED = _HOP_BY_HOP | {"date", "server", _NUMBERED}
 _SAFE_AGAIN = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _ASKING = frozenset({ANSWERS, CHAT})  # these change nothing, so they may be asked again
 _DELETED = ("/v1/documents/", "/v1/collections/")  # what a DELETE of removes
-_GONE = 499  # nobody reads it: who asked has gone
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 600.0
 _FREE_SECONDS = 2.0
@@ -66,7 +68,7 @@ class Proxy:
                     onward = _onward(request, body, replica)
                     response = await self._begun(request, onward)
                     if response is None:
-                        return Response(status_code=_GONE)
+                        return Response(status_code=GONE)
                 except (httpx.InvalidURL, UnicodeError) as error:
                     raise Problem(
                         400, "bad-path", "The path is none; check the address."
@@ -152,6 +154,8 @@ def _onward(request: Request, body: bytes, replica: Replica) -> httpx.Request:
     ]
     if request.client is not None:
         headers.append((b"x-forwarded-for", request.client.host.encode()))
+    if (number := correlation_id.get()) is not None:
+        headers.append((_NUMBERED.encode(), number.encode()))
     target = request.scope.get("raw_path", request.url.path.encode()).split(b"?")[0]
     if query := request.scope.get("query_string"):
         target += b"?" + query

@@ -27,5 +27,5 @@ def routed(settings: Settings, parts: Parts | None = None, *, search: bool = Tru
     compute_alone()  # questions are encoded by whichever thread they arrive in
     with listen(settings.host, settings.port) as listening:
         app = create_router(settings, parts, search=search)
-        with served(app, listening, app.state.closing):
+        with served(app, listening, app.state.closing, settings.trusted_proxies):
             yield url_of(listening)

@@ -1,7 +1,6 @@
 """/v1/answers: ask a question, for one answer or for a stream of it."""
 
 import json
-import logging
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
@@ -9,16 +8,13 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from app.asked import Asked, Question
-from app.problems import problem_of
-from app.routes.asking import answered, counted, streamed
+from app.routes.asking import answered, broken_off, counted, streamed
 from app.routes.asking import asked as handed_in
 from app.routes.outputs import answer_out, source_out
 from app.routes.parts import Wired
 from app.schemas import AnswerOut, QuestionIn, SourcesEvent, TokenEvent
 from app.security import Reading
 from inference.engine import Sampling
-
-logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["answers"])
 
@@ -69,8 +65,7 @@ async def _events(request: Request, asked: Asked) -> AsyncIterator[ServerSentEve
         answer = counted(request, await run_in_threadpool(asked.answer))
         yield ServerSentEvent(answer_out(answer).model_dump_json(), event="done")
     except Exception as error:
-        logger.exception("A streamed answer broke off.")
-        yield ServerSentEvent(json.dumps(problem_of(error).body()), event="error")
+        yield ServerSentEvent(json.dumps(broken_off(request, error).body()), event="error")
     finally:
         # The client may have gone: then nobody reads the rest.
         asked.cancel()

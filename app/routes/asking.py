@@ -4,6 +4,7 @@ Knows access, admission and answering; knows no form of a request or an answer.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from fastapi import Request
@@ -13,10 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from app.asked import Answer, Asked, Question
 from app.keys import Access
 from app.metrics import Metrics
-from app.problems import not_found
+from app.problems import Problem, not_found, problem_of
 from app.security import require_collection
 from app.tracing import trace_answer
 from app.wiring import Api
+
+logger = logging.getLogger(__name__)
 
 
 async def asked(api: Api, access: Access, question: Question) -> Asked:
@@ -69,6 +72,15 @@ def streamed(
         asked.cancel()
 
     return EventSourceResponse(events, sep=sep, client_close_handler_callable=gone)
+
+
+def broken_off(request: Request, error: Exception) -> Problem:
+    """The problem that ends a stream, counted: its status was said before, and was no error's."""
+    logger.error("A streamed answer broke off.", exc_info=error)
+    problem = problem_of(error)
+    metrics: Metrics = request.app.state.metrics
+    metrics.broken.labels(problem.code).inc()
+    return problem
 
 
 def counted(request: Request, answer: Answer) -> Answer:

@@ -6,7 +6,6 @@ knows nothing of how an answer is made.
 """
 
 import json
-import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,8 +26,8 @@ from app.openai_schemas import (
     Said,
     Usage,
 )
-from app.problems import Problem, openai_body, problem_of
-from app.routes.asking import answered, counted, streamed
+from app.problems import Problem, openai_body
+from app.routes.asking import answered, broken_off, counted, streamed
 from app.routes.asking import asked as handed_in
 from app.routes.outputs import source_out
 from app.routes.parts import Wired
@@ -37,8 +36,6 @@ from app.wiring import Api
 from inference.engine import Sampling
 from retrieval.documents import check_id
 from retrieval.errors import DocumentRefused
-
-logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["openai"])
 
@@ -146,8 +143,7 @@ async def _chunks(
             )
         yield ServerSentEvent("[DONE]")
     except Exception as error:
-        logger.exception("A streamed answer broke off.")
-        yield ServerSentEvent(json.dumps(openai_body(problem_of(error))))
+        yield ServerSentEvent(json.dumps(openai_body(broken_off(request, error))))
     finally:
         asked.cancel()  # the client may have gone: then nobody reads the rest
 

@@ -20,7 +20,7 @@ RESAMPLES = 2_000  # of medians, which are slow to take and move little
 
 @dataclass(frozen=True, slots=True)
 class TrainingCost:
-    """What making an arm's cartridges took: machine seconds and tokens, for so many documents."""
+    """What making an arm's cartridges took: machine seconds, for so many documents of so many tokens."""
 
     seconds: float
     tokens: int

@@ -139,7 +139,7 @@ def _costs(report: Report) -> Iterator[str]:
         yield (
             f"Training the cartridges of {count(documents)} "
             f"{'document' if documents == 1 else 'documents'} took "
-            f"{duration(ours.training.seconds)} and {count(ours.training.tokens)} tokens."
+            f"{duration(ours.training.seconds)}, for {count(ours.training.tokens)} tokens of text."
         )
 
 

@@ -74,7 +74,7 @@ def _arms(arms: Sequence[Arm]) -> Iterator[str]:
                 milliseconds(arm.costs.total_ms.p99),
                 ""
                 if arm.training is None
-                else f"{duration(arm.training.seconds)}, {count(arm.training.tokens)} tokens",
+                else f"{duration(arm.training.seconds)} for {count(arm.training.tokens)} tokens of text",
             ]
             for arm in arms
         ],

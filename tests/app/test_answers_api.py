@@ -201,6 +201,8 @@ def test_a_stream_that_breaks_off_says_so(house: TestClient, engine: FakeEngine)
     engine.submit = broken  # type: ignore[method-assign]
     name, problem = events(house, question="Who leads the choir?")[-1]
     assert (name, problem["status"], problem["code"]) == ("error", 500, "internal")
+    # Its status was said before it broke.
+    assert 'cartridges_answers_broken_total{code="internal"} 1.0' in house.get("/metrics").text
     assert "secret" not in json.dumps(problem)
 
 

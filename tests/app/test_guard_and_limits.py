@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 from fastapi.testclient import TestClient
+from starlette.types import Message
 
 from app.keys import KeyRing
 from app.limits import Admission, RateLimit
@@ -361,3 +362,39 @@ class TestJobs:
         good = next(j for j in (*first["jobs"], *rest["jobs"]) if j["document_id"] == "good")
         refused = client.post(f"/v1/jobs/{good['id']}/retry")
         assert (refused.status_code, refused.json()["code"]) == (409, "not-failed")
+
+
+def test_who_leaves_while_sending_is_no_error(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: list[Message] = []
+
+    async def upload() -> None:
+        pieces: list[Message] = [
+            {"type": "http.request", "body": b'{"text": "Half', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive() -> Message:
+            return pieces.pop(0)
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/documents",
+            "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
+            "query_string": b"",
+            "http_version": "1.1",
+            "scheme": "http",
+            "server": ("127.0.0.1", 80),
+            "client": ("127.0.0.1", 1),
+        }
+        await client.app(scope, receive, send)
+
+    with caplog.at_level(logging.ERROR):
+        client.portal.call(upload)  # type: ignore[union-attr]
+    assert sent[0]["status"] == 499
+    assert not caplog.records

@@ -234,7 +234,12 @@ def test_all_other_requests_go_through_too(router: httpx.Client) -> None:
     assert sent.status_code == 202
     assert sent.headers["location"].startswith("/v1/jobs/")
     assert router.delete("/v1/documents/sent").status_code == 204
-    assert router.get("/metrics").status_code == 404
+    assert "cartridges_request_seconds_count" in router.get("/metrics").text
+    # What is one request has one number, wherever it is logged.
+    number = {"X-Request-ID": "8d1fd4e6-9e64-4c6e-8d6d-4f0b0f4b5c11"}
+    assert router.get("/v1/documents", headers=number).headers.get_list("x-request-id") == [
+        *number.values()
+    ]
 
 
 def test_an_answer_streams_through_and_ends_when_nobody_reads(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -435,3 +436,44 @@ def test_where_keys_are_needed_nothing_is_sought_for_who_has_none(settings: Sett
         # The search fails, and the question is routed all the same: here, to nobody.
         sent = client.post(ANSWERS, json={"question": "Who?"}, headers=headers)
         assert (sent.status_code, encoded) == (503, ["Who?"])
+
+
+def test_a_page_of_a_named_origin_may_ask_before_it_brings_its_key(settings: Settings) -> None:
+    settings.data.mkdir()
+    KeyRing(settings.data).create("front desk", "read")
+    named = settings.model_copy(update={"cors_origins": ("https://desk.example",)})
+    app = create_router(named, make_parts(), search=False)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        headers = {"Origin": "https://desk.example", "Access-Control-Request-Method": "POST"}
+        first = client.options(ANSWERS, headers=headers)
+        assert first.status_code == 200
+        assert first.headers["access-control-allow-origin"] == "https://desk.example"
+        refused = client.post(ANSWERS, json={"question": "Who?"}, headers=headers)
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == "https://desk.example"
+
+
+def test_a_router_tells_who_was_refused_and_counts_what_came(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.data.mkdir()
+    ring = KeyRing(settings.data)
+    record, key = ring.create("front desk", "read")
+    _, admin = ring.create("operator", "admin")
+    app = create_router(settings, make_parts(), search=False)
+    with (
+        caplog.at_level(logging.INFO, logger="cartridges"),
+        TestClient(app, base_url="http://127.0.0.1") as client,
+    ):
+        wrong = client.post(ANSWERS, headers={"Authorization": "Bearer wrong"})
+        client.get("/metrics", headers={"Authorization": f"Bearer {key}"})
+        found = client.get("/metrics", headers={"Authorization": f"Bearer {admin}"}).text
+    assert wrong.headers["x-request-id"]
+    audits = [each for each in caplog.records if each.name == "cartridges.audit"]
+    assert [(a.method, a.status, a.key) for a in audits] == [  # type: ignore[attr-defined]
+        ("POST", 401, None),
+        ("GET", 403, record.id),
+    ]
+    assert (
+        'cartridges_request_seconds_count{method="POST",route="unknown",status="401"} 1.0' in found
+    )
