@@ -62,6 +62,8 @@ def scored(arm: str, question: Question, seed: int, answer: Answer) -> Record:
         f1=f1,
         abstained=abstained,
         invalid=marked.invalid,
+        rouge_l=None if marked.rouge is None else marked.rouge.rouge_l,
+        chrf=marked.chrf,
         total_ms=answer.total_ms,
         **spent,
     )

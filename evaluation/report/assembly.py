@@ -5,7 +5,7 @@ This file knows the report's parts and who computes them. It measures nothing an
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -33,6 +33,7 @@ from evaluation.report.findings import findings, lead
 from evaluation.report.records import Record, unique
 from evaluation.report.report import Arm, Report, Summary
 from evaluation.report.worst import worst
+from evaluation.statistics import Estimate
 
 
 def assemble(
@@ -171,7 +172,21 @@ def _arm(
         costs=spent,
         training=training,
         on_frontier=False,
+        rouge_l=_of_free(own, name, lambda each: each.rouge_l, resamples, seed),
+        chrf=_of_free(own, name, lambda each: each.chrf, resamples, seed),
     )
+
+
+def _of_free(
+    records: Sequence[Record],
+    name: str,
+    measure: Callable[[Record], float | None],
+    resamples: int,
+    seed: int,
+) -> Estimate | None:
+    """An arm's mean over the answers that have the measure; None where none has."""
+    own = [record for record in records if measure(record) is not None]
+    return estimated(own, name, lambda each: measure(each) or 0.0, resamples=resamples, seed=seed)
 
 
 def _on_frontier(arms: Sequence[Arm], spoke: Sequence[str]) -> tuple[Arm, ...]:

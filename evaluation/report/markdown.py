@@ -45,14 +45,20 @@ def _arms(arms: Sequence[Arm]) -> Iterator[str]:
     if not arms:
         return
     yield "## Arms"
+    free = any(arm.rouge_l for arm in arms)
     yield _table(
-        ["arm", "score (95 %)", "exact", "F1", "questions", "on the frontier"],
+        [
+            *("arm", "score (95 %)", "exact", "F1"),
+            *(("ROUGE-L", "chrF") if free else ()),
+            *("questions", "on the frontier"),
+        ],
         [
             [
                 arm.name,
                 _estimate(arm.score),
                 points(arm.exact.mean),
                 points(arm.f1.mean),
+                *((_mean(arm.rouge_l), _mean(arm.chrf)) if free else ()),
                 count(arm.questions),
                 "yes" if arm.on_frontier else "",
             ]
@@ -175,6 +181,10 @@ def _rerun(report: Report) -> Iterator[str]:
     # Longer than any run of backticks within.
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", report.command)), 3)
     yield f"{fence}sh\n{report.command}\n{fence}"
+
+
+def _mean(value: Estimate | None) -> str:
+    return "" if value is None else points(value.mean)
 
 
 def _estimate(value: Estimate, *, signed: bool = False) -> str:

@@ -48,8 +48,11 @@ _SCHEMA = pa.schema(
         ("first_token_ms", pa.float64()),
         ("total_ms", pa.float64()),
         ("notices", _TEXTS),
+        ("rouge_l", pa.float64()),
+        ("chrf", pa.float64()),
     ]
 )
+_LATER = {"rouge_l", "chrf"}  # columns that parts of an earlier program do not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Record:
         kv_bytes: bytes of keys and values that the question held.
         first_token_ms, total_ms: milliseconds since the question was sent.
         notices: sentences in which the service said what did not go as asked.
+        rouge_l, chrf: of a free answer, the best against a gold answer, 0 to 1; None of others.
 
     Raises:
         ValueError: when a score is not within 0 to 1, a cost is negative or not finite, or the kind
@@ -98,12 +102,14 @@ class Record:
     first_token_ms: float
     total_ms: float
     notices: tuple[str, ...] = ()
+    rouge_l: float | None = None
+    chrf: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ValueError(f"A question of kind {self.kind!r} is unknown.")
-        for name in ("score", "f1"):
-            if not 0 <= getattr(self, name) <= 1:
+        for name in ("score", "f1", "rouge_l", "chrf"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, not between 0 and 1.")
         for name in (
             *("prompt_tokens", "cartridge_slots", "kv_bytes", "completion_tokens"),
@@ -183,13 +189,16 @@ class RecordFolder:
             logger.warning("%s is left out, it cannot be read: %s", part.name, error)
             return []
         about = table.schema.metadata or {}
-        if about.get(b"records") != _FORMAT.encode() or set(_SCHEMA.names) - {*table.column_names}:
+        if about.get(b"records") != _FORMAT.encode() or set(_SCHEMA.names) - _LATER - {
+            *table.column_names
+        }:
             raise ValueError(f"{part.name} has another format; begin with an empty folder.")
         if about.get(b"study", b"") != self._study.encode():
             raise ValueError(
                 f"{part.name} was measured with other settings; begin with an empty folder."
             )
-        return [_record(row) for row in table.select(_SCHEMA.names).to_pylist()]
+        known = [name for name in _SCHEMA.names if name in table.column_names]
+        return [_record(row) for row in table.select(known).to_pylist()]
 
 
 def unique(records: Iterable[Record]) -> list[Record]:

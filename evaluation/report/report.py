@@ -34,6 +34,7 @@ class Arm:
         invalid: share of answers that could not be read as one.
         training: what its cartridges took to make; None for an arm without, or where not measured.
         on_frontier: whether no other arm has both a score as high and as few tokens and slots.
+        rouge_l, chrf: as `score`, over free answers; None where there is none.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Arm:
     costs: Costs
     training: TrainingCost | None
     on_frontier: bool
+    rouge_l: Estimate | None = None
+    chrf: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,11 @@ def test_each_kind_of_question_has_its_score(
     assert (record.score, record.invalid) == (pytest.approx(score), invalid)
     assert record.question_id == "question:7"
     assert record.kind == question.kind
+    # What the papers of free answers report; of others nobody asks for it.
+    assert (record.rouge_l is None) == (record.chrf is None) == (question.kind != "free")
+    if question.kind == "free":
+        assert record.rouge_l == pytest.approx(2 / 3)
+        assert 0 < (record.chrf or 0) < 1
 
 
 @pytest.fixture(scope="module")

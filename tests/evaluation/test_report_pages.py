@@ -231,6 +231,24 @@ def test_the_frontier_holds_what_no_other_arm_beats() -> None:
     assert not arms["truncated"].on_frontier
 
 
+def test_free_answers_have_the_scores_that_their_papers_report() -> None:
+    plain = sample(records(seeds=[0]))
+    assert "ROUGE-L" not in to_markdown(plain) + to_html(plain)
+    scored = [
+        replace(r, rouge_l=0.25, chrf=0.5) if r.kind == "free" and r.arm == "rag" else r
+        for r in records(seeds=[0])
+    ]
+    report = sample(scored)
+    rag, icl = (next(arm for arm in report.arms if arm.name == name) for name in ("rag", "icl"))
+    assert rag.rouge_l is not None
+    assert rag.chrf is not None
+    assert (rag.rouge_l.mean, rag.chrf.mean) == (0.25, 0.5)
+    assert icl.rouge_l is None
+    for page in (to_markdown(report), to_html(report)):
+        assert "ROUGE-L" in page
+        assert "25.0" in page
+
+
 def test_files_are_written_whole(tmp_path: Path) -> None:
     paths = publish(sample(records(seeds=[0])), tmp_path / "out")
     assert [path.name for path in paths] == ["report.html", "report.md", "report.json"]

@@ -53,6 +53,9 @@ def test_a_folder_keeps_one_study_and_one_format(tmp_path: Path) -> None:
     pq.write_table(table.drop_columns(["f1"]), part)
     with pytest.raises(ValueError, match="another format"):
         RecordFolder(tmp_path, "one").read()
+    # What an earlier program wrote has no ROUGE and no chrF, and is read all the same.
+    pq.write_table(table.drop_columns(["rouge_l", "chrf"]), part)
+    assert RecordFolder(tmp_path, "one").read() == SOME
 
 
 def test_texts_without_utf8_lose_no_run(tmp_path: Path) -> None:
