@@ -87,7 +87,7 @@ class Clauses:
             f"{thing.text} {thing.was} {verb.participle}{behind}.",
             f"{verb.past} {thing.text}{behind}.",
         )
-        known = rng.random() < 0.85
+        known = not said or rng.random() < 0.85  # or there were nothing to ask for
         asked = SAME_AS.get(verb.base, verb) if rng.random() < 0.3 else verb
         asks, left = self._about(asked, doer if known else None, thing, said)
         return Told(rng.choice(forms if known else unnamed), tuple(asks), tuple(left))

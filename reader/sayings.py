@@ -12,6 +12,7 @@ from random import Random
 from reader import lexicon as lx
 from reader import names
 from reader.parts import COLOURS, Parts
+from reader.wordings import RELATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ _POST = (
     "who is the {role}?|The {role} is {name}.",
     "what is the name of the {role}?|The {role} is {name}.",
 )
-_POST_OF = (*_POST, "who is the {role} of the {noun}?|The {role} of the {noun} is {name}.")
+# Of posts, in as many wordings as the world has: in two alone they are all that is heard.
+_POST_OF = (*_POST, *("{holder}|The {role} of the {noun} is {name}.",) * 4)
+_HOLDERS = tuple(each for each in RELATIONS["holder"].questions if each.endswith("?"))
 _COUNTED = (
     "how many {things} are there?",
     "how many {things} are there {where}?",
@@ -209,6 +212,9 @@ class Sayings:
         fields = _Fields(self._draws)
         said = text.format_map(fields)
         if "{role}" in text:
+            fields["holder"] = self._rng.choice(_HOLDERS).format(
+                N=fields["role"], S=f"the {fields['noun']}"
+            )
             others = [role for role in lx.PERSON_NOUNS if role != fields["role"]]
             fields["other_role"] = self._rng.choice(others)
         filled = (each.format_map(fields).partition("|") for each in asks)

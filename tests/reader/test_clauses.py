@@ -22,7 +22,7 @@ def told(seed: int) -> Told:
 
 
 def words_of(text: str) -> list[str]:
-    return re.findall(r"[\w']+", text.lower())
+    return [word.removesuffix("'s") for word in re.findall(r"[\w']+", text.lower())]
 
 
 @given(st.integers(0, 100_000))
@@ -88,11 +88,11 @@ def test_phrases_are_of_training(phrase: str) -> None:
 
 
 def test_no_telling_spells_out_a_held_out_wording() -> None:
-    """Held-out wordings, their fields as any words."""
+    """Held-out wordings, a noun as one word, other fields as any words."""
 
     def pattern(template: str) -> re.Pattern[str]:
-        fields = re.sub(r"\{adv\}", "", template)
-        return re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(fields)))
+        fields = re.escape(template.replace("{adv}", "")).replace(r"\{N\}", r"\w+")
+        return re.compile(re.sub(r"\\\{\w+\\\}", ".+", fields))
 
     statements = [pattern(t) for r in RELATIONS.values() for t in r.eval_statements]
     questions = [pattern(t) for r in RELATIONS.values() for t in r.eval_questions]
