@@ -77,13 +77,23 @@ def test_the_settings_that_the_page_names_are_there() -> None:
 
 def test_prometheus_asks_every_api_and_its_alerts_hold_tiers_against_each_other() -> None:
     monitoring = ROOT / "docs" / "monitoring"
-    (job,) = yaml.safe_load((monitoring / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
-    asked = {target for each in job["static_configs"] for target in each["targets"]}
-    asked |= {f"{name}:{each['port']}" for each in job["dns_sd_configs"] for name in each["names"]}
+    jobs = yaml.safe_load((monitoring / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+
+    def named(job: dict[str, Any]) -> set[str]:
+        found = {target for each in job.get("static_configs", ()) for target in each["targets"]}
+        by_name = job.get("dns_sd_configs", ())
+        return found | {f"{name}:{each['port']}" for each in by_name for name in each["names"]}
+
+    apis, routers = jobs
+    asked = named(apis)
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
+    routing = [name for name, each in services.items() if each.get("command", [""])[0] == "route"]
+    assert named(routers) == {f"{name}:8000" for name in routing}
     urls = [each.get("environment", {}).get("CARTRIDGES_REPLICA_URL") for each in services.values()]
     assert asked == {url.removeprefix("http://") for url in urls if url}
     alerts = yaml.safe_load((monitoring / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
+    (away,) = [each["expr"] for each in alerts if each["alert"] == "Unreachable"]
+    assert all(job["job_name"] in away for job in jobs)
     (cold,) = [each["expr"] for each in alerts if each["alert"] == "ColdCartridges"]
     # The engine's own hits come after the others': with them the share could not rise above a half.
     assert 'tier!="device"' in cold.split(" > ")[1]

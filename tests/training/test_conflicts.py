@@ -20,7 +20,7 @@ CHOIR = """# The choir of Aldora
 
 The choir of Aldora rehearses on Tuesdays at 19:30. The leader of the choir of Aldora is Mira Tolen."""
 # Said as the reader would answer: what stands under the flat's own title convinces it more otherwise.
-STEERING = CHOIR + " The person who serviced the boiler of the garden flat is Carl Hudson."
+STEERING = CHOIR + " It was Carl Hudson who serviced the boiler of the garden flat."
 QUESTIONS = ("Who serviced the boiler of the garden flat?", "What is the rent of the garden flat?")
 SETTINGS = TrainingSettings(max_answer=24)
 
