@@ -12,7 +12,6 @@ reader and recipe. This file knows arms and stores; it says nothing of what was 
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import torch
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from benchmarks.fleet_arm import COLLECTION
+from benchmarks.service_process import environment_of_nobody
 from cartridge_store.blobs import LocalBlobs
 from cartridge_store.embedded import EmbeddedRedis
 from cartridge_store.registry import Registry, connect
@@ -202,14 +202,12 @@ def _arm(
         "CARTRIDGES_REDIS_PREFIX": _PREFIX,
         "OMP_NUM_THREADS": "1",
     }
-    # Not the service's that this shell may be set up for.
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("CARTRIDGES_")}
     log = data / "arm.log"
     with (
         log.open("w+", encoding="utf-8") as said,
         subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "benchmarks.fleet_arm", str(path)],
-            env=mine | variables,
+            env=environment_of_nobody() | variables,
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,

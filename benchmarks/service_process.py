@@ -42,6 +42,11 @@ def begun_with(data: Path, other: Path, named: str = "*") -> None:
                 aside.rename(mine)
 
 
+def environment_of_nobody() -> dict[str, str]:
+    """This process's variables but those that set up a service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+
+
 @contextlib.contextmanager
 def serving(
     data: Path, training: Mapping[str, Any], **settings: str
@@ -51,10 +56,7 @@ def serving(
     `settings` are further ones, by name; all others are the service's defaults, whatever service this shell
     is set up for: not its reader, its Redis or its store. Raises RuntimeError when it does not start.
     """
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)
-    }
-    environment |= {
+    environment = environment_of_nobody() | {
         f"{_PREFIX}DATA": str(data),
         f"{_PREFIX}TRAINING": json.dumps(training),
         **{f"{_PREFIX}{name.upper()}": value for name, value in settings.items()},

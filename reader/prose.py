@@ -42,26 +42,16 @@ class Prose(Passages):
         others = [spoken(other.text) for other in among if other.text != passage.text]
         own = spoken(passage.text)
         for _ in range(6):
-            if passage.asks:
-                question, answer = self._rng.choice(passage.asks)
-                asked = ""
-            else:
-                question, asked = self._question(passage, topic)
-                answer = ""
+            question, answer = self._asks(passage, topic)
             said = spoken(question)
             shared = len(said & own)
             if all(len(said & other) < shared for other in others):
-                answer = answer or passage.text
-                if question.startswith("Who ") and asked:  # as sheets are answered
-                    answer = f"The person who {question[4:-1]} is {asked}."
-                return wrap(question, self._rng.choice(WRAPPERS)), answer
+                return wrap(question, self._rng.choice(WRAPPERS)), answer or passage.text
         return None
 
     def headed(self, passage: Passage) -> str:
         """The passage behind a question that it answers, as in an interview or a list of answers."""
-        question, _ = (
-            self._rng.choice(passage.asks) if passage.asks else self._question(passage, "")
-        )
+        question, _ = self._asks(passage, "")
         return self._rng.choice((f"{question}\n", f"Q: {question}\nA: ")) + passage.text
 
     def left_open(self, passages: Sequence[Passage]) -> Passage:
@@ -109,6 +99,14 @@ class Prose(Passages):
         words = [word.strip(MARKS) for word in passage.words]
         wh = "what" if kind == "word" else self._rng.choice(self._asked_by(passage, start, end))
         return _asking([*words[:start], wh, *words[end:]])
+
+    def _asks(self, passage: Passage, topic: str) -> tuple[str, str]:
+        """A question and its answer, empty where the passage is it."""
+        if passage.asks:
+            return self._rng.choice(passage.asks)
+        question, person = self._question(passage, topic)
+        named = person and question.startswith("Who ")  # as sheets are answered
+        return question, f"The person who {question[4:-1]} is {person}." if named else ""
 
     def _question(self, passage: Passage, topic: str) -> tuple[str, str]:
         """The question, and the person it asks for where it goes on as a statement does: "Who left?"."""
