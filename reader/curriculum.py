@@ -154,8 +154,10 @@ CURRICULUM: tuple[Stage, ...] = (
             Recipe(
                 (1, 4), (8, 22), 20, skills=0.05, unstated=0.12, wider=0.15, alike=0.2, prose=0.1
             ),
-            Recipe((2, 2), (10, 24), 20, unstated=0.1, wider=0.4, repeats=0.3, unlisted=0.2),
+            Recipe((2, 2), (10, 24), 20, unstated=0.1, wider=0.4, repeats=0.3, recurring=0.4),
             Recipe((4, 4), (20, 50), 24, unstated=0.1, wider=0.15, repeats=0.5, unlisted=0.1),
+            # Beside many others: what tells look-alikes apart is whose they are.
+            Recipe((4, 12), (2, 7), 20, unstated=0.1, wider=0.05, repeats=0.5, recurring=0.25),
         ),
         *(4_000, 4_600, 2.0),
         max_gap=2_000,

@@ -14,6 +14,9 @@ from reader.clauses import Clauses
 from reader.forms import IN_OTHER_FORMS, UNITS
 from reader.lexicon import FUNCTION_WORDS
 from reader.names import Split
+from reader.parts import Parts
+from reader.sayings import Told
+from reader.tables import Tables
 
 PARTING = (",", "|", "–", ";", ":")
 """What stands between two values."""
@@ -69,6 +72,7 @@ class Passages:
         """`pool` are sentences, `words` the dictionary that other words are drawn from."""
         self._rng, self._pool, self._dictionary = rng, pool, words
         self._clauses = Clauses(rng, words)
+        self._tables = Tables(rng, Parts(rng, words))
 
     def passages(self, count: int) -> list[Passage]:
         """So many passages; some are like the one before but for their values and a few words."""
@@ -80,25 +84,9 @@ class Passages:
         return found[:count]
 
     def register(self, count: int) -> tuple[str, list[Passage]]:
-        """The rows of a table, each `a | b | c`, and the table as text."""
-        rng = self._rng
-        columns = [rng.choice([*_PUT_IN, "word", "word"]) for _ in range(rng.randint(2, 4))]
-        rows = [self._row(columns, " |") for _ in range(count)]
-        head = " | ".join(self._words(1)[0].capitalize() for _ in columns)
-        rule = " | ".join("---" for _ in columns)
-        lines = [f"| {line} |" for line in (head, rule, *(row.text for row in rows))]
-        return "\n".join(lines), rows
-
-    def _row(self, columns: Sequence[str], between: str) -> Passage:
-        texts: list[str] = []
-        kinds: list[str] = []
-        for column in columns:
-            if texts:
-                texts[-1] += between
-            pieces = self._value(column)
-            texts += pieces
-            kinds += [column] * len(pieces)
-        return Passage(" ".join(texts), tuple(texts), tuple(kinds))
+        """A table or list as text, and its rows (fewer where two would be about the same)."""
+        text, rows = self._tables.table(count)
+        return text, [_passage(row) for row in rows]
 
     def _value(self, kind: str) -> list[str]:
         """Words of a fresh value; some hold a full stop that ends nothing ("J. Orlen", "4.2")."""
@@ -196,11 +184,7 @@ class Passages:
         return Passage(text[0].upper() + text[1:], tuple(texts), tuple(kinds))
 
     def _told(self) -> Passage:
-        told = self._clauses.told()
-        words = tuple(told.text.rstrip(".").split(" "))
-        bare = (word.strip(MARKS).lower() for word in words)
-        kinds = tuple("" if word in FUNCTION_WORDS or len(word) < 3 else "word" for word in bare)
-        return Passage(told.text, words, kinds, told.asks, told.open)
+        return _passage(self._clauses.told())
 
     def _pause(self, word: str) -> str:
         """What follows the word: nothing, or mostly its comma."""
@@ -232,6 +216,13 @@ class Passages:
         """A few words that head a document."""
         rng = self._rng
         return " ".join(self._words(rng.randint(1, 3))).capitalize()
+
+
+def _passage(told: Told) -> Passage:
+    words = tuple(told.text.rstrip(".").split(" "))
+    bare = (word.strip(MARKS).lower() for word in words)
+    kinds = tuple("" if word in FUNCTION_WORDS or len(word) < 3 else "word" for word in bare)
+    return Passage(told.text, words, kinds, told.asks, told.open)
 
 
 def _cased(word: str, like: str) -> str:

@@ -170,7 +170,13 @@ class Prose(Passages):
 
     def _retold(self, words: Sequence[tuple[str, str]], drop: float) -> list[str]:
         """The words as a question has them, without some: `drop` of content, a third of the others."""
-        kept = [(w, k) for w, k in words if self._rng.random() > (drop if k else 0.33)]
+        kept: list[tuple[str, str]] = []
+        whole = False  # of a day's words, whether they are kept: without its year it is another day
+        for place, (word, kind) in enumerate(words):
+            if kind != "day" or not place or words[place - 1][1] != kind:
+                whole = self._rng.random() > (drop if kind else 0.33)
+            if whole:
+                kept.append((word, kind))
         if not any(k for _, k in kept):
             kept = list(words)
         return [self._asked(word.strip(MARKS), kind) for word, kind in kept]

@@ -36,7 +36,7 @@ _POST = (
 )
 # Of posts, in as many wordings as the world has: in two alone they are all that is heard.
 _POST_OF = (*_POST, *("{holder}|The {role} of the {noun} is {name}.",) * 4)
-_HOLDERS = tuple(each for each in RELATIONS["holder"].questions if each.endswith("?"))
+HOLDERS = tuple(each for each in RELATIONS["holder"].questions if each.endswith("?"))
 _COUNTED = (
     "how many {things} are there?",
     "how many {things} are there {where}?",
@@ -212,7 +212,7 @@ class Sayings:
         fields = _Fields(self._draws)
         said = text.format_map(fields)
         if "{role}" in text:
-            fields["holder"] = self._rng.choice(_HOLDERS).format(
+            fields["holder"] = self._rng.choice(HOLDERS).format(
                 N=fields["role"], S=f"the {fields['noun']}"
             )
             others = [role for role in lx.PERSON_NOUNS if role != fields["role"]]

@@ -26,6 +26,8 @@ _SKILLS: tuple[SeedKind, ...] = (
     *("use_case",) * 2,
     *("structuring", "summarization", "creative", "unanswered"),
 )
+# What is confused most often: one name with another, a number with its neighbour.
+_HARD = ("holder", "holder", "holder", "count", "count", "object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Recipe:
     unlisted: float = 0.0  # share of examples with many attributes that no list of the world has
     labelled: float = 0.0  # share of examples whose sheets are records and tables
     alike: float = 0.0  # share of examples whose sheets state facts of one kind alone
+    recurring: float = 0.15  # share of persons that stand in other facts already
     prose: float = 0.0  # share of examples whose documents are passages, asked about and quoted
 
     def of_one_size(self, rng: Random) -> "Recipe":
@@ -79,9 +82,9 @@ def example(
         return _quoting(rng, recipe, words, pool)
     plain = rng.random() < recipe.plain
     group = Group(rng, split, words, plain=plain)
-    group.repeats = recipe.repeats
+    group.repeats, group.recurring = recipe.repeats, recipe.recurring
     if rng.random() < recipe.alike:
-        group.kinds, group.repeats = (rng.choice(KINDS),), 0.6
+        group.kinds, group.repeats = (rng.choice((*KINDS, *_HARD)),), 0.6
     elif rng.random() < recipe.unlisted:
         group.kinds = (*KINDS, *(UNLISTED,) * len(KINDS))
     labelled = rng.random() < recipe.labelled
@@ -122,8 +125,8 @@ def _quoting(
         document = prose.passages(size)
         title = prose.title()
         texts.append(_set(rng, title, document, prose))
-        if rng.random() < 0.2:
-            table, rows = prose.register(rng.randint(2, 6))
+        if rng.random() < 0.35:
+            table, rows = prose.register(rng.randint(1, 6))
             texts[-1] += f"\n\n{table}"
             document += rows
         passages += document

@@ -58,6 +58,18 @@ _ACTS = (
     "was hired as|is engaged as|functions as|appears as|is named as|was made|is listed as|signs as|"
     "is registered as|goes as|counts as|helps out as|is paid as|was chosen as|is known as"
 )
+# Whatever stands between "who" and the post, it is the post that is asked for.
+_BUSY = (
+    "is busy as|earns a living as|is active as|volunteers as|toils as|started out as|retired as|"
+    "trained as|qualifies as|stays on as|carries on as|does duty as|is at work as|labours as|"
+    "is on the books as|gets paid as|runs things as|deputises as|is in office as|is happy as|travels as|"
+    "came in as|walks about as|succeeded as|plays the part of|writes as|helps as|began as|lives as"
+)
+_BORNE = (
+    "is borne by|is used by|was given to|stands beside|is linked to|is on the door of|refers to|"
+    "denotes|is attached to|points to|is carried by|is written for|falls to|was put down for|fits|"
+    "is due to|comes with|is held by|is signed by|identifies|must be that of|we know for|is given to"
+)
 _MARK = "really|in fact|precisely|then|on average|actually|in the end|roughly|these days|again"
 _ABOUT_AS_MUCH = (
     "about|roughly|nearly|at least|at most|some|just under|just over|a good|close to|precisely|up to|"
@@ -171,7 +183,9 @@ RELATIONS: dict[str, Relation] = {
             *("Who is {S}'s {N}?",) * 12,
             *_asked("who the {N} of {S} is"),
             *_asked("who serves as {N} of {S}"),
-            *_spread("Who <acts> {N} of {S}?", acts=_ACTS),
+            *_spread("Who <acts> {N} of {S}?", acts=f"{_ACTS}|{_BUSY}"),
+            *_spread("Which <man> <acts> {N} of {S}?", man="person|employee", acts=_BUSY),
+            *_spread("<what> name <borne> the {N} of {S}?", what="Which|Which|What", borne=_BORNE),
             *_ATTRIBUTE_QUESTIONS[16:],
             "Who was the {N} of {S}?",
             "Who serves as {N} of {S}?",

@@ -175,8 +175,10 @@ def test_no_word_of_evaluation_is_put_in_or_left() -> None:
 @given(st.integers(0, 10_000))
 def test_a_register_is_a_table_of_its_rows(seed: int) -> None:
     table, rows = Prose(Random(seed), POOL, WORDS).register(4)
-    assert [line.strip("| ") for line in table.split("\n")[2:]] == [row.text for row in rows]
-    assert all(len(row.words) == len(row.kinds) for row in rows)
+    spaced = re.sub(r"[,;/|\t ]+", " ", table)
+    assert 1 <= len(rows) <= 4
+    assert all(re.sub(r"[,;/|\t ]+", " ", row.text).strip() in spaced for row in rows)
+    assert all(len(row.words) == len(row.kinds) and row.asks for row in rows)
 
 
 @pytest.mark.parametrize("kind", list(IN_OTHER_FORMS))

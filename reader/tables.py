@@ -1,0 +1,435 @@
+"""Tables, lists and records that people keep of things, persons and departures, and plain questions.
+
+Sheets state what is said of a subject under its own label. A list that somebody keeps has columns that
+are asked for otherwise than they are headed ("place": "Where is the lamp?"), or no heads at all, and
+whoever asks for a column that it lacks gets no answer. This file knows columns and how rows look; it knows
+no document and no tokens.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from reader import lexicon as lx
+from reader import names
+from reader.parts import COLOURS, Parts
+from reader.sayings import HOLDERS, Told
+
+_REVERSE = ("what has the {N} {V}?", "what has {V} as its {N}?")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a list says of each of its items.
+
+    `heads` are ways to head it, each with the noun that an answer uses behind `=` where that is another.
+    `asks` are questions about `{it}`; where `person` is set, what was asked for is who did something.
+    """
+
+    kind: str  # of its values: no list has two columns of one kind
+    heads: tuple[str, ...]
+    asks: tuple[str, ...]
+    answer: str = "The {N} of {it} is {V}."
+    reverse: tuple[str, ...] = _REVERSE
+
+
+_THINGS = (
+    Column(
+        "person",
+        ("{part} by", "by", "by whom", "who", "name", "person"),
+        ("who {past} {it}?", "by whom {was} {it} {part}?", "who was it that {past} {it}?"),
+        "The person who {past} {it} is {V}.",
+        ("what did {V} {base}?", "what was {part} by {V}?"),
+    ),
+    Column("person", ("{role}",), HOLDERS),
+    Column(
+        "person",
+        ("lent to", "sent to", "given to", "promised to"),
+        ("to whom {was} {it} {first}?", "who {was} {it} {first} to?"),
+        "{It} {was} {head} {V}.",
+        ("what was {head} {V}?",),
+    ),
+    Column(
+        "day",
+        ("{part} on", "date", "day", "when=date"),
+        (
+            "when {was} {it} {part}?",
+            "on which day {was} {it} {part}?",
+            "what date {was} {it} {part}?",
+        ),
+        "{It} {was} {part} on {V}.",
+        ("what was {part} on {V}?",),
+    ),
+    Column(
+        "hour",
+        ("time", "hour", "at=time"),
+        ("at what time {was} {it} {part}?", "what time {was} {it} {part}?"),
+        reverse=("what was {part} at {V}?",),
+    ),
+    Column(
+        "where",
+        ("place", "where=place", "location", "kept=place"),
+        ("where {is} {it}?", "where can {it} be found?", "in which place {is} {it}?"),
+        reverse=("what is {V}?", "what can be found {V}?"),
+    ),
+    Column(
+        "place",
+        ("place", "town", "where=place", "{part} in=place"),
+        ("where {was} {it} {part}?", "in which place {was} {it} {part}?"),
+        reverse=("what was {part} in {V}?",),
+    ),
+    Column(
+        "money",
+        ("price", "cost", "value", "each=price"),
+        ("how much {is} {it}?", "how much does {it} cost?", "what does {it} cost?"),
+        reverse=("what costs {V}?",),
+    ),
+    Column("kg", ("weight",), ("how heavy {is} {it}?", "what does {it} weigh?")),
+    Column("cm", ("length",), ("how long {is} {it}?",)),
+    Column("metres", ("height",), ("how high {is} {it}?", "how tall {is} {it}?")),
+    Column("mm", ("size",), ("what size {is} {it}?", "how big {is} {it}?")),
+    Column(
+        "material",
+        ("material", "made of=material"),
+        ("what {is} {it} made of?", "of what material {is} {it}?"),
+        reverse=("what is made of {V}?",),
+    ),
+    Column("colour", ("colour",), ("what colour {is} {it}?", "which colour {is} {it}?")),
+    Column(
+        "state",
+        ("condition", "state"),
+        ("in what condition {is} {it}?", "what state {is} {it} in?"),
+        reverse=("what is {V}?",),
+    ),
+    Column("code", ("number", "code", "mark", "no.=number"), ("what number has {it}?",)),
+)
+_SEVERAL = (
+    Column(
+        "number",
+        ("number", "how many=number", "pieces=number", "count"),
+        ("how many {them} are there?", "how many {them} do we have?", "how many {them}?"),
+        reverse=("of what are there {V}?",),
+    ),
+    *(column for column in _THINGS if column.kind in {"where", "material", "colour", "state"}),
+)
+_PERSONS = (
+    Column(
+        "role",
+        ("post", "job", "what=post"),
+        ("what does {it} do?", "what is the job of {it}?", "what post has {it}?"),
+        reverse=("who is the {V}?", "who works here as {V}?"),
+    ),
+    Column("day", ("born", "born on=born"), ("when {was} {it} born?",), "{It} {was} born on {V}."),
+    Column(
+        "weekday",
+        ("day", "days=day", "on duty=day", "works=day"),
+        ("on which day does {it} work?", "when {is} {it} on duty?", "which day has {it}?"),
+        reverse=("who works on {V}?", "who is on duty on {V}?"),
+    ),
+    Column(
+        "hour",
+        ("from=start", "starts=start", "time"),
+        ("when does {it} start?", "at what time does {it} begin?"),
+        reverse=("who starts at {V}?",),
+    ),
+    Column("code", ("room", "desk", "locker"), ("which {N} has {it}?", "in which {N} {is} {it}?")),
+    Column("digits", ("telephone", "call=telephone", "phone"), ("how can {it} be called?",)),
+    Column(
+        "place",
+        ("home", "from=home", "lives in=home"),
+        ("where does {it} live?", "where {is} {it} from?", "where does {it} come from?"),
+        reverse=("who comes from {V}?", "who lives in {V}?"),
+    ),
+    Column("years", ("age",), ("how old {is} {it}?",), reverse=("who is {V} old?",)),
+    Column(
+        "money",
+        ("fee", "pays=fee", "wage"),
+        ("how much does {it} pay?", "what does {it} pay?"),
+        reverse=("who pays {V}?",),
+    ),
+    Column(
+        "number",
+        ("points", "score", "votes"),
+        ("how many {N} has {it}?", "how many {N} did {it} get?"),
+        reverse=("who has {V} {N}?",),
+    ),
+)
+_TRIPS = (
+    Column(
+        "hour",
+        ("departure", "leaves=departure", "time", "from=departure"),
+        ("when does {it} leave?", "at what time does {it} leave?", "when {is} {it}?"),
+    ),
+    Column("code", ("platform", "gate", "pier"), ("from which {N} does {it} leave?",)),
+    Column(
+        "minutes",
+        ("time on the way", "takes=time on the way", "duration"),
+        ("how long does {it} take?", "how long is the way with {it}?"),
+    ),
+    Column(
+        "weekday",
+        ("day", "runs=day", "days=day"),
+        ("on which day does {it} leave?", "when does {it} run?"),
+    ),
+    Column("money", ("fare", "price"), ("how much {is} {it}?", "what does {it} cost?")),
+    Column("person", ("driver", "guide", "captain"), ("who is the {N} of {it}?",)),
+)
+_HEADS: Mapping[str, tuple[str, ...]] = {
+    "thing": ("item", "what", "thing", "object", "name"),
+    "several": ("what", "things", "item", "kind"),
+    "person": ("name", "who", "person", "member"),
+    "trip": ("to", "towards", "destination"),
+}
+_COLUMNS = {"thing": _THINGS, "several": _SEVERAL, "person": _PERSONS, "trip": _TRIPS}
+_VEHICLES = "train bus ferry boat tram coach".split()
+_MOST = 4  # columns beside the first
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What a row is about: as the row has it, and as a question has it (`them`: several of it)."""
+
+    text: str
+    it: str
+    them: str = ""
+
+
+class Tables:
+    """Draws one list after another; everything drawn is of training."""
+
+    def __init__(self, rng: Random, parts: Parts) -> None:
+        self._rng, self._parts = rng, parts
+        self._values: Mapping[str, Callable[[], str]] = {
+            "person": parts.person,
+            "day": lambda: names.date(rng, "train"),
+            "weekday": lambda: names.drawn(lambda r: r.choice(lx.DAYS), rng, "train"),
+            "hour": self._hour,
+            "where": parts.where,
+            "place": lambda: names.place(rng, "train"),
+            "money": lambda: parts.amount(("euros", "dollars", "pounds", "crowns")),
+            **{
+                unit: partial(parts.amount, (unit,))
+                for unit in ("kg", "cm", "metres", "mm", "years", "minutes")
+            },
+            "material": lambda: names.drawn(lambda r: r.choice(lx.MATERIALS), rng, "train"),
+            "colour": lambda: rng.choice(COLOURS),
+            "state": parts.state,
+            "code": lambda: rng.choice((names.code, names.number))(rng, "train"),
+            "digits": lambda: names.drawn(lambda r: f"0{r.randint(10**6, 10**8)}", rng, "train"),
+            "number": parts.number,
+            "role": parts.role,
+        }
+
+    def table(self, count: int) -> tuple[str, list[Told]]:
+        """A list of so many rows as text, and each row with what it answers and leaves open.
+
+        Rows without heads are their own answer.
+        """
+        rng = self._rng
+        kind = rng.choice(("thing", "thing", "several", "person", "trip"))
+        vehicle = rng.choice(_VEHICLES)
+        about = [self._item(kind, vehicle) for _ in range(count)]
+        items = list({item.it.lower(): item for item in about}.values())
+        verb = self._parts.verb()
+        shared = {"past": verb.past, "part": verb.participle, "base": verb.base}
+        columns = self._columns(kind)
+        missing = [
+            column for column in _COLUMNS[kind] if column.kind not in {c.kind for c in columns}
+        ]
+        heads = [rng.choice(c.heads).format(role=self._parts.role(), **shared) for c in columns]
+        values = [self._fresh(column, len(items)) for column in columns]
+        first = rng.choice(_HEADS[kind])
+        headed = rng.random() < 0.75
+        labels = [head.partition("=")[0] for head in heads]
+        rows = [
+            [item.text, *row] for item, row in zip(items, zip(*values, strict=True), strict=True)
+        ]
+        style = rng.choice(_HEADED if headed else _BARE)
+        text, lines = style(rng, [first, *labels], rows)
+        told = []
+        for place, (item, line) in enumerate(zip(items, lines, strict=True)):
+            asks: list[tuple[str, str]] = []
+            for column, head, of in zip(columns, heads, values, strict=True):
+                asks += self._asks(column, head, item, of, place, shared, headed=headed)
+            left = [
+                rng.choice(column.asks).format_map(_fields(column.heads[0], item, shared))
+                for column in rng.sample(missing, min(2, len(missing)))
+                if "{role}" not in column.heads
+            ]
+            questions = tuple((_capital(ask), answer) for ask, answer in asks)
+            told.append(Told(line, questions, tuple(map(_capital, left))))
+        if rng.random() < 0.5:
+            text = f"{self._title(verb if kind in {'thing', 'several'} else None)}\n{text}"
+        return text, told
+
+    def _title(self, verb: lx.Verb | None) -> str:
+        rng = self._rng
+        title = f"{self._parts.noun().capitalize()} {self._parts.noun()}"
+        if verb and rng.random() < 0.6:
+            title = f"{rng.choice(('Things', 'List of what was', 'What we'))} {verb.participle}"
+        return rng.choice((f"## {title}", title, f"{title}:"))
+
+    def _columns(self, kind: str) -> list[Column]:
+        """Some columns, no two of one kind of value; whatever is counted is counted."""
+        rng, found = self._rng, dict[str, Column]()
+        known = _COLUMNS[kind]
+        order = rng.sample(known, len(known))
+        if kind == "several":
+            order.sort(key=lambda column: column.kind != "number")
+        for column in order:
+            found.setdefault(column.kind, column)
+        chosen = list(found.values())[: rng.randint(1, _MOST)]
+        return rng.sample(chosen, len(chosen))
+
+    def _fresh(self, column: Column, count: int) -> list[str]:
+        return [self._values[column.kind]() for _ in range(count)]
+
+    def _hour(self) -> str:
+        rng = self._rng
+        return names.drawn(
+            lambda r: f"{r.randrange(24):{r.choice(('', '02'))}d}:{r.randrange(60):02d}",
+            rng,
+            "train",
+        )
+
+    def _item(self, kind: str, vehicle: str) -> _Item:
+        rng, parts = self._rng, self._parts
+        if kind == "person":
+            name = parts.person()
+            return _Item(name, name)
+        if kind == "trip":
+            place = names.place(rng, "train")
+            return _Item(place, f"the {vehicle} to {place}")
+        quality = f"{rng.choice(lx.ADJECTIVES)} " if rng.random() < 0.3 else ""
+        if kind == "several":
+            things = f"{quality}{parts.plural()}"
+            return _Item(things, f"the {things}", things)
+        thing = f"{quality}{parts.noun()}"
+        return _Item(thing, f"the {thing}")
+
+    def _asks(
+        self,
+        column: Column,
+        head: str,
+        item: _Item,
+        values: Sequence[str],
+        place: int,
+        shared: Mapping[str, str],
+        *,
+        headed: bool,
+    ) -> list[tuple[str, str]]:
+        """Two questions about one cell, at times one for whose cell it is."""
+        rng = self._rng
+        fields = _fields(head, item, shared) | {"V": values[place]}
+        answer = column.answer.format_map(fields) if headed else ""
+        asks = [rng.choice(column.asks), rng.choice(column.asks)]
+        if column.kind == "number" and item.them:
+            answer = f"The number of {item.them} is {values[place]}." if headed else ""
+        elif values.count(values[place]) == 1 and rng.random() < 0.5:
+            asks.append(rng.choice(column.reverse))
+        return [(ask.format_map(fields), answer) for ask in asks]
+
+
+def _fields(head: str, item: _Item, shared: Mapping[str, str]) -> dict[str, str]:
+    label, _, noun = head.partition("=")
+    it = item.it
+    return {
+        **shared,
+        "is": "are" if item.them else "is",
+        "was": "were" if item.them else "was",
+        "it": it,
+        "It": _capital(it),
+        "S": it,
+        "them": item.them,
+        "head": label,
+        "first": label.partition(" ")[0],
+        "N": noun or label,
+    }
+
+
+_Rows = Sequence[Sequence[str]]
+_Style = Callable[[Random, Sequence[str], _Rows], tuple[str, list[str]]]
+
+
+def _pipes(rng: Random, heads: Sequence[str], rows: _Rows) -> tuple[str, list[str]]:
+    outer = rng.random() < 0.7
+    drawn = [" | ".join(row) for row in (list(map(str.capitalize, heads)), *rows)]
+    lines = [f"| {line} |" if outer else line for line in drawn]
+    rule = ["|" + " --- |" * len(heads)] if outer else []
+    return "\n".join([lines[0], *rule, *lines[1:]]), drawn[1:]
+
+
+def _separated(rng: Random, heads: Sequence[str], rows: _Rows) -> tuple[str, list[str]]:
+    sign = rng.choice((",", ",", ";", "\t", " / ", ", "))
+    lines = [sign.join(row) for row in (heads, *rows)]
+    return "\n".join(lines), [" | ".join(row) for row in rows]  # whose words stand apart
+
+
+def _labelled(rng: Random, heads: Sequence[str], rows: _Rows) -> tuple[str, list[str]]:
+    sign, between = rng.choice(((": ", ", "), (" – ", "; "), (": ", "; "), (", ", ", ")))
+    mark = rng.choice(("", "- ", "* "))
+    lines = [
+        f"{mark}{_capital(item)}{sign}"
+        + between.join(f"{head} {value}" for head, value in zip(heads[1:], values, strict=True))
+        for item, *values in rows
+    ]
+    return "\n".join(lines), lines
+
+
+def _records(rng: Random, heads: Sequence[str], rows: _Rows) -> tuple[str, list[str]]:
+    form, under = rng.choice(
+        (
+            ("{H}: {V}", "## {I}\n"),
+            ("{H}: {V}", "{I}\n"),
+            ("{h}..... {V}", "{I}\n"),
+            ("- {h}: {V}", "{I}:\n"),
+        )
+    )
+    blocks = [
+        under.format(I=_capital(item))
+        + "\n".join(
+            form.format(H=_capital(head), h=head, V=value)
+            for head, value in zip(heads[1:], values, strict=True)
+        )
+        for item, *values in rows
+    ]
+    return "\n\n".join(blocks), blocks
+
+
+def _runs(_: Random, heads: Sequence[str], rows: _Rows) -> tuple[str, list[str]]:
+    lines = [
+        f"{_capital(item)}. "
+        + " ".join(
+            f"{_capital(head)}: {value}." for head, value in zip(heads[1:], values, strict=True)
+        )
+        for item, *values in rows
+    ]
+    return "\n".join(lines), lines
+
+
+def _plain(rng: Random, _: Sequence[str], rows: _Rows) -> tuple[str, list[str]]:
+    sign, between = rng.choice(
+        ((": ", ", "), (" – ", ", "), (", ", ", "), (" ", ", "), (": ", "; "), (", ", "; "))
+    )
+    mark = rng.choice(("", "", "- ", "* "))
+    lines = [f"{mark}{_capital(item)}{sign}{between.join(values)}" for item, *values in rows]
+    return "\n".join(lines), [line.removeprefix(mark) for line in lines]
+
+
+def _bracketed(rng: Random, _: Sequence[str], rows: _Rows) -> tuple[str, list[str]]:
+    mark = rng.choice(("", "- "))
+    lines = [
+        f"{mark}{_capital(item)}{rng.choice((' ', ': '))}{first}"
+        + (f" ({', '.join(rest)})" if rest else "")
+        for item, first, *rest in rows
+    ]
+    return "\n".join(lines), [line.removeprefix(mark) for line in lines]
+
+
+_HEADED: tuple[_Style, ...] = (_pipes, _separated, _separated, _labelled, _records, _runs)
+_BARE: tuple[_Style, ...] = (_plain, _plain, _bracketed)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
