@@ -33,6 +33,16 @@ class Column:
     answer: str = "The {N} of {it} is {V}."
     reverse: tuple[str, ...] = _REVERSE
 
+    @property
+    def verb(self) -> bool:
+        """Whether questions name what was done."""
+        return any("{part}" in ask or "{past}" in ask for ask in self.asks)
+
+    @property
+    def head(self) -> bool:
+        """Whether questions name the head."""
+        return any("{N}" in ask or "{first}" in ask for ask in self.asks)
+
 
 _THINGS = (
     Column(
@@ -151,7 +161,7 @@ _PERSONS = (
     Column(
         "number",
         ("points", "score", "votes"),
-        ("how many {N} has {it}?", "how many {N} did {it} get?"),
+        ("how many {N} did {it} get?", "how many {N} are there for {it}?"),
         reverse=("who has {V} {N}?",),
     ),
 )
@@ -233,14 +243,14 @@ class Tables:
         items = list({item.it.lower(): item for item in about}.values())
         verb = self._parts.verb()
         shared = {"past": verb.past, "part": verb.participle, "base": verb.base}
-        columns = self._columns(kind)
+        headed = rng.random() < 0.75
+        columns = self._columns(kind, headed=headed)
         missing = [
             column for column in _COLUMNS[kind] if column.kind not in {c.kind for c in columns}
         ]
         heads = [rng.choice(c.heads).format(role=self._parts.role(), **shared) for c in columns]
         values = [self._fresh(column, len(items)) for column in columns]
         first = rng.choice(_HEADS[kind])
-        headed = rng.random() < 0.75
         labels = [head.partition("=")[0] for head in heads]
         rows = [
             [item.text, *row] for item, row in zip(items, zip(*values, strict=True), strict=True)
@@ -259,21 +269,26 @@ class Tables:
             ]
             questions = tuple((_capital(ask), answer) for ask, answer in asks)
             told.append(Told(line, questions, tuple(map(_capital, left))))
-        if rng.random() < 0.5:
-            text = f"{self._title(verb if kind in {'thing', 'several'} else None)}\n{text}"
+        # What is asked for by a verb has that verb at its head, or the whole list has.
+        named = any(
+            column.verb and not (headed and verb.participle in label)
+            for column, label in zip(columns, labels, strict=True)
+        )
+        if named or rng.random() < 0.4:
+            text = f"{self._title(verb if named else None)}\n{text}"
         return text, told
 
     def _title(self, verb: lx.Verb | None) -> str:
         rng = self._rng
         title = f"{self._parts.noun().capitalize()} {self._parts.noun()}"
-        if verb and rng.random() < 0.6:
-            title = f"{rng.choice(('Things', 'List of what was', 'What we'))} {verb.participle}"
+        if verb:
+            title = f"{rng.choice(('Things', 'List of what was', 'What was'))} {verb.participle}"
         return rng.choice((f"## {title}", title, f"{title}:"))
 
-    def _columns(self, kind: str) -> list[Column]:
-        """Some columns, no two of one kind of value; whatever is counted is counted."""
+    def _columns(self, kind: str, *, headed: bool) -> list[Column]:
+        """Some columns, no two of one kind of value; without heads, such as values tell by themselves."""
         rng, found = self._rng, dict[str, Column]()
-        known = _COLUMNS[kind]
+        known = [column for column in _COLUMNS[kind] if headed or not column.head]
         order = rng.sample(known, len(known))
         if kind == "several":
             order.sort(key=lambda column: column.kind != "number")
@@ -327,7 +342,8 @@ class Tables:
         if column.kind == "number" and item.them:
             answer = f"The number of {item.them} is {values[place]}." if headed else ""
         elif values.count(values[place]) == 1 and rng.random() < 0.5:
-            asks.append(rng.choice(column.reverse))
+            reverse = rng.choice(column.reverse)
+            asks += [reverse] if headed or "{N}" not in reverse else []
         return [(ask.format_map(fields), answer) for ask in asks]
 
 
