@@ -130,6 +130,8 @@ class Clauses:
         for kind, ways in _ASKED.items():
             taken = said.get(kind, "").startswith("in ") and kind == "span"
             way = _TAKEN if taken else rng.choice(ways)
+            if kind == "when" and not names_day(said.get(kind, "on")):
+                way = rng.choice(ways[:2])  # "in 1661" names no day
             question = way.format(does=does, done=done, base=verb.base, it=it)
             if kind in said:
                 asks.append((question, ""))
@@ -174,6 +176,11 @@ class Clauses:
             (f"who {past} {when}?", named.format(when)),
         )
         return Told(text, asks, (f"why did {doer.named} {base} {where}?",))
+
+
+def names_day(when: str) -> bool:
+    """Whether "on which day" asks for it."""
+    return when.startswith("on ") or any(day in when for day in lx.DAYS)
 
 
 def _person_who(verb: lx.Verb, thing: str, doer: Doer) -> str:

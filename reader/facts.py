@@ -13,6 +13,14 @@ from reader.names import Split
 from reader.wordings import RELATIONS, fill
 from reader.wrapping import EVAL_WRAPPERS, TRAILERS, WRAPPERS, closed, opened, wrap
 
+_MEASURED = {
+    "weigh": ("weight",),
+    "cost": ("price", "annual rent", "monthly fee"),
+    "hold": ("capacity",),
+    "measure": ("length", "height", "width", "depth"),
+    "use": ("power",),
+}
+
 
 class Exchange(NamedTuple):
     """A question and the sentence that answers it."""
@@ -43,6 +51,16 @@ class Fact:
     def key(self) -> tuple[str, str]:
         """What is asked, without its subject: two facts with equal keys look alike."""
         return self.relation, " ".join(text for _, text in self.fields)
+
+    def means(self, other: "Fact") -> bool:
+        """Whether the other says as much in another relation's words: "costs" and "price"."""
+        for one, two in ((self, other), (other, self)):
+            noun, fields = dict(two.fields).get("N", ""), dict(one.fields)
+            if one.relation == "measure" and two.relation == "attribute":
+                return noun in _MEASURED.get(fields["base"], ())
+            if one.relation in {"agent", "habit"} and two.relation == "holder":
+                return noun.split()[-1][:5] == fields["part"][:5]  # "designer", "designed"
+        return False
 
     def stated(self, rng: Random, split: Split | None) -> str:
         """One sentence that states the fact; without a split, the plainest one."""

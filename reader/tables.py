@@ -16,6 +16,7 @@ from reader import names
 from reader.parts import COLOURS, Parts
 from reader.sayings import HOLDERS, Told
 
+_LOOK = "look"
 _REVERSE = ("what has the {N} {V}?", "what has {V} as its {N}?")
 
 
@@ -32,6 +33,12 @@ class Column:
     asks: tuple[str, ...]
     answer: str = "The {N} of {it} is {V}."
     reverse: tuple[str, ...] = _REVERSE
+    about: str = ""  # what several columns say something of: of these none is open beside another
+
+    @property
+    def topic(self) -> str:
+        """What the column says something of, by which lists choose."""
+        return self.about or self.kind
 
     @property
     def verb(self) -> bool:
@@ -70,24 +77,28 @@ _THINGS = (
         ),
         "{It} {was} {part} on {V}.",
         ("what was {part} on {V}?",),
+        about="when",
     ),
     Column(
         "hour",
         ("time", "hour", "at=time"),
         ("at what time {was} {it} {part}?", "what time {was} {it} {part}?"),
         reverse=("what was {part} at {V}?",),
+        about="when",
     ),
     Column(
         "where",
         ("place", "where=place", "location", "kept=place"),
         ("where {is} {it}?", "where can {it} be found?", "in which place {is} {it}?"),
         reverse=("what is {V}?", "what can be found {V}?"),
+        about="where",
     ),
     Column(
         "place",
         ("place", "town", "where=place", "{part} in=place"),
         ("where {was} {it} {part}?", "in which place {was} {it} {part}?"),
         reverse=("what was {part} in {V}?",),
+        about="where",
     ),
     Column(
         "money",
@@ -96,21 +107,25 @@ _THINGS = (
         reverse=("what costs {V}?",),
     ),
     Column("kg", ("weight",), ("how heavy {is} {it}?", "what does {it} weigh?")),
-    Column("cm", ("length",), ("how long {is} {it}?",)),
-    Column("metres", ("height",), ("how high {is} {it}?", "how tall {is} {it}?")),
-    Column("mm", ("size",), ("what size {is} {it}?", "how big {is} {it}?")),
+    Column("cm", ("length",), ("how long {is} {it}?",), about="size"),
+    Column("metres", ("height",), ("how high {is} {it}?", "how tall {is} {it}?"), about="size"),
+    Column("mm", ("size",), ("what size {is} {it}?", "how big {is} {it}?"), about="size"),
     Column(
         "material",
         ("material", "made of=material"),
         ("what {is} {it} made of?", "of what material {is} {it}?"),
         reverse=("what is made of {V}?",),
+        about=_LOOK,
     ),
-    Column("colour", ("colour",), ("what colour {is} {it}?", "which colour {is} {it}?")),
+    Column(
+        "colour", ("colour",), ("what colour {is} {it}?", "which colour {is} {it}?"), about=_LOOK
+    ),
     Column(
         "state",
         ("condition", "state"),
         ("in what condition {is} {it}?", "what state {is} {it} in?"),
         reverse=("what is {V}?",),
+        about=_LOOK,
     ),
     Column("code", ("number", "code", "mark", "no.=number"), ("what number has {it}?",)),
 )
@@ -119,7 +134,8 @@ _SEVERAL = (
         "number",
         ("number", "how many=number", "pieces=number", "count"),
         ("how many {them} are there?", "how many {them} do we have?", "how many {them}?"),
-        reverse=("of what are there {V}?",),
+        "The number of {them} is {V}.",
+        ("what are there {V} of?",),
     ),
     *(column for column in _THINGS if column.kind in {"where", "material", "colour", "state"}),
 )
@@ -130,21 +146,34 @@ _PERSONS = (
         ("what does {it} do?", "what is the job of {it}?", "what post has {it}?"),
         reverse=("who is the {V}?", "who works here as {V}?"),
     ),
-    Column("day", ("born", "born on=born"), ("when {was} {it} born?",), "{It} {was} born on {V}."),
+    Column(
+        "day",
+        ("born", "born on"),
+        ("when was {it} born?",),
+        "{It} was born on {V}.",
+        ("who was born on {V}?",),
+    ),
     Column(
         "weekday",
         ("day", "days=day", "on duty=day", "works=day"),
         ("on which day does {it} work?", "when {is} {it} on duty?", "which day has {it}?"),
         reverse=("who works on {V}?", "who is on duty on {V}?"),
+        about="when",
     ),
     Column(
         "hour",
         ("from=start", "starts=start", "time"),
         ("when does {it} start?", "at what time does {it} begin?"),
         reverse=("who starts at {V}?",),
+        about="when",
     ),
     Column("code", ("room", "desk", "locker"), ("which {N} has {it}?", "in which {N} {is} {it}?")),
-    Column("digits", ("telephone", "call=telephone", "phone"), ("how can {it} be called?",)),
+    Column(
+        "digits",
+        ("telephone", "call=telephone", "phone"),
+        ("how can {it} be called?", "what is the number of {it}?"),
+        reverse=("whose {N} is {V}?",),
+    ),
     Column(
         "place",
         ("home", "from=home", "lives in=home"),
@@ -154,13 +183,13 @@ _PERSONS = (
     Column("years", ("age",), ("how old {is} {it}?",), reverse=("who is {V} old?",)),
     Column(
         "money",
-        ("fee", "pays=fee", "wage"),
+        ("fee", "pays=fee"),
         ("how much does {it} pay?", "what does {it} pay?"),
         reverse=("who pays {V}?",),
     ),
     Column(
         "number",
-        ("points", "score", "votes"),
+        ("points", "votes"),
         ("how many {N} did {it} get?", "how many {N} are there for {it}?"),
         reverse=("who has {V} {N}?",),
     ),
@@ -170,6 +199,7 @@ _TRIPS = (
         "hour",
         ("departure", "leaves=departure", "time", "from=departure"),
         ("when does {it} leave?", "at what time does {it} leave?", "when {is} {it}?"),
+        about="when",
     ),
     Column("code", ("platform", "gate", "pier"), ("from which {N} does {it} leave?",)),
     Column(
@@ -180,7 +210,8 @@ _TRIPS = (
     Column(
         "weekday",
         ("day", "runs=day", "days=day"),
-        ("on which day does {it} leave?", "when does {it} run?"),
+        ("on which day does {it} leave?", "on which day does {it} run?"),
+        about="when",
     ),
     Column("money", ("fare", "price"), ("how much {is} {it}?", "what does {it} cost?")),
     Column("person", ("driver", "guide", "captain"), ("who is the {N} of {it}?",)),
@@ -191,8 +222,15 @@ _HEADS: Mapping[str, tuple[str, ...]] = {
     "person": ("name", "who", "person", "member"),
     "trip": ("to", "towards", "destination"),
 }
+_OTHERS = {"person": ("who has the {N} {V}?",), "trip": ("where does one go with the {N} {V}?",)}
 _COLUMNS = {"thing": _THINGS, "several": _SEVERAL, "person": _PERSONS, "trip": _TRIPS}
-_VEHICLES = "train bus ferry boat tram coach".split()
+_VEHICLES = tuple(
+    zip(
+        "train bus ferry boat tram coach".split(),
+        "trains buses ferries boats trams coaches".split(),
+        strict=True,
+    )
+)
 _MOST = 4  # columns beside the first
 
 
@@ -203,6 +241,7 @@ class _Item:
     text: str
     it: str
     them: str = ""
+    told: bool = False  # whether it says how the thing looks
 
 
 class Tables:
@@ -220,12 +259,13 @@ class Tables:
             "money": lambda: parts.amount(("euros", "dollars", "pounds", "crowns")),
             **{
                 unit: partial(parts.amount, (unit,))
-                for unit in ("kg", "cm", "metres", "mm", "years", "minutes")
+                for unit in ("kg", "cm", "metres", "mm", "minutes")
             },
             "material": lambda: names.drawn(lambda r: r.choice(lx.MATERIALS), rng, "train"),
             "colour": lambda: rng.choice(COLOURS),
             "state": parts.state,
             "code": lambda: rng.choice((names.code, names.number))(rng, "train"),
+            "years": lambda: names.drawn(lambda r: f"{r.randint(3, 99)} years", rng, "train"),
             "digits": lambda: names.drawn(lambda r: f"0{r.randint(10**6, 10**8)}", rng, "train"),
             "number": parts.number,
             "role": parts.role,
@@ -238,16 +278,15 @@ class Tables:
         """
         rng = self._rng
         kind = rng.choice(("thing", "thing", "several", "person", "trip"))
-        vehicle = rng.choice(_VEHICLES)
+        vehicle, vehicles = rng.choice(_VEHICLES)
         about = [self._item(kind, vehicle) for _ in range(count)]
         items = list({item.it.lower(): item for item in about}.values())
         verb = self._parts.verb()
         shared = {"past": verb.past, "part": verb.participle, "base": verb.base}
         headed = rng.random() < 0.75
         columns = self._columns(kind, headed=headed)
-        missing = [
-            column for column in _COLUMNS[kind] if column.kind not in {c.kind for c in columns}
-        ]
+        known = {column.topic for column in columns}
+        missing = [column for column in _COLUMNS[kind] if column.topic not in known]
         heads = [rng.choice(c.heads).format(role=self._parts.role(), **shared) for c in columns]
         values = [self._fresh(column, len(items)) for column in columns]
         first = rng.choice(_HEADS[kind])
@@ -261,11 +300,11 @@ class Tables:
         for place, (item, line) in enumerate(zip(items, lines, strict=True)):
             asks: list[tuple[str, str]] = []
             for column, head, of in zip(columns, heads, values, strict=True):
-                asks += self._asks(column, head, item, of, place, shared, headed=headed)
+                asks += self._asks(column, head, item, of, place, shared, kind if headed else "")
             left = [
                 rng.choice(column.asks).format_map(_fields(column.heads[0], item, shared))
                 for column in rng.sample(missing, min(2, len(missing)))
-                if "{role}" not in column.heads
+                if "{role}" not in column.heads and not (item.told and column.about == _LOOK)
             ]
             questions = tuple((_capital(ask), answer) for ask, answer in asks)
             told.append(Told(line, questions, tuple(map(_capital, left))))
@@ -274,26 +313,32 @@ class Tables:
             column.verb and not (headed and verb.participle in label)
             for column, label in zip(columns, labels, strict=True)
         )
-        if named or rng.random() < 0.4:
-            text = f"{self._title(verb if named else None)}\n{text}"
+        if kind == "trip":
+            text = (
+                f"{self._title((vehicles, f'our {vehicles}', f'{vehicles} of this week'))}\n{text}"
+            )
+        elif named:
+            done = verb.participle
+            titles = (f"things {done}", f"list of what was {done}", f"what was {done}")
+            text = f"{self._title(titles)}\n{text}"
+        elif rng.random() < 0.4:
+            text = f"{self._title((f'{self._parts.noun()} {self._parts.noun()}',))}\n{text}"
         return text, told
 
-    def _title(self, verb: lx.Verb | None) -> str:
+    def _title(self, titles: Sequence[str]) -> str:
         rng = self._rng
-        title = f"{self._parts.noun().capitalize()} {self._parts.noun()}"
-        if verb:
-            title = f"{rng.choice(('Things', 'List of what was', 'What was'))} {verb.participle}"
+        title = _capital(rng.choice(titles))
         return rng.choice((f"## {title}", title, f"{title}:"))
 
     def _columns(self, kind: str, *, headed: bool) -> list[Column]:
-        """Some columns, no two of one kind of value; without heads, such as values tell by themselves."""
+        """Some columns, no two for one kind of value; without heads, such as values tell by themselves."""
         rng, found = self._rng, dict[str, Column]()
         known = [column for column in _COLUMNS[kind] if headed or not column.head]
         order = rng.sample(known, len(known))
         if kind == "several":
             order.sort(key=lambda column: column.kind != "number")
-        for column in order:
-            found.setdefault(column.kind, column)
+        for column in order:  # "in which place" asks for both kinds of places
+            found.setdefault("where" if column.about == "where" else column.kind, column)
         chosen = list(found.values())[: rng.randint(1, _MOST)]
         return rng.sample(chosen, len(chosen))
 
@@ -319,9 +364,9 @@ class Tables:
         quality = f"{rng.choice(lx.ADJECTIVES)} " if rng.random() < 0.3 else ""
         if kind == "several":
             things = f"{quality}{parts.plural()}"
-            return _Item(things, f"the {things}", things)
+            return _Item(things, f"the {things}", things, told=bool(quality))
         thing = f"{quality}{parts.noun()}"
-        return _Item(thing, f"the {thing}")
+        return _Item(thing, f"the {thing}", told=bool(quality))
 
     def _asks(
         self,
@@ -331,18 +376,16 @@ class Tables:
         values: Sequence[str],
         place: int,
         shared: Mapping[str, str],
-        *,
-        headed: bool,
+        kind: str,
     ) -> list[tuple[str, str]]:
-        """Two questions about one cell, at times one for whose cell it is."""
-        rng = self._rng
+        """Two questions about one cell, at times one for whose it is; without heads there is no `kind`."""
+        rng, headed = self._rng, bool(kind)
         fields = _fields(head, item, shared) | {"V": values[place]}
         answer = column.answer.format_map(fields) if headed else ""
         asks = [rng.choice(column.asks), rng.choice(column.asks)]
-        if column.kind == "number" and item.them:
-            answer = f"The number of {item.them} is {values[place]}." if headed else ""
-        elif values.count(values[place]) == 1 and rng.random() < 0.5:
-            reverse = rng.choice(column.reverse)
+        if values.count(values[place]) == 1 and rng.random() < 0.5:
+            own = column.reverse is not _REVERSE
+            reverse = rng.choice(column.reverse if own else _OTHERS.get(kind, _REVERSE))
             asks += [reverse] if headed or "{N}" not in reverse else []
         return [(ask.format_map(fields), answer) for ask in asks]
 
@@ -413,17 +456,6 @@ def _records(rng: Random, heads: Sequence[str], rows: _Rows) -> tuple[str, list[
     return "\n\n".join(blocks), blocks
 
 
-def _runs(_: Random, heads: Sequence[str], rows: _Rows) -> tuple[str, list[str]]:
-    lines = [
-        f"{_capital(item)}. "
-        + " ".join(
-            f"{_capital(head)}: {value}." for head, value in zip(heads[1:], values, strict=True)
-        )
-        for item, *values in rows
-    ]
-    return "\n".join(lines), lines
-
-
 def _plain(rng: Random, _: Sequence[str], rows: _Rows) -> tuple[str, list[str]]:
     sign, between = rng.choice(
         ((": ", ", "), (" – ", ", "), (", ", ", "), (" ", ", "), (": ", "; "), (", ", "; "))
@@ -443,7 +475,7 @@ def _bracketed(rng: Random, _: Sequence[str], rows: _Rows) -> tuple[str, list[st
     return "\n".join(lines), [line.removeprefix(mark) for line in lines]
 
 
-_HEADED: tuple[_Style, ...] = (_pipes, _separated, _separated, _labelled, _records, _runs)
+_HEADED: tuple[_Style, ...] = (_pipes, _separated, _separated, _labelled, _records)
 _BARE: tuple[_Style, ...] = (_plain, _plain, _bracketed)
 
 

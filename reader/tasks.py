@@ -189,7 +189,8 @@ def render(rng: Random, sheets: Sequence[Sheet]) -> str:
 def unstated(rng: Random, facts: Sequence[Fact], group: Group) -> Fact:
     """A fact that none of the sheets states: a known subject with another question, or a stranger.
 
-    A quarter are near misses: what the sheets say of one subject is asked of another.
+    A quarter are near misses: what the sheets say of one subject is asked of another. What they say of
+    it in another relation's words ("The price of the gate", "How much does the gate cost?") is stated.
     """
     known = {(fact.key, fact.subject.lower()) for fact in facts}
     known |= {(fact.key, fact.mention.lower()) for fact in facts}
@@ -202,8 +203,10 @@ def unstated(rng: Random, facts: Sequence[Fact], group: Group) -> Fact:
         stranger = Fact(
             stranger.relation, host.subject, host.mention, stranger.value, stranger.fields
         )
-        if (stranger.key, host.subject.lower()) in known:
-            return unstated(rng, facts, group)
+    subject = stranger.subject.lower()
+    said = [fact for fact in facts if subject in (fact.subject.lower(), fact.mention.lower())]
+    if (stranger.key, subject) in known or any(stranger.means(fact) for fact in said):
+        return unstated(rng, facts, group)
     return stranger
 
 

@@ -87,6 +87,16 @@ def test_phrases_are_of_training(phrase: str) -> None:
     assert {split_of(text) for text in drawn} == {"train"}
 
 
+def test_on_which_day_asks_for_days_alone() -> None:
+    asked = 0
+    for seed in range(4_000):
+        found = told(seed)
+        if any(question.startswith("On which day ") for question, _ in found.asks):
+            asked += 1
+            assert re.search(r"\b[Oo]n |day\b", found.text), found
+    assert asked > 50
+
+
 def test_no_telling_spells_out_a_held_out_wording() -> None:
     """Held-out wordings, a noun as one word, other fields as any words."""
 

@@ -17,7 +17,7 @@ from reader.facts import Fact
 from reader.names import Split, split_of
 from reader.paths import word_list
 from reader.predicates import KINDS, UNLISTED
-from reader.tasks import Recipe, example
+from reader.tasks import Recipe, example, unstated
 from reader.tokenizer import dictionary
 from reader.wordings import NOT_STATED, RELATIONS
 from reader.world import Group, Sheet
@@ -144,6 +144,31 @@ def test_unstated_questions_are_not_stated() -> None:
     segments = example(Random(5), recipe, words(), "train")
     learned = [s.text for s in segments if s.learned and not s.special]
     assert learned == [NOT_STATED] * 10
+
+
+@given(st.integers(0, 100_000))
+def test_what_is_asked_as_unstated_is_stated_nowhere(seed: int) -> None:
+    rng = Random(seed)
+    group = Group(rng, "train", words())
+    facts = group.sheet(12).facts
+    stranger = unstated(rng, facts, group)
+    for fact in facts:
+        about = stranger.subject.lower() in (fact.subject.lower(), fact.mention.lower())
+        assert not (about and (stranger.key == fact.key or stranger.means(fact)))
+
+
+def test_relations_that_say_the_same_are_known() -> None:
+    def fact(relation: str, **fields: str) -> Fact:
+        return Fact(relation, "the gate", "the gate", "V", tuple(fields.items()))
+
+    costs, price = fact("measure", base="cost", third="costs"), fact("attribute", N="price")
+    designed = fact("agent", past="designed", third="designs", part="designed")
+    assert costs.means(price)
+    assert price.means(costs)
+    assert designed.means(fact("holder", N="chief designer"))
+    assert not costs.means(fact("attribute", N="weight"))
+    assert not designed.means(fact("holder", N="captain"))
+    assert not designed.means(costs)
 
 
 @pytest.mark.parametrize("verb", lx.AGENT_VERBS + lx.SCHEDULED + lx.OBJECT_VERBS)
