@@ -43,6 +43,7 @@ class ReadingPlan:
     questions: int = 20
     pairs: int = 6  # groups of two documents that can be joined
     handwritten: Path | None = None  # folder of hand-written sheets; None leaves them out
+    unseen: Path | None = None  # the same of sheets that nobody looked at who wrote the recipe
 
 
 def run_reading(
@@ -59,10 +60,13 @@ def run_reading(
             report(words, (index + part / len(_PARTS)) / len(plan.seeds))
             row |= measure(Desk(reader, seed), plan)
         rows.append(row)
-    written: dict[str, float] = {}
-    if plan.handwritten is not None:
-        report("hand-written sheets", 0.99)
-        written = {"handwritten_em": read_handwritten(reader, plan.handwritten)}
+    report("hand-written sheets", 0.99)
+    folders = {"handwritten_em": plan.handwritten, "handwritten_unseen_em": plan.unseen}
+    written = {
+        name: read_handwritten(reader, folder)
+        for name, folder in folders.items()
+        if folder is not None
+    }
     report("done", 1.0)
     return write_result(
         out,

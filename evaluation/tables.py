@@ -43,6 +43,7 @@ _WORDS = {
     "selfstudy_fact_coverage": "Facts of a 1,000-token document that 64 self-study questions touch",
     "selfstudy_answerable": "Self-study questions about a fact of the document",
     "handwritten_em": "Hand-written sheets in thirty styles, 180 questions",
+    "handwritten_unseen_em": "Thirty others that nobody looked at who wrote the recipe",
     "kv_bytes_ratio_vs_icl": "KV bytes of a request in the pool, cached 16k-token text over cartridge",
     "throughput_ratio_vs_cached_icl": "Throughput against cached text, memory-bound shape",
     "throughput_ratio_vs_icl_with_prefill": "Throughput against text that is read anew",

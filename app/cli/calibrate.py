@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.client import Url, connected
+from app.cli.client import Url, address, connected
 from app.cli.output import AsJson, CommandFailed, print_json
 from app.settings import Settings
 
@@ -42,8 +42,8 @@ def calibrate(
         if not asked:
             raise CommandFailed(f"{questions} has no question with an answer.")
         body = {"questions": list(spread(asked, MOST_QUESTIONS))}
-    path = f"/v1/collections/{collection}/relevance"
-    with connected(Settings(), url) as client:
+    path = address("collections", collection, "relevance")
+    with connected(Settings(), url, workers=0) as client:
         options = {} if body is None else {"json": body}
         known = client.request("PUT" if options else "GET", path, **options)
     if as_json:

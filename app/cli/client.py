@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -28,11 +29,23 @@ class ServiceAway(CommandFailed):
     """The service does not answer, or says that it cannot now."""
 
 
+def address(*parts: str) -> str:
+    """Where something stands under /v1. Raises CommandFailed for a part that is no name."""
+    for part in parts:
+        if "/" in part or part in {"", ".", ".."}:
+            raise CommandFailed(
+                f"{shown(part)!r} is no name; use letters, digits, dots, underscores and hyphens."
+            )
+    return "/".join(("/v1", *(quote(shown(part), safe="") for part in parts)))
+
+
 class Client:
     """Requests whose failures are sentences."""
 
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: httpx.Client, *, passing: bool = False) -> None:
+        """`passing` is a client of a service that ends with the command."""
         self._http = http
+        self.passing = passing
 
     def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """The JSON that the service answers. Raises CommandFailed with the problem's detail.
@@ -114,19 +127,19 @@ def connected(
     read from CARTRIDGES_API_KEY.
     """
     with contextlib.ExitStack() as open_:
-        address = url or _running(settings)
-        if address is None:
-            address = open_.enter_context(_started(settings, workers))
+        base = url or _running(settings)
+        if passing := base is None:
+            base = open_.enter_context(_started(settings, workers))
         key = os.environ.get("CARTRIDGES_API_KEY")
         try:
             http = httpx.Client(
-                base_url=address,
+                base_url=base,
                 headers={"Authorization": f"Bearer {key}"} if key else {},
                 timeout=_ANSWER_SECONDS,
             )
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise CommandFailed(f"The address or the key cannot be used: {error}.") from error
-        yield Client(open_.enter_context(http))
+        yield Client(open_.enter_context(http), passing=passing)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli.client import Client, Url, connected
+from app.cli.client import Client, Url, address, connected
 from app.cli.output import AsJson, CommandFailed, print_json, shown
 from app.cli.watching import outcome_of, watched
 from app.settings import Settings
@@ -94,7 +93,7 @@ def delete(
 
 
 def _path(id: str, *rest: str) -> str:
-    return "/".join(("/v1/documents", quote(id, safe=""), *rest))
+    return address("documents", id, *rest)
 
 
 def _all(client: Client, collection: str) -> Iterator[dict[str, Any]]:

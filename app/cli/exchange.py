@@ -84,6 +84,8 @@ def import_(
         raise CommandFailed(f"There is no archive or adapter {source}.")
     if source.is_dir() and document is None:
         raise CommandFailed("An adapter needs --document: the document that it answers for.")
+    if source.is_file() and document is not None:
+        raise CommandFailed("An archive names its documents itself; --document is for an adapter.")
     from redis.exceptions import LockError
 
     from app.archive import import_adapter, import_collection

@@ -25,7 +25,10 @@ def ingest(
         ),
     ] = False,
     wait: Annotated[
-        bool, typer.Option(help="Watch their training until it ends; it goes on in any case.")
+        bool,
+        typer.Option(
+            help="Watch their training until it ends; a service that runs goes on with it in any case."
+        ),
     ] = True,
     url: Url = None,
     as_json: AsJson = False,
@@ -35,7 +38,7 @@ def ingest(
     say: Callable[[str], None] = typer.echo if not as_json else lambda line: None
     if replace:
         _require_apart(named)
-    with connected(Settings(), url) as client:
+    with connected(Settings(), url, workers=None if wait else 0) as client:
         jobs, refused = {}, {}
         for path, name in named.items():
             try:
@@ -48,6 +51,8 @@ def ingest(
                 refused[path] = str(error)
                 say(f"{printable(path)}: {error}")
         finished = jobs
+        if client.passing and jobs and not wait:
+            typer.echo("They are trained when a service runs: cartridges serve.", err=True)
         if wait:
             finished = _watched(client, jobs, say, shown=not as_json)
         documents = (
@@ -70,20 +75,13 @@ def _watched(
     client: Client, jobs: dict[Path, dict[str, Any]], say: Callable[[str], None], *, shown: bool
 ) -> dict[Path, dict[str, Any]]:
     names = {path: printable(path.name) for path in jobs}
-    try:
-        return watched(
-            client,
-            names,
-            jobs,
-            shown=shown,
-            ended=lambda path, job: say(f"{printable(path)}: {outcome_of(job)}"),
-        )
-    except KeyboardInterrupt:
-        typer.echo(
-            "What was taken in stays; the service goes on training it, now or when it runs again.",
-            err=True,
-        )
-        raise
+    return watched(
+        client,
+        names,
+        jobs,
+        shown=shown,
+        ended=lambda path, job: say(f"{printable(path)}: {outcome_of(job)}"),
+    )
 
 
 def _require_apart(named: Mapping[Path, str]) -> None:

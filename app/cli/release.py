@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.client import Url, connected
+from app.cli.client import Url, address, connected
 from app.cli.output import AsJson, print_json
 from app.settings import Settings
 
@@ -16,11 +16,14 @@ def release(
     as_json: AsJson = False,
 ) -> None:
     """Let a document in quarantine be found and trained, in spite of its conflicts."""
-    with connected(Settings(), url) as client:
+    with connected(Settings(), url, workers=0) as client:
         accepted = client.request(
-            "POST", f"/v1/documents/{document}/release", params={"collection": collection}
+            "POST", address("documents", document, "release"), params={"collection": collection}
         )
+        later = " when a service runs" * client.passing
     if as_json:
         print_json(accepted)
     else:
-        typer.echo(f"{document} is answered from again; job {accepted['job']['id']} trains it.")
+        typer.echo(
+            f"{document} is answered from again; job {accepted['job']['id']} trains it{later}."
+        )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.client import Client, Url, connected
+from app.cli.client import Client, Url, address, connected
 from app.cli.output import AsJson, CommandFailed, print_json
 from app.cli.watching import watched
 from app.settings import Settings
@@ -73,8 +73,12 @@ def report(
         raise CommandFailed(f"{out} must end in .html, .md or .json.")
     _require_place(out)
     if resume is not None:
+        if questions or arm or seed or title or dataset != "own":
+            raise CommandFailed(
+                "--resume waits for a report as it was ordered; name no other option."
+            )
         with connected(Settings(), url) as client:
-            _written(client, client.patient(f"/v1/jobs/{resume}"), out, as_json=as_json)
+            _written(client, client.patient(address("jobs", resume)), out, as_json=as_json)
         return
     seeds = seed or [0]
     asked = _loaded(dataset, questions, limit_documents, limit_questions, seeds[0])

@@ -17,6 +17,7 @@ _WORKING = ("cas", "comparison", "living")  # keep what they have done in a fold
 _GROWING = ("cas", "living")  # measure one seed after the other
 _SEEDS = {"comparison": 5, "reader": 10}  # as many as its published figures are of
 _HANDWRITTEN = Path("tests/handwritten")  # of a checkout; left out where there is none
+_UNSEEN = Path("tests/handwritten_unseen")
 
 
 def reproduce(
@@ -95,6 +96,7 @@ def _run(
     plan = ReadingPlan(
         seeds=tuple(range(201, 201 + seeds)),
         handwritten=_HANDWRITTEN if _HANDWRITTEN.is_dir() else None,
+        unseen=_UNSEEN if _UNSEEN.is_dir() else None,
     )
     return run_reading(reader, out, plan, report)
 

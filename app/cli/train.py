@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from app.cli.client import Url, connected
+from app.cli.client import Url, address, connected
 from app.cli.output import AsJson, print_json
-from app.cli.watching import stage_of
+from app.cli.watching import goes_on, stage_of
 from app.settings import Settings
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -21,8 +21,8 @@ def train(
 ) -> None:
     """Train all documents of a collection beside each other and wait until it is done."""
     with connected(Settings(), url) as client:
-        job = client.request("POST", f"/v1/collections/{collection}/train")["job"]
-        with Console(stderr=True, quiet=as_json).status("training") as status:
+        job = client.request("POST", address("collections", collection, "train"))["job"]
+        with goes_on(), Console(stderr=True, quiet=as_json).status("training") as status:
             while job["status"] in ("queued", "running"):
                 status.update(f"{stage_of(job)}, {job['progress']:.0%}")
                 time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
@@ -26,7 +27,7 @@ def watched(
     ended: Callable[[K, dict[str, Any]], object] = lambda key, job: None,
 ) -> dict[K, dict[str, Any]]:
     """The jobs as they ended; `names` stand beside their bars. `ended` is told of each when it has."""
-    with _bars(shown) as bars:
+    with goes_on(), _bars(shown) as bars:
         tasks: dict[K, TaskID] = {
             key: bars.add_task(name, total=1.0) for key, name in names.items()
         }
@@ -48,6 +49,19 @@ def watched(
             if not left:
                 return latest
             time.sleep(max(_SECONDS_BETWEEN_LOOKS, _SECONDS_FOR_EACH * left))
+
+
+@contextlib.contextmanager
+def goes_on() -> Iterator[None]:
+    """Whoever stops watching is told what becomes of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(
+            "What was taken in stays; the service goes on with it, now or when it runs again.",
+            err=True,
+        )
+        raise
 
 
 def stage_of(job: Mapping[str, Any]) -> str:

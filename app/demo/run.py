@@ -8,18 +8,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from app.cli.client import Client, connected
 from app.cli.output import AsJson, print_json
 from app.demo.material import Paper, Question, material
 from app.settings import PREFIX, Settings
 from benchmarks.vllm_process import VllmMissing, vllm_python
 from evaluation.scoring import states
-from reader.paths import bundled_reader
 
 _OTHERS = (
     *(
@@ -108,19 +107,19 @@ def _run(data: Path, console: Console) -> tuple[list[Row], list[dict[str, Any]]]
     papers, questions = material()
     # One torch thread per worker: two documents are distilled side by side.
     settings = Settings(data=data, port=0, workers=2, threads=1)
-    with Service(settings) as service, httpx.Client(base_url=service.url, timeout=120) as http:
+    with Service(settings) as service, connected(settings, service.url) as client:
         console.print(f"The service runs at {service.url}. Documents go in over REST.")
-        trained = _ingest(http, papers, console)
+        trained = _ingest(client, papers, console)
         console.print("Every question is asked over REST twice: from cartridges and from text.")
-        _ask(http, questions[0].text, "rag")  # loads the encoder; its time belongs to no answer
+        _ask(client, questions[0].text, "rag")  # loads the encoder; its time belongs to no answer
         rows = [
-            Row(question, _ask(http, question.text, "cartridge"), _ask(http, question.text, "rag"))
+            Row(question, *(_ask(client, question.text, mode) for mode in ("cartridge", "rag")))
             for question in questions
         ]
     return rows, trained
 
 
-def _ingest(http: httpx.Client, papers: list[Paper], console: Console) -> list[dict[str, Any]]:
+def _ingest(client: Client, papers: list[Paper], console: Console) -> list[dict[str, Any]]:
     """Upload the papers and watch their jobs end; the jobs as they ended."""
     columns = (
         TextColumn("{task.description}"),
@@ -132,17 +131,14 @@ def _ingest(http: httpx.Client, papers: list[Paper], console: Console) -> list[d
     with Progress(*columns, console=console) as bars:
         tasks = {}
         for paper in papers:
-            response = http.post(
-                "/v1/documents", files={"file": (paper.filename, paper.text.encode())}
-            )
-            response.raise_for_status()
-            jobs[paper.filename] = response.json()["job"]
+            file = {"file": (paper.filename, paper.text.encode())}
+            jobs[paper.filename] = client.request("POST", "/v1/documents", files=file)["job"]
             tasks[paper.filename] = bars.add_task(paper.filename, total=1.0)
         while any(job["status"] not in _ENDED for job in jobs.values()):
             time.sleep(0.5)
             for name, job in jobs.items():
                 if job["status"] not in _ENDED:
-                    jobs[name] = job = http.get(f"/v1/jobs/{job['id']}").json()
+                    jobs[name] = job = client.patient(f"/v1/jobs/{job['id']}")
                 words = f"{name}: {job['stage'] or job['status']}"
                 bars.update(tasks[name], completed=job["progress"], description=f"{words:<28}")
     for name, job in jobs.items():
@@ -152,11 +148,8 @@ def _ingest(http: httpx.Client, papers: list[Paper], console: Console) -> list[d
     return list(jobs.values())
 
 
-def _ask(http: httpx.Client, question: str, mode: str) -> dict[str, Any]:
-    response = http.post("/v1/answers", json={"question": question, "mode": mode})
-    response.raise_for_status()
-    answer: dict[str, Any] = response.json()
-    return answer
+def _ask(client: Client, question: str, mode: str) -> dict[str, Any]:
+    return client.request("POST", "/v1/answers", json={"question": question, "mode": mode})
 
 
 def _require_vllm() -> None:
@@ -181,7 +174,7 @@ def _through_vllm(rows: list[Row], data: Path, work: Path, console: Console) -> 
         Asked(row.question.text, tuple(each["document_id"] for each in row.cartridge["sources"]))
         for row in rows
     ]
-    answers = serve_and_ask(bundled_reader(), data / "cartridges", work, asked)
+    answers = serve_and_ask(Path(Settings().reader), data / "cartridges", work, asked)
     pairs = list(zip(rows, answers, strict=True))
     return {
         "right": sum(row.states(answer.named) for row, answer in pairs),

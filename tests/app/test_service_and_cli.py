@@ -133,7 +133,43 @@ def test_whoever_stops_watching_is_told_what_becomes_of_it(
     code, out, err = run("ingest", str(tmp_path))
     assert code != 0
     assert "taken in as" in out
-    assert "goes on training it" in err
+    assert "the service goes on with it" in err
+    assert run("train", "default")[2].count("the service goes on with it") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "a/b"),
+        ("calibrate", "a/b"),
+        ("release", "a/b"),
+        ("documents", "text", "a/b"),
+        ("train", ".."),
+    ],
+)
+def test_a_name_that_would_be_another_address_is_refused(
+    run: Any, command: tuple[str, ...]
+) -> None:
+    ended = CliRunner().invoke(cli, [*command])
+    assert isinstance(ended.exception, CommandFailed)
+    assert "is no name" in str(ended.exception)
+
+
+def test_a_name_that_asks_something_is_a_name_all_the_same(run: Any) -> None:
+    ended = CliRunner().invoke(cli, ["train", "x?y=1"])
+    assert isinstance(ended.exception, CommandFailed)
+    assert "x?y=1" in str(ended.exception) or "letters" in str(ended.exception)
+
+
+def test_what_an_option_is_not_for_is_said(tmp_path: Path) -> None:
+    (tmp_path / "castle.cartridges").write_bytes(b"x")
+    for command, told in (
+        (("import", str(tmp_path / "castle.cartridges"), "--document", "d"), "for an adapter"),
+        (("report", "default", "--resume", "r", "--seed", "3"), "as it was ordered"),
+    ):
+        ended = CliRunner().invoke(cli, [*command])
+        assert isinstance(ended.exception, CommandFailed)
+        assert told in str(ended.exception)
 
 
 def test_a_mistaken_setting_is_told_of() -> None:

@@ -29,8 +29,11 @@ def _living(found: Mapping[str, Any]) -> dict[str, Claim]:
 
 
 def _reader(found: Mapping[str, Any]) -> dict[str, Claim]:
-    written = found["claims"]["handwritten_em"]["value"]  # of sheets that are no seed's
-    return reading.claims(found["rows"], {"handwritten_em": written})
+    claims = found["claims"]
+    names = ("handwritten_em", "handwritten_unseen_em")  # of sheets that are no seed's
+    return reading.claims(
+        found["rows"], {name: claims[name]["value"] for name in names if name in claims}
+    )
 
 
 def _gates(found: Mapping[str, Any]) -> dict[str, Claim]:

@@ -1,4 +1,4 @@
-"""Thirty sheets as people write them: their questions have answers that stand in the text."""
+"""Twice thirty sheets as people write them: their questions have answers that stand in the text."""
 
 import json
 from pathlib import Path
@@ -11,15 +11,16 @@ from reader.paths import word_list
 from reader.tasks import example
 from reader.tokenizer import dictionary
 
-FOLDER = Path(__file__).parents[1] / "handwritten"
-SHEETS = sorted(FOLDER.glob("*.md"))
+_TESTS = Path(__file__).parents[1]
+FOLDERS = (_TESTS / "handwritten", _TESTS / "handwritten_unseen")
+SHEETS = sorted(sheet for folder in FOLDERS for sheet in folder.glob("*.md"))
 
 
-def test_there_are_thirty() -> None:
-    assert len(SHEETS) == 30
+def test_there_are_thirty_and_thirty() -> None:
+    assert [len(list(folder.glob("*.md"))) for folder in FOLDERS] == [30, 30]
 
 
-@pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_question_is_answered_by_its_sheet(sheet: Path) -> None:
     text = sheet.read_text(encoding="utf-8").lower()
     questions = json.loads(sheet.with_suffix(".json").read_text(encoding="utf-8"))
