@@ -97,9 +97,11 @@ class Answering:
         if evidence or question.mounted or question.mode == "none":
             try:
                 stream = self._submitted(question, evidence, added, notices)
-            except (CartridgeRefused, CompositionRefused) as error:
+            except (CartridgeRefused, CompositionRefused, RequestRefused) as error:
                 if question.mounted:  # there is no text to read in their place
                     raise RequestRefused(str(error)) from error
+                if all(piece.cartridge is None for piece in evidence):
+                    raise
                 logger.warning("%s", error)
                 notices.append(f"The cartridges were refused, so the texts were read. {error}")
                 evidence = [piece.as_text() for piece in evidence]

@@ -12,6 +12,7 @@ import re
 import secrets
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from cartridge_store.format import from_bytes
 from retrieval.documents import check_id
 from retrieval.errors import DocumentRefused
 from retrieval.marks import from_json
+from retrieval.text import is_text
 from training.conflicts import Conflict
 
 Report = Callable[[float], None]
@@ -85,7 +87,10 @@ def cartridge_name(cartridge_id: str) -> str:
 
 def conflicts_of(listed: Mapping[str, Any]) -> tuple[Conflict, ...] | None:
     """What a document of the list is held back for; None where it is not. Raises ValueError."""
-    return _CONFLICTS.validate_python(listed.get("held"))
+    found = _CONFLICTS.validate_python(listed.get("held"))
+    if not all(is_text(said) for each in found or () for said in astuple(each)):
+        raise ValueError("What a document is held back for is no text.")
+    return found
 
 
 def verified(source: Path, accept: Callable[[str, str], None], report: Report) -> dict[str, Any]:

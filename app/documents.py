@@ -6,9 +6,9 @@ kept nowhere. Knows no HTTP.
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import redis
@@ -54,6 +54,8 @@ class View:
     """
 
     document: Document
+    """Of a page of them, without its text: many long ones are more than a request may hold."""
+    characters: int
     tokens: int
     cartridge: Mounted | None
     job: Job | None
@@ -166,13 +168,22 @@ class Documents:
 
     def page(self, collection: str, after: str | None, limit: int) -> list[View]:
         """Up to `limit` documents with ids after `after`, in order."""
-        return self.views(self._library.list(collection, after, limit))
+        return self.views(islice(self._library.each(collection, after), limit))
 
-    def views(self, documents: Sequence[Document]) -> list[View]:
-        """Documents of one collection with what was made of them."""
-        if not documents:
+    def views(self, documents: Iterable[Document]) -> list[View]:
+        """Documents of one collection with what was made of them; they are read one after the other."""
+        seen = [
+            (
+                replace(document, text="", marks=()),
+                len(document.text),
+                self._count(document),
+                self._noted.of(document),
+            )
+            for document in documents
+        ]
+        if not seen:
             return []
-        collection, ids = documents[0].collection, [document.id for document in documents]
+        collection, ids = seen[0][0].collection, [document.id for document, *_ in seen]
         current = self._store.current(collection, ids)
         try:
             jobs = self._jobs.last_of(collection, ids)
@@ -181,12 +192,13 @@ class Documents:
         return [
             View(
                 document,
-                self._count(document),
+                characters,
+                tokens,
                 self._mounted(document, current.get(document.id)),
                 jobs.get(document.id),
-                self._noted.of(document),
+                noted,
             )
-            for document in documents
+            for document, characters, tokens, noted in seen
         ]
 
     def delete(self, collection: str, id: str, require: Require = lambda current: None) -> None:

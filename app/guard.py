@@ -74,10 +74,17 @@ def _foreign(method: str, headers: Mapping[str, str], origins: Collection[str]) 
     origin = headers.get("origin")
     if origin in origins:
         return None
-    elsewhere = origin is not None and urlsplit(origin).netloc != host
+    elsewhere = origin is not None and _place(origin) != host
     if method not in _HARMLESS and (elsewhere or headers.get("sec-fetch-site") == "cross-site"):
         return Problem(403, "cross-site", "Requests from pages of other sites are refused.")
     return None
+
+
+def _place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # nobody's page is there
+        return None
 
 
 def _is_this_machine(host: str) -> bool:

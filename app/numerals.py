@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 _NUMERAL = re.compile(r"(?<![\w.,])\d+(?:[.,'\u2019 \u00a0\u202f]\d+)*(?!\d)")
+_MARK = re.compile(r"\D")
 
 
 def cut_numerals(answer: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -16,8 +17,12 @@ def cut_numerals(answer: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]
     if not spoken:  # most answers: a book need not be looked through
         return
     written = dict.fromkeys(numeral for text in texts for numeral in _NUMERAL.findall(text))
+    longer: dict[str, str] = {}
+    for each in written:
+        for mark in _MARK.finditer(each):
+            said = each[: mark.start()]
+            if said in spoken and len(each) < len(longer.get(said, f"{each}0")):
+                longer[said] = each
     for said in spoken:
-        if said not in written:
-            longer = (each for each in written if re.match(rf"{re.escape(said)}\D", each))
-            if found := min(longer, key=len, default=None):
-                yield said, found
+        if said not in written and said in longer:
+            yield said, longer[said]

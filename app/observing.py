@@ -11,6 +11,7 @@ from asgi_correlation_id import correlation_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.metrics import Metrics
+from app.problems import printable
 
 requests_log = logging.getLogger("cartridges.requests")
 audit_log = logging.getLogger("cartridges.audit")
@@ -67,8 +68,7 @@ class Observing:
         requests_log.info(*words, extra=line)
         if status in _REFUSED or (method not in _HARMLESS and scope["path"] not in _ASKING):
             client = scope["client"][0] if scope.get("client") else None
-            # What was decoded could hold a line's end, and so a line of its own.
-            path = scope["path"][:300].encode("unicode_escape").decode("ascii")
+            path = printable(scope["path"])
             words = ("%s %s: %s, key %s, from %s", method, path, status, line["key"], client)
             audit_log.info(*words, extra=line | {"path": path, "client": client})
 

@@ -6,9 +6,9 @@ that change nothing here are accepted, because clients send them by themselves, 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
 
-from app.schemas import Id, Mode, SourceOut, Words
+from app.schemas import Id, Mode, SourceOut, Strict, Words
 
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
 Nothing = Annotated[list[Any], Field(max_length=0)]
@@ -29,7 +29,7 @@ class UserMessage(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     role: Literal["user"]
-    content: Words | Annotated[list[Part], Field(min_length=1)]
+    content: Words | Annotated[list[Part], Field(min_length=1, max_length=1_000)]
 
     @property
     def text(self) -> str:
@@ -53,13 +53,11 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class ChatIn(BaseModel):
+class ChatIn(Strict):
     """A request; `collection`, `cartridges`, `mode` and `top_k` are this service's own."""
 
-    model_config = ConfigDict(extra="forbid")
-
     model: str = Field(max_length=400, examples=["cartridge-qa"])
-    messages: list[Message] = Field(
+    messages: Annotated[list[Message], FailFast()] = Field(
         min_length=1, description="The last one is the question: a user's, of text."
     )
     collection: Id | None = None

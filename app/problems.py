@@ -39,6 +39,7 @@ OPENAI_ROUTES = ("/v1/chat/", "/v1/models")
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 GONE = 499
+_MOST_ERRORS = 20  # that one answer names
 """Nobody reads it: who asked has gone."""
 
 _REFUSED_DOCUMENT = {"too_large": 413, "unsupported_type": 415}
@@ -158,7 +159,7 @@ def install_problems(app: FastAPI, allowed: Callable[[str], Sequence[str]]) -> N
         if problem.status == 405 and (methods := allowed(request.url.path)):
             problem.headers = {"Allow": ", ".join(methods)}
         if problem.status >= 500:
-            logger.error("%s %s: %s", request.method, request.url.path, error)
+            logger.error("%s %s: %s", request.method, printable(request.url.path), error)
         return problem.response(openai=request.url.path.startswith(OPENAI_ROUTES))
 
     for kind in (
@@ -211,24 +212,30 @@ class LastResort:
                 raise
             problem = problem_of(error)
             if problem.status >= 500:
-                logger.exception("%s %s", scope["method"], scope["path"])
+                logger.exception("%s %s", scope["method"], printable(scope["path"]))
             openai = scope["path"].startswith(OPENAI_ROUTES)
             await problem.response(openai=openai)(scope, receive, send)
 
 
 def _invalid(error: RequestValidationError | ValidationError) -> Problem:
     # Without "input" and "ctx": what was sent may be large or secret.
-    if any(found["type"] == "json_invalid" or _is_no_object(found) for found in error.errors()):
+    found_all = error.errors()
+    if any(found["type"] == "json_invalid" or _is_no_object(found) for found in found_all):
         return no_json()
     # What is validated by hand is a body.
     whole = () if isinstance(error, RequestValidationError) else ("body",)
     errors = [
         {"field": _field((*whole, *found["loc"])), "message": _said(found)}
-        for found in error.errors()
+        for found in found_all[:_MOST_ERRORS]
     ]
     first = errors[0] if errors else {"field": "body", "message": "not valid"}
     detail = f"The request is not valid: {first['field']}: {first['message']}."
     return Problem(422, "invalid-request", detail, more={"errors": errors})
+
+
+def printable(path: str) -> str:
+    """A request's path as one line of a log: what was decoded could hold a line's end, or move a cursor."""
+    return path[:300].encode("unicode_escape").decode("ascii")
 
 
 def no_json() -> Problem:

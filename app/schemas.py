@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 # As the ids of the store and the library: no two dots beside each other.
 _ID = r"^[a-z0-9](\.?[a-z0-9_-])*\.?$"
 _WORDS = r"^[^\x00]*[^\s\x00][^\x00]*$"
+_MOST_FIELDS = 100
 PATTERNS: Mapping[str, str] = MappingProxyType(
     {
         _ID: "use lower-case letters, digits, '.', '_' or '-', beginning with a letter or digit and "
@@ -61,6 +62,14 @@ class Strict(BaseModel):
     """A body without surprises."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_floods(cls, sent: Any) -> Any:
+        """Each unknown field is an error of its own: of thousands that is megabytes of answer."""
+        if isinstance(sent, Mapping) and len(sent) > _MOST_FIELDS:
+            raise ValueError(f"more than {_MOST_FIELDS} fields")
+        return sent
 
 
 class DocumentIn(Strict):

@@ -137,6 +137,11 @@ class Trainer:
         `TRANSIENT` when trying again later may help; on the last try the job fails too.
         """
         try:
+            self._work.folder(job_id)
+        except ValueError as error:  # trying again makes it no other message
+            logger.warning("A message is left: %s", error)
+            return
+        try:
             self._run(job_id, last_try=last_try)
         except StorageFull as error:
             # Not even its folder could be made. What went on further has said how it ended.

@@ -84,7 +84,7 @@ async def pieces(answer: httpx.Response) -> AsyncGenerator[Piece]:
     if answer.status_code != 200:
         await answer.aread()
         raise _error(answer.status_code, answer.text)
-    async for line in answer.aiter_lines():
+    async for line in _lines(answer):
         data = line.removeprefix("data:").strip()
         if not line.startswith("data:") or data == "[DONE]":
             continue
@@ -96,6 +96,17 @@ async def pieces(answer: httpx.Response) -> AsyncGenerator[Piece]:
             ) from error
         for piece in found:
             yield piece
+
+
+async def _lines(answer: httpx.Response) -> AsyncGenerator[str]:
+    """What stands between line feeds: httpx ends lines at U+2028 as well, which JSON may hold."""
+    rest = ""
+    async for text in answer.aiter_text():
+        *whole, rest = (rest + text).split("\n")
+        for line in whole:
+            yield line.removesuffix("\r")
+    if rest:
+        yield rest
 
 
 def _pieces(data: str) -> list[Piece]:

@@ -6,12 +6,15 @@ its documents say: it goes with the job. Knows folders; knows no job but by its 
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from retrieval.errors import StorageFull
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class WorkFolders:
@@ -21,7 +24,12 @@ class WorkFolders:
         self._root = root
 
     def folder(self, job_id: str) -> Path:
-        """A job's folder, whether or not it is there."""
+        """A job's folder, whether or not it is there. Raises ValueError for what is no job's id.
+
+        Ids come out of Redis: what could be another path is none.
+        """
+        if not _ID.fullmatch(job_id):
+            raise ValueError(f"{job_id[:80]!r} is no job's id.")
         return self._root / job_id
 
     @contextmanager
@@ -56,5 +64,5 @@ class WorkFolders:
     def clear(self, needed: Callable[[str], bool]) -> None:
         """Delete the folders of all jobs that are not `needed` and that nobody is at work in."""
         for folder in self._root.glob("*"):
-            if folder.is_dir() and not needed(folder.name):
+            if folder.is_dir() and _ID.fullmatch(folder.name) and not needed(folder.name):
                 self.remove(folder.name)

@@ -21,7 +21,7 @@ from retrieval.durable import locked, make_folder, replace_file, sync_folder
 from retrieval.errors import DocumentCorrupt, DocumentNotFound, DocumentRefused
 from retrieval.markdown import choose_marks, title_of
 from retrieval.marks import Mark, from_json, to_json
-from retrieval.text import MAX_TITLE_CHARACTERS, normalise, require_text, shorten
+from retrieval.text import MAX_TITLE_CHARACTERS, normalise, only_text, require_text, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -162,26 +162,23 @@ class DocumentLibrary:
     def list(
         self, collection: str, after: str | None = None, limit: int = 50
     ) -> tuple[Document, ...]:
-        """Up to `limit` documents in id order, those after the id `after`.
+        """Up to `limit` documents in id order, those after the id `after`."""
+        if limit < 1:
+            raise ValueError("Ask for at least one document.")
+        return tuple(islice(self.each(collection, after), limit))
+
+    def each(self, collection: str, after: str | None = None) -> Iterator[Document]:
+        """All documents in id order, those after the id `after`, each read when it is asked for.
 
         An unreadable document is left out, with a warning in the log: the others stay usable.
         """
-        if limit < 1:
-            raise ValueError("Ask for at least one document.")
-        documents: list[Document] = []
         for id in self.ids(collection):
-            if after is not None and id <= after:
-                continue
-            if document := self._readable(collection, id):
-                documents.append(document)
-            if len(documents) == limit:
-                break
-        return tuple(documents)
+            if (after is None or id > after) and (document := self._readable(collection, id)):
+                yield document
 
     def pages(self, collection: str, size: int) -> Iterator[tuple[Document, ...]]:
         """All readable documents of a collection in id order, up to `size` at a time."""
-        readable = (self._readable(collection, id) for id in self.ids(collection))
-        documents = (document for document in readable if document is not None)
+        documents = self.each(collection)
         while page := tuple(islice(documents, size)):
             yield page
 
@@ -296,7 +293,7 @@ class DocumentLibrary:
 
 
 def _accept_title(title: str | None) -> str | None:
-    title = " ".join(normalise(title).split()) if title else None
+    title = " ".join(only_text(normalise(title)).split()) if title else None
     if title and len(title) > MAX_TITLE_CHARACTERS:
         raise DocumentRefused(
             "bad_title", f"The title is longer than {MAX_TITLE_CHARACTERS} characters; shorten it."

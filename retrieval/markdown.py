@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from retrieval.marks import MAX_MARKS, Mark
-from retrieval.text import LONGEST_TITLE_LINE, first_line, one_line, shorten
+from retrieval.text import LONGEST_TITLE_LINE, first_line, one_line, only_text, shorten
 
 _HEADING = re.compile(r" {0,3}#{1,6}\s")
 _UNDERLINE = re.compile(r" {0,3}=+\s*")
@@ -20,7 +20,7 @@ _NO_HEADING = re.compile(r"[>#|]|[-*+] |\d+[.)] |.*\|")
 def title_of(text: str) -> str | None:
     """The first heading, no longer than titles may be, else the first line with a letter or digit, if it is
     short."""
-    return shorten(first_heading(text) or "") or first_line(text)
+    return only_text(shorten(first_heading(text) or "") or first_line(text) or "") or None
 
 
 def first_heading(text: str) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from retrieval.errors import DocumentRefused
-from retrieval.text import normalise, one_line, only_text
+from retrieval.text import is_text, normalise, one_line, only_text
 
 MAX_MARKS = 20_000
 _LONGEST_SECTION = 200
@@ -72,6 +72,10 @@ def from_json(values: object) -> tuple[Mark, ...]:
     return marks
 
 
+def _is_section(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_SECTION and is_text(value)
+
+
 def _from_json(value: object) -> Mark:
     if not isinstance(value, Mapping) or value.keys() != {"start", "page", "section"}:
         raise ValueError("A mark has start, page and section.")
@@ -80,7 +84,7 @@ def _from_json(value: object) -> Mark:
         type(start) is int
         and start >= 0
         and (page is None or (type(page) is int and page >= 1))
-        and (section is None or (isinstance(section, str) and len(section) <= _LONGEST_SECTION))
+        and (section is None or _is_section(section))
     )
     if not fine:
         raise ValueError("A mark's start, page or section is not one.")

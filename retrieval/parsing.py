@@ -61,7 +61,8 @@ def parse(
         title, text, marks = _decoded(kind, data, max_bytes)
     require_text(text)
     stem = PurePath(filename).stem.strip() if filename else ""
-    return Parsed(shorten(title or first_line(text) or stem or "Untitled"), text, marks)
+    named = only_text(title or first_line(text) or stem)
+    return Parsed(shorten(named or "Untitled"), text, marks)
 
 
 def _read(read: Read, data: bytes, max_bytes: int) -> tuple[str | None, str, tuple[Mark, ...]]:

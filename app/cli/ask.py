@@ -8,6 +8,7 @@ import typer
 from app.cli.client import Url, connected
 from app.cli.output import AsJson, print_json
 from app.settings import Settings
+from retrieval.text import only_text
 
 
 class Mode(StrEnum):
@@ -43,9 +44,10 @@ def ask(
     if as_json:
         print_json(answer)
         return
-    typer.echo(answer["answer"])
+    # What a document says may hold what moves a terminal's cursor.
+    typer.echo(only_text(answer["answer"]))
     for line in _remarks(answer):
-        typer.secho(line, dim=True, err=True)
+        typer.secho(only_text(line), dim=True, err=True)
 
 
 def _remarks(answer: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from app.cli.client import Client, Url, address, connected
 from app.cli.output import AsJson, CommandFailed, print_json, shown
 from app.cli.watching import outcome_of, watched
 from app.settings import Settings
+from retrieval.text import only_text
 
 documents = typer.Typer(
     help="List, read, train and delete the documents of a collection.", no_args_is_help=True
@@ -31,7 +32,7 @@ def list_(collection: Collection = "default", url: Url = None, as_json: AsJson =
         return
     table = Table("id", "status", "version", "tokens", "title")
     for each in found:
-        title = escape(shown(each["title"]))
+        title = escape(only_text(shown(each["title"])))
         table.add_row(
             each["id"], each["status"], str(each["version"]), f"{each['tokens']:,}", title
         )

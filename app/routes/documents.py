@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio.to_thread
 import redis
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 
 from app.documents import NotHeld, View
@@ -47,6 +48,7 @@ _FORM = {
         },
     },
 }
+_UNICODE = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
 _BODY = {
     "requestBody": {
         "required": True,
@@ -78,7 +80,11 @@ async def add_document(
     if kind == "multipart/form-data":
         document, found = await _uploaded(request, api)
     elif kind == "application/json":
-        document = DocumentIn.model_validate(await _json(request))
+        body = await request.body()
+        # Of megabytes that is work; few at a time, as files are.
+        document = await anyio.to_thread.run_sync(
+            _document, body, limiter=request.app.state.parsing
+        )
     else:
         raise Problem(
             415, "unsupported-type", "Send application/json, or a file as multipart/form-data."
@@ -241,14 +247,23 @@ def _accept(
         ) from error
 
 
-async def _json(request: Request) -> Any:
+def _document(body: bytes) -> DocumentIn:
     try:
-        return json.loads(await request.body())
+        sent = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise no_json() from error
+    return DocumentIn.model_validate(sent)
+
+
+def _require_unicode(request: Request) -> None:
+    """Fields are decoded by the charset that a form names, and Python knows some that take minutes."""
+    _, options = parse_options_header(request.headers["content-type"])
+    if options.get(b"charset", b"utf-8").lower() not in _UNICODE:
+        raise Problem(415, "unsupported-type", "Send the form as UTF-8, without another charset.")
 
 
 async def _uploaded(request: Request, api: Api) -> tuple[DocumentIn, Parsed]:
+    _require_unicode(request)
     async with request.form(max_files=1, max_fields=4) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):

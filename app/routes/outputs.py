@@ -33,7 +33,7 @@ def document_out(view: View) -> DocumentOut:
             "title": document.title,
             "version": document.version,
             "sha256": document.sha256,
-            "characters": len(document.text),
+            "characters": view.characters,
             "tokens": view.tokens,
             "status": view.status,
             "created_at": document.created_at,

@@ -18,7 +18,7 @@ from cartridge_store.cartridge import Cartridge
 from cartridge_store.errors import CartridgeRefused
 from cartridge_store.registry import connect
 from inference.composer import CompositionRefused
-from inference.engine import Completion, Request, Sampling, Stream
+from inference.engine import Completion, Request, RequestRefused, Sampling, Stream
 from tests.app.app_fakes import FakeEngine, make_parts
 
 SHEETS = {
@@ -315,6 +315,23 @@ def test_cartridges_that_cannot_stand_together_are_read_as_texts(
     assert vias(answer) == {"boiler": "text", "choir": "text"}
     assert answer["answer"] == "0 cartridges and 2 texts"
     assert "different position rules" in answer["notices"][0]
+
+
+def test_cartridges_that_do_not_fit_are_read_as_texts(
+    house: TestClient, engine: FakeEngine
+) -> None:
+    def strict(request: Request) -> Stream:
+        if request.cartridges or "novel" in request.question:
+            raise RequestRefused("The question stands beyond the reader's positions.")
+        return FakeEngine.submit(engine, request)
+
+    engine.submit = strict  # type: ignore[method-assign]
+    answer = ask(house, "Who?", mode="auto", documents=["boiler"])
+    assert vias(answer) == {"boiler": "text"}
+    assert "beyond the reader's positions" in answer["notices"][0]
+    for mode in ("auto", "rag"):
+        refused = house.post("/v1/answers", json={"question": "Which novel?", "mode": mode})
+        assert refused.status_code == 422
 
 
 def test_a_cartridge_of_another_reader_is_refused_and_the_text_answers(

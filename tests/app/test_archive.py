@@ -392,9 +392,11 @@ def test_what_is_held_back_is_held_back_where_it_arrives(
     other.noted.release(arrived)
     take(target, other, there)
     assert not other.noted.holds(arrived)
-    rewritten(target, head_with(documents=[{"id": "gate", "held": "yes"}]))
-    with pytest.raises(ArchiveRefused):
-        take(target, other, there)
+    said = {"document": "boiler", "question": "Who \ud800?", "answer": "A.", "instead": "B."}
+    for held in ("yes", [said]):
+        rewritten(target, head_with(documents=[{"id": "gate", "held": held}]))
+        with pytest.raises(ArchiveRefused):
+            take(target, other, there)
 
 
 def test_what_is_deleted_while_it_comes_in_leaves_nothing(

@@ -183,6 +183,17 @@ def test_folders_of_jobs_that_are_over_are_cleared(folders: WorkFolders) -> None
     assert left == ["at-work", "under-way"]
 
 
+def test_what_is_no_jobs_id_is_no_folder(folders: WorkFolders, tmp_path: Path) -> None:
+    kept = tmp_path / "documents"
+    kept.mkdir()
+    for id in ("../documents", str(kept), "..", ".", "", "a/b", "a\n", "x" * 65):
+        with pytest.raises(ValueError, match="no job's id"):
+            folders.folder(id)
+        with pytest.raises(ValueError, match="no job's id"):
+            folders.remove(id)
+    assert kept.is_dir()
+
+
 def test_what_was_replaced_leaves_the_index_with_the_next_purge(
     settings: Settings, tmp_path: Path
 ) -> None:

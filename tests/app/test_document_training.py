@@ -352,6 +352,16 @@ def test_a_job_whose_folder_is_not_free_yet_is_tried_again(
     assert isinstance(StillEnding(), TRANSIENT)
 
 
+def test_a_message_that_names_another_folder_is_left(
+    settings: Settings, base: Foundation, caplog: pytest.LogCaptureFixture
+) -> None:
+    base.library.put("default", "first", None, TEXT)
+    training = trainer(settings, base, lambda *_, **__: None)
+    training.run("../documents")
+    assert base.library.count() == 1
+    assert "no job's id" in caplog.text
+
+
 def test_a_draft_that_ends_gives_way_to_what_it_replaced(
     settings: Settings, base: Foundation
 ) -> None:

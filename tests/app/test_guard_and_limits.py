@@ -25,6 +25,7 @@ def test_pages_of_other_sites_may_ask_nothing(client: TestClient) -> None:
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "http://["},
     ):
         refused = client.post("/v1/documents", json=body, headers=headers)
         assert (refused.status_code, refused.json()["code"]) == (403, "cross-site")

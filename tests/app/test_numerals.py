@@ -27,5 +27,14 @@ def test_numbers_that_go_on_in_the_text(answer: str, expected: list[tuple[str, s
     assert list(cut_numerals(answer, [TEXT])) == expected
 
 
+def test_the_shortest_number_that_goes_on_is_told_whatever_stands_between() -> None:
+    text = "; ".join(f"{n},000,000" for n in range(2_000)) + "; 7,5 and 7.500"
+    assert list(cut_numerals("7, 8 and 1,000", [text])) == [
+        ("7", "7,5"),
+        ("8", "8,000,000"),
+        ("1,000", "1,000,000"),
+    ]
+
+
 def test_no_text_cuts_nothing() -> None:
     assert list(cut_numerals("It is 250.", [])) == []

@@ -31,6 +31,25 @@ def test_addresses_and_methods_that_are_not_there(client: TestClient) -> None:
     assert wrong.headers["allow"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"model": "m", "messages": [0] * 50_000}),
+        ("/v1/chat/completions", {f"f{n}": 0 for n in range(20_000)}),
+        ("/v1/answers", {f"f{n}": 0 for n in range(20_000)}),
+        ("/v1/documents", {"text": "A text."} | {f"f{n}": 0 for n in range(20_000)}),
+        ("/v1/answers", {"question": "Who?", "documents": [0] * 20_000}),
+        ("/v1/answers", {f"f{n}": 0 for n in range(50)}),
+    ],
+)
+def test_what_is_wrong_a_thousand_times_is_not_said_a_thousand_times(
+    client: TestClient, path: str, body: dict[str, Any]
+) -> None:
+    response = client.post(path, json=body)
+    assert response.status_code in {400, 422}
+    assert len(response.content) < 5_000
+
+
 def test_ids_that_are_none_are_refused(client: TestClient) -> None:
     for path in ("/v1/documents/A", "/v1/documents/..%2Fetc", "/v1/documents/a?collection=A"):
         response = client.get(path)

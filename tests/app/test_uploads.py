@@ -43,6 +43,26 @@ def send(client: TestClient, name: str, data: bytes, **fields: str) -> Any:
     return client.post("/v1/documents", files={"file": (name, data)}, data=fields)
 
 
+@pytest.mark.parametrize("charset", ["punycode", "undefined", "utf-7", "idna", '"utf-16"'])
+def test_a_form_of_another_charset_is_refused_before_it_is_decoded(
+    client: TestClient, charset: str
+) -> None:
+    field = 'Content-Disposition: form-data; name="title"\r\n\r\n2n7caa' + "a" * 50_000
+    refused = client.post(
+        "/v1/documents",
+        content=f"--b\r\n{field}\r\n--b--\r\n",
+        headers={"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"},
+    )
+    assert (refused.status_code, refused.json()["code"]) == (415, "unsupported-type")
+    accepted = client.post(
+        "/v1/documents",
+        content=b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nA text.'
+        b"\r\n--b--\r\n",
+        headers={"Content-Type": "multipart/form-data; boundary=b; charset=UTF-8"},
+    )
+    assert accepted.status_code == 202
+
+
 def passages(client: TestClient, question: str) -> list[dict[str, Any]]:
     answer = client.post("/v1/answers", json={"question": question, "mode": "rag"})
     assert answer.status_code == 200, answer.text

@@ -154,6 +154,17 @@ def test_tokens_become_text_and_the_end_ends_it(
     assert server.keys == ["Bearer secret"]
 
 
+def test_what_json_need_not_escape_ends_no_event(
+    reader: Reader, engine: VllmEngine, server: Server
+) -> None:
+    ids = reader.tokenizer("The north gate", add_special_tokens=False).input_ids
+    event = line([*ids, reader.end_id]).replace(
+        '"choices"', '"text": "a\u2028b\u2029c\x85d", "choices"'
+    )
+    server.lines = [f"{event}\r", "data: [DONE]"]
+    assert engine.submit(Request("Who?", sampling=Sampling(40))).result().text == "The north gate"
+
+
 def test_a_server_that_does_not_answer_is_trouble(engine: VllmEngine, server: Server) -> None:
     assert engine.trouble() is None
     server.listing = 404  # of servers without such a path nothing is known

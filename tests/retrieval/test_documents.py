@@ -140,6 +140,15 @@ def test_endless_marks_are_refused_before_they_are_put_in_order(
     library.put("default", "x", None, f"e{marks * 100} 水{'火' * 1000}")
 
 
+def test_titles_move_no_cursor(library: DocumentLibrary) -> None:
+    chosen, _ = library.put("default", "x", "a\x1b]2;pwned\x07\x1b[2J\x9bb", "A text.")
+    derived, _ = library.put("default", "y", None, "# A\x1b[2J title\n\nA text.")
+    plain, _ = library.put("default", "z", None, "A line\x9b2J\n\nA text.")
+    for document in (chosen, derived, plain):
+        assert document.title.isprintable()
+    assert (chosen.title, derived.title) == ("a]2;pwned[2Jb", "A[2J title")
+
+
 def test_a_heading_without_end_is_no_title_without_end(
     library: DocumentLibrary, tmp_path: Path
 ) -> None:

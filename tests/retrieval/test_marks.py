@@ -135,6 +135,7 @@ def test_section_names_are_one_short_line() -> None:
         [{"start": 0, "page": 0, "section": None}],
         [{"start": 0, "page": "1", "section": None}],
         [{"start": 0, "page": 1, "section": 7}],
+        [{"start": 0, "page": 1, "section": "\ud800"}],
         [{"start": 0, "page": 1, "section": "x" * 201}],
         [{"start": 1, "page": 1, "section": None}, {"start": 0, "page": 2, "section": None}],
         [{"start": 1, "page": 1, "section": None}, {"start": 1, "page": 2, "section": None}],
