@@ -37,7 +37,7 @@ from reader.sizes import SIZES, VOCABULARY
 from reader.tasks import example
 from reader.tokenizer import corpus, dictionary, train_tokenizer
 
-_PLACE = ("stage", "step", "stage_step", "tokens", "seconds", "began", "last_steps")
+_PLACE = ("seed", "stage", "step", "stage_step", "tokens", "seconds", "began", "last_steps")
 GROWN_BY = 24  # batches that the circuit of a grown reader is fitted to
 FIRST = 4.0  # weight of an answer's first token, which says what sentence is quoted
 
@@ -88,18 +88,25 @@ class Trainer:
 
         Otherwise from the initial circuit, or, with `start`, from a published reader's weights (whose
         size then counts) at the last stage of the curriculum. That has `last_steps` if they are given; a
-        run keeps those that it began with, whatever the curriculum says by now.
+        run keeps those that it began with, whatever the curriculum says by now. Raises ValueError for a
+        run that began with another seed.
         """
         self.folder, self.seed, self.rate = folder, seed, rate
         self.device = torch.device(device)
-        if start is not None and not (folder / "tokenizer.json").exists():
+        self._checkpoint = folder / "run.safetensors"
+        kept = self._kept()
+        if kept is not None and kept["place"].get("seed", seed) != seed:
+            raise ValueError(
+                f"This run began with seed {kept['place']['seed']}: name that, or another folder."
+            )
+        if (
+            start is not None and kept is None
+        ):  # whatever a run left that never came to a checkpoint
             PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder)
         self.words = dictionary(word_list())
         self.pool = self._prose()
         self.tokenizer = self._tokenizer()
         torch.manual_seed(seed)
-        self._checkpoint = folder / "run.safetensors"
-        kept = self._kept()
         if kept is not None:
             config = Qwen3Config.from_dict(kept["config"])
         else:
@@ -293,6 +300,13 @@ class Trainer:
         self.tokenizer.save_pretrained(folder)
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def main() -> None:
     """Entry point of `python -m reader.train`."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -305,7 +319,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument(
-        "--steps", type=int, help="of the last stage, if not as the curriculum says"
+        "--steps", type=_positive, help="of the last stage, if not as the curriculum says"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="where it computes: cpu or cuda")
@@ -321,15 +335,18 @@ def main() -> None:
         lock.take(lambda: None)
     except FolderBusy as error:
         raise SystemExit(str(error)) from error
-    trainer = Trainer(
-        options.out,
-        options.seed,
-        options.rate,
-        size=options.size,
-        start=options.start,
-        device=options.device,
-        last_steps=options.steps,
-    )
+    try:
+        trainer = Trainer(
+            options.out,
+            options.seed,
+            options.rate,
+            size=options.size,
+            start=options.start,
+            device=options.device,
+            last_steps=options.steps,
+        )
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     if options.compile:
         trainer.compile()
     print(json.dumps([asdict(stage) for stage in CURRICULUM]), flush=True)

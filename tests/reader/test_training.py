@@ -195,6 +195,31 @@ def test_a_published_reader_can_be_trained_further(trainer: Trainer, tmp_path: P
     assert further.tokenizer.chat_template == trainer.tokenizer.chat_template
 
 
+def test_what_a_run_left_that_came_to_no_checkpoint_is_not_taken_for_the_readers(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    trainer.publish(tmp_path / "published")
+    written = (tmp_path / "published" / "tokenizer.json").read_bytes()
+    folder = tmp_path / "further"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text("of another run")
+    Trainer(folder, seed=1, rate=1e-3, start=tmp_path / "published")
+    assert (folder / "tokenizer.json").read_bytes() == written
+
+
+def test_a_run_goes_on_with_its_own_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Trainer(tmp_path, seed=3, rate=1e-3, size="nano").save()
+    monkeypatch.setattr("sys.argv", ["train", "--out", str(tmp_path), "--size", "nano"])
+    with pytest.raises(SystemExit, match="began with seed 3"):
+        main()
+    monkeypatch.setattr("sys.argv", ["train", "--out", str(tmp_path), "--steps", "0"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--steps" in capsys.readouterr().err
+
+
 def test_a_run_keeps_the_length_that_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
