@@ -20,7 +20,7 @@ class Column:
     """What a list says of each of its items.
 
     `heads` are ways to head it, each with the noun that an answer uses behind `=` where that is another.
-    `asks` are questions about `{it}`; where `person` is set, what was asked for is who did something.
+    `asks` are questions about `{it}`, `reverse` ones for whose cell it is.
     """
 
     kind: str  # of its values: no list has two columns of one kind
