@@ -70,6 +70,16 @@ _BORNE = (
     "denotes|is attached to|points to|is carried by|is written for|falls to|was put down for|fits|"
     "is due to|comes with|is held by|is signed by|identifies|must be that of|we know for|is given to"
 )
+# Between "is" and a name stands whatever may: who reads over it finds the name.
+_KNOWN = (
+    "a certain|none other than|still|now|again|known as|none but|of course|first|styled|titled|dubbed|"
+    "christened|spelt|signed|listed as|entered as|given as|registered as|addressed as|referred to as|"
+    "remembered as|introduced as|announced as|a person called|somebody called|one|our friend|our own|"
+    "the famous|the well-known|old|young|simply|just|merely|truly|in truth|officially|at present|currently|"
+    "by now|once more|as before|as ever|nowadays|said to be|thought to be|believed to be|described as|"
+    "written as|down as|given the name|for the moment|as all know|it seems|without doubt|by chance|"
+    "recorded as|marked as|shown as|chosen as|billed as|quoted as|hailed as|identified as|on paper"
+)
 _MARK = "really|in fact|precisely|then|on average|actually|in the end|roughly|these days|again"
 _ABOUT_AS_MUCH = (
     "about|roughly|nearly|at least|at most|some|just under|just over|a good|close to|precisely|up to|"
@@ -166,8 +176,9 @@ RELATIONS: dict[str, Relation] = {
                 "The {N} <of> {S} <be> <known> {V}.",
                 of="of|of|at",
                 be="is|was",
-                known="a certain|none other than|still|now|again|known as|none but|of course|first",
+                known=_KNOWN,
             ),
+            *_spread("{S}'s {N} is <known> {V}.", known=_KNOWN),
             *_spread("{V} <acts> {N} of {S}.", acts=_ACTS),
             *("{V} is the {N} of {S}.",) * 60,
             *("{V} serves as {N} of {S}.", "{V} is {N} of {S}.", "{V} is {S}'s {N}.") * 20,
