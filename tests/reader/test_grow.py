@@ -72,7 +72,9 @@ def test_the_circuit_finds_the_sentence_asked_about(
     writer = Writer(larger, tokenizer, samples, nudge=0.2)
     writer.write()
     head = larger.config.num_attention_heads - 2
-    own = tokenizer("The", add_special_tokens=False).input_ids[0]  # "The person who ...": no quotation
+    own = tokenizer("The", add_special_tokens=False).input_ids[
+        0
+    ]  # "The person who ...": no quotation
     larger.set_attn_implementation("eager")
     right: list[bool] = []
     for batch in batches[3:]:
