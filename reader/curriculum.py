@@ -20,6 +20,7 @@ class Stage:
     max_steps: int
     promote_at: float  # share of learned answers that are wholly right
     grow: bool = False  # the reader is grown before the first step
+    enlarge: bool = False  # it gets layers and wider MLPs before the first step
     max_gap: int = 0  # tokens skipped between documents and conversation, drawn uniformly
 
 
@@ -160,6 +161,7 @@ CURRICULUM: tuple[Stage, ...] = (
             Recipe((4, 12), (2, 7), 20, unstated=0.1, wider=0.05, repeats=0.5, recurring=0.25),
         ),
         *(4_000, 4_600, 2.0),
+        enlarge=True,
         max_gap=2_000,
     ),
 )

@@ -29,6 +29,7 @@ from inference.reader import multiplies_bfloat16
 from reader import attention
 from reader.batches import IGNORED, Batch, draw_batch
 from reader.curriculum import CURRICULUM, Stage
+from reader.enlarge import enlarged
 from reader.grow import Sample, grown, write_quoting_circuit
 from reader.initialise import write_lookup_circuit
 from reader.paths import documented, word_list
@@ -81,15 +82,16 @@ class Trainer:
         *,
         size: str = "small",
         start: Path | None = None,
+        enlarge: bool = False,
         device: str = "cpu",
         last_steps: int | None = None,
     ) -> None:
         """A run in `folder`, from its checkpoint if it has one.
 
         Otherwise from the initial circuit, or, with `start`, from a published reader's weights (whose
-        size then counts) at the last stage of the curriculum. That has `last_steps` if they are given; a
-        run keeps those that it began with, whatever the curriculum says by now. Raises ValueError for a
-        run that began with another seed.
+        size then counts, enlarged if `enlarge` says so) at the last stage of the curriculum. That has
+        `last_steps` if they are given; a run keeps those that it began with, whatever the curriculum says
+        by now. Raises ValueError for a run that began with another seed.
         """
         self.folder, self.seed, self.rate = folder, seed, rate
         self.device = torch.device(device)
@@ -99,9 +101,8 @@ class Trainer:
             raise ValueError(
                 f"This run began with seed {kept['place']['seed']}: name that, or another folder."
             )
-        if (
-            start is not None and kept is None
-        ):  # whatever a run left that never came to a checkpoint
+        # Whatever a run left behind that never came to a checkpoint, the tokenizer is that of its start.
+        if start is not None and kept is None:
             PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder)
         self.words = dictionary(word_list())
         self.pool = self._prose()
@@ -125,6 +126,8 @@ class Trainer:
         elif start is not None:
             self.model.load_state_dict(load_file(start / "model.safetensors"), strict=False)
             self.stage = len(CURRICULUM) - 1
+            if enlarge:
+                self._replace(enlarged(self.model))
 
     def _fresh_optimisers(self) -> dict[str, torch.optim.Optimizer]:
         self.model.to(self.device)  # a new or grown model was made on the CPU
@@ -156,6 +159,11 @@ class Trainer:
         self.model = grown(self.model.cpu())
         samples = [Sample(batch.ids, batch.positions) for batch in batches]
         write_quoting_circuit(self.model, self.tokenizer, samples)
+        self._replace(self.model)
+
+    def _replace(self, model: Qwen3ForCausalLM) -> None:
+        """Go on with a larger model, whose optimisers begin anew."""
+        self.model = model
         self.optimisers = self._fresh_optimisers()
         self.began = self.step
         if self._compiled:
@@ -194,6 +202,9 @@ class Trainer:
             stage = CURRICULUM[self.stage]
             if stage.grow and not self.stage_step:
                 self._grow(stage)
+            # One that was trained further from a published reader is as large as it was asked to be.
+            if stage.enlarge and not self.stage_step and self.step:
+                self._replace(enlarged(self.model.cpu()))
             started = time.monotonic()
             losses.append(self._learn(stage))
             self.seconds += time.monotonic() - started
@@ -314,6 +325,9 @@ def main() -> None:
         "--out", type=Path, required=True, help="folder of the run; rerun to resume"
     )
     parser.add_argument("--start", type=Path, help="a published reader to train further")
+    parser.add_argument(
+        "--enlarge", action="store_true", help="with --start: more layers and wider MLPs first"
+    )
     parser.add_argument("--publish", type=Path, help="where the finished reader is written")
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--seed", type=int, default=0)
@@ -327,6 +341,8 @@ def main() -> None:
         "--compile", action="store_true", help="compile the layers: a sixth faster, needs g++"
     )
     options = parser.parse_args()
+    if options.enlarge and options.start is None:
+        parser.error("--enlarge goes with --start: the curriculum itself says when to.")
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
     keep_freed_memory()
@@ -342,6 +358,7 @@ def main() -> None:
             options.rate,
             size=options.size,
             start=options.start,
+            enlarge=options.enlarge,
             device=options.device,
             last_steps=options.steps,
         )
