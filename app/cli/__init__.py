@@ -11,6 +11,7 @@ import typer
 from app.cli.ask import ask
 from app.cli.bench import bench
 from app.cli.calibrate import calibrate
+from app.cli.demo import demo
 from app.cli.doctor import doctor
 from app.cli.documents import documents
 from app.cli.exchange import export, import_
@@ -26,7 +27,6 @@ from app.cli.train import train
 from app.cli.verify import verify
 from app.cli.worker import worker
 from app.cli.world import world
-from app.demo.run import demo
 from app.settings import mistaken
 
 cli = typer.Typer(

@@ -1,1 +1,1 @@
-"""The demonstration: the main job over REST, from a few documents to checked answers."""
+"""What the demonstration ingests and asks, and how vLLM answers it; the command is `app.cli.demo`."""

@@ -20,18 +20,13 @@ from app.settings import PREFIX, Settings
 from benchmarks.vllm_process import VllmMissing, vllm_python
 from evaluation.scoring import states
 
-_OTHERS = (
-    *(
-        "REDIS_URL",
-        "REDIS_PREFIX",
-        "BLOBS_URL",
-        "BLOBS_OPTIONS",
-        "API_KEYS",
-        "API_KEY",
-        "NODE",
-        "HOST",
-    ),
-    *("REPLICA_URL", "VLLM_URL", "VLLM_API_KEY", "FLEET", "REQUESTS_PER_MINUTE"),
+# What a shell says of the machine and the recipe, not of a service.
+_KEPT = frozenset(
+    f"{PREFIX}{name}"
+    for name in (
+        *("READER", "DEVICE", "DTYPE", "COMPRESSION", "SEED", "TRAINING"),
+        *("LOG_FORMAT", "LOG_LEVEL", "VLLM_MODEL", "VLLM_PYTHON"),
+    )
 )
 ENOUGH = 13
 NOT_STATED = "That is not stated."
@@ -102,8 +97,9 @@ def _run(data: Path, console: Console) -> tuple[list[Row], list[dict[str, Any]]]
     from app.service import Service
 
     # It has nothing to do with a service that this shell is set up for: not its Redis, nor its store.
-    for name in _OTHERS:
-        os.environ.pop(f"{PREFIX}{name}", None)
+    for name in [each for each in os.environ if each.startswith(PREFIX)]:
+        if name not in _KEPT:
+            del os.environ[name]
     papers, questions = material()
     # One torch thread per worker: two documents are distilled side by side.
     settings = Settings(data=data, port=0, workers=2, threads=1)
